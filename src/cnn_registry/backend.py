@@ -1,0 +1,62 @@
+"""The only place that imports Keras for the core, and that prepares TensorFlow before its import."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from .errors import BackendError
+
+INSTALL_HINT = "Install one with: pip install 'cnn-registry[cpu]' (or '[gpu]' for CUDA)."
+
+
+def prepare() -> None:
+    """Set what TensorFlow reads when it is imported; whatever the user has set stays.
+
+    - ``TF_ENABLE_ONEDNN_OPTS=1``: off by default on processors with AVX2 only, where it makes a training step
+      1.15 to 1.45 times faster.
+    - ``TF_NUM_INTRAOP_THREADS``: one for each processor this process may use. TensorFlow counts the machine's, which
+      is more than a container or ``taskset`` grants.
+    - ``TF_CPP_MIN_LOG_LEVEL=2``: warnings about the build are not about the user's work.
+    - ``KERAS_BACKEND=tensorflow``.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(usable_cpus()))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def usable_cpus() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keras() -> Any:
+    """The ``keras`` module on a prepared backend.
+
+    Raises:
+        BackendError: Keras, or the backend that ``KERAS_BACKEND`` names, is not installed.
+    """
+    prepare()
+    wanted = os.environ["KERAS_BACKEND"]
+    if "keras" not in sys.modules and importlib.util.find_spec(wanted) is None:
+        raise BackendError(f"Keras' backend {wanted!r} is not installed. {INSTALL_HINT}")
+    try:
+        return importlib.import_module("keras")
+    except ImportError as error:
+        raise BackendError(f"Keras cannot be imported ({error}). {INSTALL_HINT}") from error
+
+
+def tensorflow() -> Any:
+    """The ``tensorflow`` module, with Keras running on it: what training and the input pipeline need.
+
+    Raises:
+        BackendError: TensorFlow is not installed, or Keras runs on another backend.
+    """
+    running = keras().backend.backend()
+    if running != "tensorflow":
+        raise BackendError(f"Training needs Keras on TensorFlow, but KERAS_BACKEND is {running!r}. Unset it.")
+    return importlib.import_module("tensorflow")

@@ -1,0 +1,137 @@
+"""Every error that a user can meet, each with its one-line message.
+
+A message says what was expected, what came, and what to do. ``exit_code`` is what the command line ends with:
+1 when the work failed, 2 when the request itself was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def suggestion(name: str, candidates: Iterable[str]) -> str:
+    """``" Did you mean 'vgg16' or 'vgg19'?"`` for the nearest of ``candidates``, or an empty string.
+
+    >>> suggestion("vgg_16", ["alexnet", "vgg16"])
+    " Did you mean 'vgg16'?"
+    """
+    import difflib
+
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    if not nearest:
+        return ""
+    return f" Did you mean {' or '.join(repr(by_lower[match]) for match in nearest)}?"
+
+
+class CnnRegistryError(Exception):
+    """The base of every error raised on purpose by this package."""
+
+    exit_code = 1
+
+
+class UsageError(CnnRegistryError):
+    """What was asked for cannot be: a name, an option or a value is wrong. Nothing was done."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError, KeyError):
+    """No model, data set or recipe has this name."""
+
+    def __init__(self, noun: str, name: str, known: Iterable[str], see: str) -> None:
+        known = list(known)
+        hint = suggestion(name, known)
+        count = f"{len(known)} {noun}s are known" if known else f"no {noun} is installed"
+        self.message = f"There is no {noun} {name!r} ({count}).{hint} {see}"
+        super().__init__(self.message)
+
+    def __str__(self) -> str:  # KeyError would show the message's repr
+        return self.message
+
+
+class AmbiguousNameError(UsageError):
+    """Two distributions provide the same name."""
+
+    def __init__(self, noun: str, name: str, providers: Sequence[str]) -> None:
+        choices = " or ".join(f"'{provider}:{name}'" for provider in providers)
+        super().__init__(
+            f"The {noun} name {name!r} is provided by {len(providers)} distributions "
+            f"({', '.join(providers)}). Write {choices}."
+        )
+
+
+class DuplicateNameError(UsageError):
+    """The same name was registered twice in one session."""
+
+    def __init__(self, noun: str, name: str, first: str, second: str) -> None:
+        super().__init__(
+            f"The {noun} {name!r} is registered already, by {first}; now {second} registers it again. "
+            f"Rename one, or pass replace=True to replace the first."
+        )
+
+
+class DeclarationError(UsageError, TypeError):
+    """A plugin author's declaration does not have the promised form."""
+
+
+class UnknownOptionError(UsageError, TypeError):
+    """An option that the model's builder does not have."""
+
+    def __init__(self, model: str, unknown: Sequence[str], known: Iterable[str]) -> None:
+        known = sorted(known)
+        takes = f"It takes: {', '.join(known)}." if known else "It takes no options."
+        names = ", ".join(repr(name) for name in unknown)
+        super().__init__(f"{model} has no option {names}.{suggestion(unknown[0], known)} {takes}")
+
+
+class InputShapeError(UsageError, ValueError):
+    """An input shape that is malformed or too small for the model."""
+
+
+class ModelBuildError(CnnRegistryError):
+    """A builder failed, or returned something that is no model."""
+
+    def __init__(self, model: str, what: str, cause: str) -> None:
+        super().__init__(f"{model} could not be built {what}: {cause}")
+
+
+class BrokenPluginError(CnnRegistryError):
+    """A plugin that is installed but cannot be used."""
+
+    def __init__(self, noun: str, name: str, blame: str, reason: str, details: str = "") -> None:
+        self.details = details
+        super().__init__(
+            f"The {noun} {name!r} of {blame} is broken: {reason} "
+            f"('cnnreg -v info {name}' shows the traceback; 'pip install --upgrade {blame}' may mend it.)"
+        )
+
+
+class BackendError(CnnRegistryError):
+    """Keras or its backend cannot be imported or is not the one that is needed."""
+
+
+class RecipeError(UsageError, ValueError):
+    """A recipe, or an override of one, has an unknown key or a value out of range."""
+
+
+class DataError(CnnRegistryError):
+    """The images are missing, unreadable, or too few for what was asked."""
+
+
+class DownloadError(DataError):
+    """A data set could not be fetched, or what arrived is not what was expected."""
+
+
+class TrainingError(CnnRegistryError):
+    """Training could not go on."""
+
+
+class RunError(CnnRegistryError):
+    """A run directory is missing, incomplete, or does not fit what is asked of it."""
+
+    @classmethod
+    def not_a_run(cls, path: Path) -> RunError:
+        """For a path that holds no run."""
+        return cls(f"{path} is no run directory: expected a 'run.json' in it, as 'cnnreg train' writes it.")

@@ -1,0 +1,139 @@
+"""What is known of a model or a data set before it is built: plain data, no Keras.
+
+A plugin's light module declares one spec for each thing it provides; the registry, the command line and the
+run directory read nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+API_VERSION = 1
+"""The plugin interface this package speaks. It grows by one whenever an older plugin would no longer work."""
+
+SPEC_ATTRIBUTE = "__cnn_registry_spec__"
+"""Where a declared function carries its spec, so that an entry point can name the function itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where a spec comes from.
+
+    Attributes:
+        object: ``module:name`` of the declared function.
+        distribution: name of the installed distribution, or ``None`` if registered in this session.
+        version: that distribution's version, or ``None``.
+    """
+
+    object: str
+    distribution: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version or ''}".strip() if self.distribution else "this session"
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """The publication that a model follows or a data set comes from."""
+
+    title: str
+    authors: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What models and data sets have in common.
+
+    Attributes:
+        name: the declared function's name, unique among what is installed.
+        summary: one line for listings.
+        build: the declared function.
+        provider: the distribution, version and object it comes from.
+        paper: the publication, if there is one.
+        aliases: other names that find it.
+        deprecated: the name of its replacement, or ``None`` while it is current.
+        api_version: the plugin interface it was written for.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Any] = field(repr=False, compare=False)
+    provider: Provider
+    paper: Paper | None = None
+    aliases: tuple[str, ...] = ()
+    deprecated: str | None = None
+    api_version: int = API_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as JSON-ready data, without the function itself."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "build"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A model as it is listed, before Keras is imported.
+
+    Attributes:
+        family: the group of architectures it belongs to, for instance ``"vgg"``.
+        input_shape: default ``(height, width, channels)``.
+        trainable_params: number of trainable parameters with 1000 classes at the default input shape.
+        non_trainable_params: the rest (moving statistics of batch normalisation), likewise.
+        min_size: smallest height and width in pixels that the network can be built for.
+        options: keyword options of the builder with their defaults.
+        default_recipe: name of the recipe that ``train`` uses when none is asked for.
+        recipe_settings: adjustments of named recipes for this model, dotted keys:
+            ``{"article": {"optimizer.learning_rate": 1e-5}}``.
+    """
+
+    family: str
+    input_shape: tuple[int, int, int]
+    trainable_params: int
+    non_trainable_params: int = 0
+    min_size: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    default_recipe: str = "default"
+    recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def total_params(self) -> int:
+        """What ``keras.Model.count_params()`` returns with 1000 classes at the default input shape."""
+        return self.trainable_params + self.non_trainable_params
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as JSON-ready data, with the total number of parameters."""
+        return super().to_dict() | {"total_params": self.total_params}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set as it is listed, before anything is read or fetched.
+
+    Attributes:
+        num_classes: number of classes.
+        num_images: number of images.
+        image_size: the natural edge length in pixels, or ``None`` where the images vary.
+        embedded: it needs no download and no ``--data``.
+        is_default: ``train`` uses it when neither a data set nor a folder is named.
+    """
+
+    num_classes: int
+    num_images: int
+    image_size: int | None = None
+    embedded: bool = False
+    is_default: bool = False
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with dataclasses, mappings and tuples turned into what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Provider | Paper):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return value
