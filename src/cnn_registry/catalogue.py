@@ -15,7 +15,13 @@ from typing import Generic, TypeVar
 
 from . import discovery
 from .discovery import Broken, InstalledEntry
-from .errors import AmbiguousNameError, DuplicateNameError, UnknownNameError
+from .errors import (
+    AmbiguousAliasError,
+    AmbiguousNameError,
+    DuplicateNameError,
+    UnknownNameError,
+    UnknownProviderError,
+)
 from .spec import SPEC_ATTRIBUTE, Spec
 
 SESSION = "session"
@@ -77,10 +83,14 @@ class Catalogue(Generic[S]):
     def names(self, pattern: str | None = None) -> list[str]:
         """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
         names = {entry.name for entry in discovery.installed(self.group)} | self._session.keys()
-        return sorted((name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
+        return sorted(sorted(name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
 
     def describe(self, pattern: str | None = None) -> list[S | Broken | Ambiguous]:
-        """Everything that `names` lists, each as its spec, as broken, or as ambiguous."""
+        """Everything that `names` lists, each as its spec, as broken, or as ambiguous.
+
+        Raises:
+            BrokenPluginError: a plugin cannot be used, and the policy is strict.
+        """
         choices = self._choices()
         return [self._describe_name(name, choices[name]) for name in self.names(pattern)]
 
@@ -90,6 +100,7 @@ class Catalogue(Generic[S]):
         Raises:
             UnknownNameError: nothing is called so; the message suggests the nearest names.
             AmbiguousNameError: several distributions provide the name.
+            AmbiguousAliasError: it is an alias of several.
             BrokenPluginError: the plugin that provides it cannot be used.
         """
         spec = self._resolve(name)
@@ -100,16 +111,18 @@ class Catalogue(Generic[S]):
         return spec
 
     def find(self, name: str) -> S | Broken | Ambiguous:
-        """As `get`, but a broken or an ambiguous entry is returned instead of raised."""
+        """As `get`, but a broken or an ambiguous entry is returned instead of raised, and nothing warns."""
         distribution, _, bare = name.rpartition(":")
-        choices = self._choices().get(bare, [])
-        if distribution:
-            choices = [choice for choice in choices if _provided_by(choice, distribution)]
+        published = self._choices().get(bare, [])
+        choices = [choice for choice in published if not distribution or _provided_by(choice, distribution)]
         if choices:
             return self._describe_name(bare, choices)
+        if published:
+            providers = [_provider_name(choice) for choice in published]
+            raise UnknownProviderError(self.noun, bare, distribution, providers, self.see)
         if not distribution and (spec := self._by_alias(bare)):
             return spec
-        raise UnknownNameError(self.noun, name, self.names(), self.see)
+        raise UnknownNameError(self.noun, bare, self.names(), self.see)
 
     def _resolve(self, name: str) -> S:
         found = self.find(name)
@@ -125,11 +138,11 @@ class Catalogue(Generic[S]):
         for entry in discovery.installed(self.group):
             choices.setdefault(entry.name, []).append(entry)
         for name, registration in self._session.items():
-            published = choices.get(name, [])
+            published = [entry for entry in choices.get(name, []) if isinstance(entry, InstalledEntry)]
             if registration.replaces:
                 choices[name] = [registration.spec]
             # A plugin that the user imported has registered what its entry point names anyway.
-            elif registration.spec.provider.object not in [getattr(entry, "value", None) for entry in published]:
+            elif not any(entry.is_at(registration.spec.build) for entry in published):
                 choices[name] = [*published, registration.spec]
         return choices
 
@@ -139,14 +152,15 @@ class Catalogue(Generic[S]):
         choice = choices[0]
         if not isinstance(choice, InstalledEntry):
             return choice
-        described = discovery.describe(choice, self.kind, self.group)
-        assert isinstance(described, self.kind | Broken)
+        described = discovery.describe(choice, self.kind)
+        if isinstance(described, Broken) and discovery.policy().strict:
+            raise described.error(self.noun)
         return described
 
     def _by_alias(self, alias: str) -> S | None:
         specs = [spec for spec in self.describe() if isinstance(spec, self.kind) and alias in spec.aliases]
         if len(specs) > 1:
-            raise AmbiguousNameError(f"{self.noun} alias", alias, [spec.name for spec in specs])
+            raise AmbiguousAliasError(self.noun, alias, [spec.name for spec in specs])
         return specs[0] if specs else None
 
 

@@ -13,11 +13,14 @@ import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from importlib import metadata
+from functools import cache
+from importlib import invalidate_caches, metadata
+from typing import TypeVar
 
-from .errors import BrokenPluginError
+from .errors import BrokenPluginError, one_line
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Spec
+
+S = TypeVar("S", bound=Spec)
 
 MODELS = "cnn_registry.models"
 DATASETS = "cnn_registry.datasets"
@@ -33,30 +36,18 @@ class InstalledEntry:
 
     name: str
     value: str
-    _distribution: metadata.Distribution = field(repr=False, compare=False)
-
-    # The name and the version cost a parse of the distribution's metadata, so they are read only when asked for.
-    @cached_property
-    def distribution(self) -> str:
-        """The distribution's name, or the imported package's where the metadata has none."""
-        try:
-            name = self._distribution.metadata["Name"]
-        except Exception:  # metadata of any shape may lie in site-packages
-            name = None
-        return str(name or self.value.partition(":")[0].partition(".")[0])
-
-    @cached_property
-    def version(self) -> str | None:
-        """The distribution's version, or ``None`` where the metadata has none."""
-        try:
-            return self._distribution.version
-        except Exception:  # as above
-            return None
+    distribution: str
+    version: str | None
 
     @property
     def provider(self) -> Provider:
         """Where the entry comes from, as its spec tells it."""
         return Provider(object=self.value, distribution=self.distribution, version=self.version)
+
+    def is_at(self, function: object) -> bool:
+        """Whether the entry points at ``function``, as far as can be told without an import."""
+        module, _, attribute = self.value.partition(":")
+        return getattr(sys.modules.get(module), attribute, None) is function
 
 
 @dataclass(frozen=True)
@@ -138,64 +129,79 @@ def installed(group: str) -> list[InstalledEntry]:
 
 @cache
 def _scan(group: str, path: tuple[str, ...]) -> tuple[InstalledEntry, ...]:
-    entries: dict[str, list[InstalledEntry]] = {}
+    found: dict[str, list[InstalledEntry]] = {}
     for distribution in metadata.distributions(path=list(path)):
-        for entry in _entries(distribution, group):
-            same_name = entries.setdefault(entry.name, [])
+        if entries := _entries(distribution, group):
             # A distribution that lies twice on the path is imported from its first place, so only that one counts.
-            if not any(normalised(entry.distribution) == normalised(other.distribution) for other in same_name):
-                same_name.append(entry)
-    return tuple(entry for same_name in entries.values() for entry in same_name)
+            found.setdefault(normalised(entries[0].distribution), entries)
+    return tuple(entry for entries in found.values() for entry in entries)
 
 
-def _entries(distribution: metadata.Distribution, group: str) -> Iterator[InstalledEntry]:
-    """The entries of ``group`` in one distribution; none where its file cannot be read."""
+def _entries(distribution: metadata.Distribution, group: str) -> list[InstalledEntry]:
+    """The entries of ``group`` in one distribution."""
+    values = dict(_section(_text(distribution, "entry_points.txt"), group))
+    if not values:
+        return []
+    # `distribution.metadata` would parse the whole README that follows the headers.
+    headers = (_text(distribution, "METADATA") or _text(distribution, "PKG-INFO")).partition("\n\n")[0]
+    fields = dict(re.findall(r"^(Name|Version): *(.*\S)", headers, re.MULTILINE))
+    name = fields.get("Name") or re.split("[.:]", next(iter(values.values())))[0]
+    return [InstalledEntry(entry, value, name, fields.get("Version")) for entry, value in values.items()]
+
+
+def _section(text: str, group: str) -> Iterator[tuple[str, str]]:
+    """Names and values under ``[group]`` in the text of an ``entry_points.txt``.
+
+    `distribution.entry_points` gives up a file for one corrupt line. Here such a line is a name without a value, which
+    becomes a broken plugin, and the others stay.
+    """
+    section = ""
+    for line in map(str.strip, text.splitlines() if group in text else ()):
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif section == group and line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip()
+
+
+def _text(distribution: metadata.Distribution, filename: str) -> str:
     try:
-        # Looking at the text first keeps the parser away from the many distributions that have nothing for us,
-        # and a corrupt file of theirs from stopping ours.
-        text = distribution.read_text("entry_points.txt") or ""
-        found = distribution.entry_points.select(group=group) if group in text else ()
-    except Exception:
-        return
-    for entry_point in found:
-        yield InstalledEntry(entry_point.name, entry_point.value, distribution)
+        return distribution.read_text(filename) or ""
+    except Exception:  # files of any content may lie in site-packages, and none of them may stop the others
+        return ""
 
 
 def refresh() -> None:
     """Forget what was found: the next look-up sees plugins installed since."""
+    invalidate_caches()
     _scan.cache_clear()
     _load.cache_clear()
 
 
-def describe(entry: InstalledEntry, kind: type[Spec], group: str) -> Spec | Broken:
-    """Import the plugin's light module and return the spec it declares, or why it cannot be used.
-
-    Raises:
-        BrokenPluginError: the plugin is broken and the policy is strict.
-    """
-    loaded = _load(entry, group)
-    spec = getattr(loaded, SPEC_ATTRIBUTE, None)
-    if isinstance(loaded, Broken):
-        result: Spec | Broken = loaded
-    elif not isinstance(spec, kind):
-        result = Broken(entry, f"{entry.value} declares no {kind.__name__}; decorate it with the register function.")
-    elif fault := _fault(entry, spec):
-        result = Broken(entry, fault)
-    else:
-        result = replace(spec, provider=entry.provider)
-    if isinstance(result, Broken) and policy().strict:
-        raise result.error(group.rpartition(".")[2].removesuffix("s"))
-    return result
+def describe(entry: InstalledEntry, kind: type[S]) -> S | Broken:
+    """Import the plugin's light module and return the spec it declares, or why it cannot be used."""
+    spec = _load(entry)
+    if isinstance(spec, Broken):
+        return spec
+    if not isinstance(spec, kind):
+        return Broken(entry, f"{entry.value} declares no {kind.__name__}; decorate it with the register function.")
+    if fault := _fault(entry, spec):
+        return Broken(entry, fault)
+    return replace(spec, provider=entry.provider)
 
 
 @cache
-def _load(entry: InstalledEntry, group: str) -> object:
-    """The object that the entry points at, or `Broken`. What fails once stays failed until `refresh`."""
+def _load(entry: InstalledEntry) -> object:
+    """What the object that the entry points at declares, or `Broken`. What fails stays failed until `refresh`."""
+    if not metadata.EntryPoint.pattern.match(entry.value):
+        return Broken(entry, f"its entry point is {entry.value!r}, not of the form 'module:function'.")
     token = loading.set(True)
     try:
-        return metadata.EntryPoint(entry.name, entry.value, group).load()
-    except (Exception, SystemExit) as error:
-        return Broken(entry, _reason(error), traceback.format_exc())
+        return getattr(metadata.EntryPoint(entry.name, entry.value, "").load(), SPEC_ATTRIBUTE, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit and the panic of an extension module are no `Exception`
+        return Broken(entry, one_line(error), traceback.format_exc())
     finally:
         loading.reset(token)
 
@@ -210,12 +216,3 @@ def _fault(entry: InstalledEntry, spec: Spec) -> str:
     if spec.name != entry.name:
         return f"the entry point is named {entry.name!r} but {entry.value} declares {spec.name!r}; name them alike."
     return ""
-
-
-def _reason(error: BaseException) -> str:
-    """One line that says what ``error`` is, even if it cannot print itself."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(its message cannot be printed)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -6,6 +6,7 @@ A message says what was expected, what came, and what to do. ``exit_code`` is wh
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,7 +23,25 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     if not nearest:
         return ""
-    return f" Did you mean {' or '.join(repr(by_lower[match]) for match in nearest)}?"
+    return f" Did you mean {_either(by_lower[match] for match in nearest)}?"
+
+
+def one_line(error: BaseException) -> str:
+    """What ``error`` is and says, in one line of at most 400 characters, even if it cannot print itself."""
+    try:
+        text = str(error).strip()
+    except Exception:
+        text = "(its message cannot be printed)"
+    name = type(error).__name__
+    return textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ...")
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(repr(name) for name in names)
+
+
+def _qualified(name: str, providers: Iterable[str]) -> str:
+    return _either(f"{provider}:{name}" for provider in providers)
 
 
 class CnnRegistryError(Exception):
@@ -42,24 +61,37 @@ class UnknownNameError(UsageError, KeyError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str], see: str) -> None:
         known = list(known)
-        hint = suggestion(name, known)
-        count = f"{len(known)} {noun}s are known" if known else f"no {noun} is installed"
-        self.message = f"There is no {noun} {name!r} ({count}).{hint} {see}"
-        super().__init__(self.message)
+        counts = {0: f"no {noun} is installed", 1: f"1 {noun} is known"}
+        count = counts.get(len(known), f"{len(known)} {noun}s are known")
+        super().__init__(f"There is no {noun} {name!r} ({count}).{suggestion(name, known)} {see}")
 
     def __str__(self) -> str:  # KeyError would show the message's repr
-        return self.message
+        return str(self.args[0])
+
+
+class UnknownProviderError(UsageError):
+    """The distribution before the colon does not provide the name after it."""
+
+    def __init__(self, noun: str, name: str, distribution: str, providers: Sequence[str], see: str) -> None:
+        super().__init__(
+            f"No {noun} {name!r} is provided by {distribution!r}. Write {_qualified(name, providers)}. {see}"
+        )
 
 
 class AmbiguousNameError(UsageError):
-    """Two distributions provide the same name."""
+    """Two distributions, or one and this session, provide the same name."""
 
     def __init__(self, noun: str, name: str, providers: Sequence[str]) -> None:
-        choices = " or ".join(f"'{provider}:{name}'" for provider in providers)
         super().__init__(
-            f"The {noun} name {name!r} is provided by {len(providers)} distributions "
-            f"({', '.join(providers)}). Write {choices}."
+            f"The {noun} {name!r} is provided by {' and by '.join(providers)}. Write {_qualified(name, providers)}."
         )
+
+
+class AmbiguousAliasError(UsageError):
+    """Two models or data sets have the same alias."""
+
+    def __init__(self, noun: str, alias: str, names: Sequence[str]) -> None:
+        super().__init__(f"{alias!r} is an alias of {len(names)} {noun}s. Write {_either(names)}.")
 
 
 class DuplicateNameError(UsageError):
@@ -104,7 +136,7 @@ class BrokenPluginError(CnnRegistryError):
         self.details = details
         super().__init__(
             f"The {noun} {name!r} of {blame} is broken: {reason} "
-            f"('cnnreg -v info {name}' shows the traceback; 'pip install --upgrade {blame}' may mend it.)"
+            f"('cnnreg -v ...' shows the traceback; 'pip install --upgrade {blame}' may mend it.)"
         )
 
 
@@ -118,6 +150,14 @@ class RecipeError(UsageError, ValueError):
 
 class DataError(CnnRegistryError):
     """The images are missing, unreadable, or too few for what was asked."""
+
+
+class BadImageError(DataError):
+    """One image file that cannot be read."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{file} cannot be read as an image: {reason}.")
 
 
 class DownloadError(DataError):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import backend
 from .catalogue import Ambiguous, Catalogue
 from .discovery import MODELS, Broken
-from .errors import DeclarationError, InputShapeError, ModelBuildError, UnknownOptionError, UsageError
+from .errors import (
+    CnnRegistryError,
+    DeclarationError,
+    InputShapeError,
+    ModelBuildError,
+    UnknownOptionError,
+    UsageError,
+    one_line,
+)
 from .spec import API_VERSION, ModelSpec, Paper, Provider
 
 if TYPE_CHECKING:
@@ -90,17 +101,19 @@ def register_model(
 
 def _options(builder: Callable[..., Any]) -> dict[str, Any]:
     """The builder's keyword-only parameters with their defaults."""
-    code = builder.__code__
-    positional = code.co_varnames[: code.co_argcount]
-    keyword_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    options = dict(builder.__kwdefaults__ or {})
-    takes_rest = bool(code.co_flags & 0x0C)  # *args or **kwargs: a misspelt option would go unnoticed
-    if positional != ("input_shape", "num_classes") or set(keyword_only) != options.keys() or takes_rest:
+    parameters = inspect.signature(builder).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    others = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    takes_rest = len(options) + len(others) < len(parameters)  # *args or **kwargs: a misspelt option would go unnoticed
+    lacks_default = any(default is inspect.Parameter.empty for default in options.values())
+    if others != ["input_shape", "num_classes"] or lacks_default or takes_rest:
         raise DeclarationError(
             f"{builder.__name__} must have the signature (input_shape, num_classes, *, option=default, ...), "
             f"each option with a default and no *args or **kwargs."
         )
-    return {name: options[name] for name in keyword_only}
+    if taken := options.keys() & {"name", "weights"}:
+        raise DeclarationError(f"{builder.__name__} has an option {taken.pop()!r}, which create_model takes itself.")
+    return options
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -155,16 +168,16 @@ def create_model(
         ModelBuildError: the builder or the weights file failed.
         BackendError: Keras or its backend is not installed.
     """
-    spec = get_spec(name)
+    spec = models.get(name)
     if unknown := [option for option in options if option not in spec.options]:
         raise UnknownOptionError(spec.name, unknown, spec.options)
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+    if not _is_count(num_classes):
         raise UsageError(f"num_classes must be a whole number from 1 on; got {num_classes!r}.")
     shape = checked_input_shape(spec, input_shape)
     path = None if weights is None else _checked_weights(weights)
-    model = _build(spec, shape, num_classes, options)
+    model = _build(spec, shape, int(num_classes), options)
     if path is not None:
-        _load_weights(model, path)
+        load_weights(model, path)
     return model
 
 
@@ -176,12 +189,11 @@ def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | Non
     """
     if input_shape is None:
         return spec.input_shape
-    shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
+    if not isinstance(input_shape, tuple | list) or len(input_shape) != 3 or not all(map(_is_count, input_shape)):
         raise InputShapeError(
             f"input_shape must be (height, width, channels), three positive whole numbers; got {input_shape!r}."
         )
-    height, width, channels = shape
+    height, width, channels = map(int, input_shape)
     if min(height, width) < spec.min_size:
         raise InputShapeError(
             f"{spec.name} needs images of at least {spec.min_size}x{spec.min_size} pixels; got {height}x{width}."
@@ -189,13 +201,20 @@ def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | Non
     return height, width, channels
 
 
+def _is_count(value: object) -> bool:
+    """Whether it is a whole number from 1 on, NumPy's included."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
+
+
 def _build(spec: ModelSpec, shape: tuple[int, int, int], num_classes: int, options: Mapping[str, Any]) -> keras.Model:
     keras = backend.keras()
     what = f"for input_shape={shape}, num_classes={num_classes}"
     try:
         model = spec.build(shape, num_classes, **options)
-    except (ValueError, TypeError, ImportError) as error:
-        raise ModelBuildError(spec.name, what, " ".join(str(error).split())) from error
+    except CnnRegistryError:
+        raise
+    except Exception as error:  # the builder is somebody else's code
+        raise ModelBuildError(spec.name, what, one_line(error)) from error
     if not isinstance(model, keras.Model):
         raise ModelBuildError(spec.name, what, f"its builder returned {type(model).__name__}, not a keras.Model")
     return model
@@ -210,8 +229,19 @@ def _checked_weights(weights: str | Path) -> Path:
     return path
 
 
-def _load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Load a ``.weights.h5`` file into ``model``.
+
+    Raises:
+        ModelBuildError: the file cannot be read, or another model saved it.
+    """
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelBuildError(model.name, f"with the weights of {path}", " ".join(str(error).split())) from error
+        with warnings.catch_warnings():
+            # Keras only warns of layers in a list that keep their random weights. Of a functional model's own list it
+            # warns beside the error that it raises.
+            warnings.filterwarnings("error", "Skipping nested container")
+            warnings.filterwarnings("ignore", "Skipping nested container at '(.*/)?_operations_by_depth/")
+            model.load_weights(path)
+    except Exception as error:  # HDF5 has many for a file that is no longer what it was
+        what = f"with the weights of {path}, which must be saved by the same model with the same classes and options"
+        raise ModelBuildError(model.name, what, one_line(error)) from error

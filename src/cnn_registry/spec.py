@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .errors import DeclarationError
+
 API_VERSION = 1
 """The plugin interface this package speaks. It grows by one whenever an older plugin would no longer work."""
 
@@ -58,6 +60,9 @@ class Spec:
         aliases: other names that find it.
         deprecated: the name of its replacement, or ``None`` while it is current.
         api_version: the plugin interface it was written for.
+
+    Raises:
+        DeclarationError: a field has the wrong type; a listing could not show it.
     """
 
     name: str
@@ -68,6 +73,9 @@ class Spec:
     aliases: tuple[str, ...] = ()
     deprecated: str | None = None
     api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        _require(self, summary=str, paper=Paper | None, aliases=tuple, deprecated=str | None, api_version=int)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-ready data, without the function itself."""
@@ -99,6 +107,11 @@ class ModelSpec(Spec):
     default_recipe: str = "default"
     recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self, family=str, input_shape=tuple, trainable_params=int, non_trainable_params=int, min_size=int)
+        _require(self, default_recipe=str, recipe_settings=Mapping)
+
     @property
     def total_params(self) -> int:
         """What ``keras.Model.count_params()`` returns with 1000 classes at the default input shape."""
@@ -127,6 +140,19 @@ class DatasetSpec(Spec):
     embedded: bool = False
     is_default: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self, num_classes=int, num_images=int, image_size=int | None)
+
+
+def _require(spec: Spec, **types: Any) -> None:
+    """Refuse a field that has not the type given for it."""
+    for name, expected in types.items():
+        value = getattr(spec, name)
+        if not isinstance(value, expected):
+            wanted = getattr(expected, "__name__", str(expected))
+            raise DeclarationError(f"{name} of {spec.name!r} must be of type {wanted}; got {value!r}.")
+
 
 def _plain(value: Any) -> Any:
     """``value`` with dataclasses, mappings and tuples turned into what JSON knows."""
@@ -136,4 +162,5 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Provider | Paper):
         return {f.name: getattr(value, f.name) for f in fields(value)}
-    return value
+    # An option's default may be any object.
+    return value if value is None or isinstance(value, str | int | float) else repr(value)

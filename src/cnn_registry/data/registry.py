@@ -83,3 +83,8 @@ def default_dataset() -> DatasetSpec:
         names = ", ".join(spec.name for spec in defaults) or "none"
         raise UsageError(f"Name a data set with --dataset; those that claim to be the default: {names}.")
     return defaults[0]
+
+
+def embedded_datasets() -> list[str]:
+    """Names of the data sets that need no download."""
+    return [spec.name for spec in datasets.describe() if isinstance(spec, DatasetSpec) and spec.embedded]

@@ -1,0 +1,40 @@
+# Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(sort $(wildcard plugins/*))
+PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
+PIP := $(BIN)/pip install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
+	$(BIN)/cnnreg train alexnet --dataset digits --set epochs=12 --out runs
+
+test: .venv/installed-dev ## install, and run every test
+	$(BIN)/pytest
+
+lint: .venv/installed-dev ## check style, types and the layering of the modules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
+	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+
+clean: ## remove .venv and what tools leave; runs stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist
+
+.venv/installed: $(PROJECTS) constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	$(PIP) --editable '.[cpu]' $(PLUGINS:%=--editable %)
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --group dev
+	touch $@

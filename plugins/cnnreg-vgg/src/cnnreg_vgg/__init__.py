@@ -1,0 +1,82 @@
+"""VGG for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import Paper, register_model
+
+if TYPE_CHECKING:
+    import keras
+
+_PAPER = Paper(
+    title="Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    authors="Simonyan, Zisserman",
+    year=2014,
+    url="https://arxiv.org/abs/1409.1556",
+)
+_ARTICLE: dict[str, Any] = {"optimizer.learning_rate": 1e-5, "model.kernel_initializer": "glorot_uniform"}
+# Where no layer normalises, the first steps need a lower rate and bounded gradients.
+_DEFAULT_WITHOUT_BN: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}
+
+
+def _declare(
+    depth: int, *, batch_norm: bool = False, trainable_params: int, non_trainable_params: int = 0
+) -> Callable[..., keras.Model]:
+    """Declare the VGG of ``depth`` layers with weights, counted without those of the normalisation."""
+
+    def build(
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        dropout: float = 0.5,
+        kernel_initializer: str = "he_normal",
+        classifier_activation: str | None = "softmax",
+    ) -> keras.Model:
+        """Build the VGG that the function's name says.
+
+        Args:
+            input_shape: ``(height, width, channels)``, height and width at least 32.
+            num_classes: number of outputs.
+            dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+            kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is
+                ``"glorot_uniform"``.
+            classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+        Returns:
+            A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        """
+        from ._network import vgg
+
+        return vgg(
+            depth,
+            batch_norm,
+            input_shape,
+            num_classes,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+            classifier_activation=classifier_activation,
+            name=build.__name__,
+        )
+
+    build.__name__ = build.__qualname__ = f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"
+    return register_model(
+        family="vgg",
+        summary=f"VGG with {depth} layers" + (" and batch normalisation" if batch_norm else ""),
+        paper=_PAPER,
+        trainable_params=trainable_params,
+        non_trainable_params=non_trainable_params,
+        min_size=32,  # five poolings halve it
+        recipe_settings={"article": _ARTICLE} | ({} if batch_norm else {"default": _DEFAULT_WITHOUT_BN}),
+    )(build)
+
+
+vgg11 = _declare(11, trainable_params=132_863_336)
+vgg13 = _declare(13, trainable_params=133_047_848)
+vgg16 = _declare(16, trainable_params=138_357_544)
+vgg19 = _declare(19, trainable_params=143_667_240)
+vgg11_bn = _declare(11, batch_norm=True, trainable_params=132_868_840, non_trainable_params=5_504)
+vgg13_bn = _declare(13, batch_norm=True, trainable_params=133_053_736, non_trainable_params=5_888)
+vgg16_bn = _declare(16, batch_norm=True, trainable_params=138_365_992, non_trainable_params=8_448)
+vgg19_bn = _declare(19, batch_norm=True, trainable_params=143_678_248, non_trainable_params=11_008)

@@ -1,0 +1,90 @@
+"""A convolution with batch normalisation, in either order of normalisation and activation."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict, get_args
+
+import keras
+
+from ..errors import UsageError, suggestion
+
+Order = Literal["relu_bn", "bn_relu"]
+"""What follows a convolution: the activation, then the normalisation; or the other way round."""
+
+
+class ConvOptions(TypedDict, total=False):
+    """The options of `Conv2D_BN` that a larger block hands on to each of its convolutions."""
+
+    order: Order
+    use_bias: bool
+    activation: str
+    kernel_initializer: str
+    momentum: float
+    epsilon: float
+
+
+def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public name)
+    inputs: keras.KerasTensor,
+    filter: int,
+    kernel: int | tuple[int, int],
+    padding: str,
+    stride: int | tuple[int, int],
+    *,
+    order: Order = "relu_bn",
+    use_bias: bool = True,
+    activation: str = "relu",
+    kernel_initializer: str = "glorot_uniform",
+    momentum: float = 0.99,
+    epsilon: float = 1e-3,
+    name: str | None = None,
+) -> keras.KerasTensor:
+    """Convolve, normalise over the batch, activate.
+
+    Args:
+        inputs: ``(batch, height, width, channels)``.
+        filter: number of output channels.
+        kernel: height and width of the kernel, or one number for both.
+        padding: ``"same"`` or ``"valid"``.
+        stride: vertical and horizontal stride, or one number for both.
+        order: ``"relu_bn"`` activates inside the convolution layer and normalises what comes out; ``"bn_relu"``
+            normalises, then activates, as Ioffe & Szegedy (2015, section 3.2) do.
+        use_bias: whether the convolution adds a bias. With ``"bn_relu"`` it has no effect, because the
+            normalisation subtracts it again.
+        activation: name of a Keras activation.
+        kernel_initializer: name of a Keras initializer for the kernel.
+        momentum: how much of the moving mean and variance each training step keeps.
+        epsilon: added to the variance before its root is taken.
+        name: name of the convolution layer; the others are ``<name>_bn`` and, with ``"bn_relu"``,
+            ``<name>_<activation>``. Default: Keras numbers them.
+
+    Returns:
+        ``(batch, new_height, new_width, filter)``; with ``"same"`` padding the new sizes are the old ones divided
+        by the stride, rounded up.
+
+    Raises:
+        UsageError: ``order`` is neither of the two.
+    """
+    orders = get_args(Order)
+    if order not in orders:
+        raise UsageError(f"order must be 'relu_bn' or 'bn_relu'; got {order!r}.{suggestion(str(order), orders)}")
+    activate_first = order == "relu_bn"
+    outputs = keras.layers.Conv2D(
+        filters=filter,
+        kernel_size=kernel,
+        padding=padding,
+        strides=stride,
+        activation=activation if activate_first else None,
+        use_bias=use_bias,
+        kernel_initializer=kernel_initializer,
+        name=name,
+    )(inputs)
+    normalise = keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=layer_name(name, "bn"))
+    outputs = normalise(outputs)
+    if activate_first:
+        return outputs
+    return keras.layers.Activation(activation, name=layer_name(name, activation))(outputs)
+
+
+def layer_name(block: str | None, part: str) -> str | None:
+    """``<block>_<part>``, or ``None`` for a block without a name: Keras then numbers the layer."""
+    return f"{block}_{part}" if block else None

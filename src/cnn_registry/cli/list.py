@@ -1,0 +1,64 @@
+"""``cnnreg list``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cnn_registry.catalogue import Ambiguous
+from cnn_registry.discovery import Broken
+from cnn_registry.registry import describe_models
+from cnn_registry.spec import ModelSpec
+
+from .common import common_options, complete_models, json_option, print_json, print_table
+
+Listed = ModelSpec | Broken | Ambiguous
+
+
+@click.command("list")
+@click.argument("pattern", required=False, shell_complete=complete_models)
+@json_option
+@common_options
+def command(pattern: str | None, as_json: bool) -> None:
+    """List the installed models, or those whose name matches PATTERN ('vgg*')."""
+    found = describe_models(pattern)
+    if as_json:
+        print_json([as_dict(item) for item in found])
+        return
+    specs = [item for item in found if isinstance(item, ModelSpec)]
+    if specs:
+        columns = ["name", "family", "year", "parameters", "input", "plugin", "summary"]
+        print_table(columns, [_row(spec) for spec in specs], right=["year", "parameters"])
+    elif not found:
+        click.echo(f"No model matches {pattern!r}." if pattern else "No model is installed: pip install cnnreg-alexnet")
+    for item in found:
+        if isinstance(item, Broken):
+            click.echo(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
+        elif isinstance(item, Ambiguous):
+            choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
+            click.echo(f"ambiguous: {item.name}: write {choices}")
+
+
+def as_dict(item: Listed) -> dict[str, Any]:
+    """One line of the listing as JSON-ready data."""
+    if isinstance(item, Broken):
+        entry = item.entry
+        return {"name": entry.name, "status": "broken", "distribution": entry.distribution, "reason": item.reason}
+    if isinstance(item, Ambiguous):
+        return {"name": item.name, "status": "ambiguous", "providers": list(item.providers)}
+    return {"status": "deprecated" if item.deprecated else "ok"} | item.to_dict()
+
+
+def _row(spec: ModelSpec) -> list[str]:
+    height, width, channels = spec.input_shape
+    summary = f"(deprecated, use {spec.deprecated}) {spec.summary}" if spec.deprecated else spec.summary
+    return [
+        spec.name,
+        spec.family,
+        str(spec.paper.year) if spec.paper else "",
+        f"{spec.total_params / 1e6:.1f} M",
+        f"{height}x{width}x{channels}",
+        str(spec.provider),
+        summary,
+    ]

@@ -1,0 +1,48 @@
+"""``cnnreg predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from .common import common_options, json_option, print_json, print_table
+
+
+@click.command("predict")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
+@click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Of the epoch with the lowest validation loss, or of the last one.",
+)
+@json_option
+@common_options
+def command(run: Path, images: tuple[Path, ...], top: int, weights: Literal["best", "last"], as_json: bool) -> None:
+    """Classify IMAGES with the model of RUN, a run directory."""
+    from cnn_registry.inference.predict import predict
+    from cnn_registry.training.run import Run
+
+    predictions = predict(Run.open(run), images, top=top, weights=weights)
+    if as_json:
+        print_json(
+            [
+                {
+                    "image": str(prediction.image),
+                    "classes": [{"class": name, "probability": p} for name, p in prediction.classes],
+                }
+                for prediction in predictions
+            ]
+        )
+        return
+    rows = [
+        [str(prediction.image) if i == 0 else "", name, f"{probability:.1%}"]
+        for prediction in predictions
+        for i, (name, probability) in enumerate(prediction.classes)
+    ]
+    print_table(["image", "class", "probability"], rows, right=["probability"])

@@ -1,0 +1,74 @@
+"""``cnnreg train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .app import INTERRUPTED
+from .common import (
+    common_options,
+    complete_datasets,
+    complete_models,
+    complete_recipes,
+    json_option,
+    print_json,
+)
+
+
+@click.command("train")
+@click.argument("model", shell_complete=complete_models)
+@click.option("--dataset", shell_complete=complete_datasets, help="A data set's name; see: cnnreg datasets.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder of class folders; with --dataset, that data set's archive or folder.",
+)
+@click.option("--recipe", shell_complete=complete_recipes, help="A recipe's name or a .toml file; see: cnnreg recipes.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
+@click.option("--split", help="'stratified', or a split that the data set brings.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where the new run directory is made.",
+)
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run directory.")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["skip", "error"]),
+    default="skip",
+    show_default=True,
+    help="What to do about images that cannot be read.",
+)
+@json_option
+@common_options
+def command(model: str, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Train MODEL and leave a run directory with weights, history, report and pictures."""
+    from cnn_registry.training.recipe import parse_settings
+    from cnn_registry.workflow import train
+
+    settings = parse_settings(assignments)
+    run = train(model, settings=settings, **options)
+    if as_json:
+        print_json({"run": str(run.path), "status": run.record.status, "result": run.record.result})
+    else:
+        _print_result(run.path, run.record.status, run.record.result)
+    if run.record.status == "interrupted":
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
+    if not result:
+        click.echo(f"{status} before the first epoch ended: {path}")
+        return
+    last, best = result["last"], result["best"]
+    click.echo(
+        f"{status}: validation accuracy {last['val_accuracy']:.1%} at the last epoch ({last['epoch']}), "
+        f"{best['val_accuracy']:.1%} at the one with the lowest validation loss ({best['epoch']})"
+    )
+    click.echo(f"run directory: {path}")
+    click.echo(f"next: cnnreg evaluate {path}   or   cnnreg predict {path} IMAGE...")

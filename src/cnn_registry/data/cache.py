@@ -1,0 +1,200 @@
+"""Decode and resize once, keep the pixels on disk, map them at the next start.
+
+An entry of the cache is a folder named after the content of the files, the size, and the decoder. It holds
+``bad.json``, the files that cannot be read, and ``images.npy``, the pixels of all others in order. Sets larger than
+memory have no ``images.npy``: they are decoded once to know the bad files, and then again whenever they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import PIL
+import psutil
+from PIL import Image
+
+from ..errors import BadImageError, DataError
+from ..progress import note, progress
+from .dataset import Bytes, ImageDataset
+from .image import decode, resized
+from .paths import decoded_dir
+from .sources import ArrayImages, ImageSource, StreamedImages
+from .threads import in_threads
+
+OnBadImage = Literal["skip", "error"]
+
+FORMAT = 1
+"""Grows when the same files would give other pixels or another layout of the cache."""
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that cannot be read, by its id, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """A data set whose images can be read.
+
+    Attributes:
+        dataset: the data set without the images that were left out.
+        source: its decoded images; position i is image i of ``dataset``.
+        bad: the images that were left out.
+        digest: a digest of the content of all images and of their labels.
+    """
+
+    dataset: ImageDataset
+    source: ImageSource
+    bad: tuple[BadImage, ...]
+    digest: str
+
+
+def load_images(
+    dataset: ImageDataset, size: int, *, on_bad_image: OnBadImage = "skip", memory_limit: int | None = None
+) -> LoadedImages:
+    """Make the images of a data set readable at one size.
+
+    Args:
+        dataset: what a loader returned.
+        size: edge length in pixels.
+        on_bad_image: ``"skip"`` leaves unreadable images out and says so, ``"error"`` raises.
+        memory_limit: bytes of pixels from which on they are streamed; default half of the machine's memory.
+
+    Raises:
+        DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, or a class has no readable image.
+    """
+    hashes = _hashes(dataset)
+    if isinstance(dataset.images, np.ndarray):
+        images = np.stack([resized(Image.fromarray(image), size) for image in dataset.images])
+        return LoadedImages(dataset, ArrayImages(images), (), _digest(dataset, hashes))
+    limit = psutil.virtual_memory().total // 2 if memory_limit is None else memory_limit
+    in_memory = len(dataset) * size * size * 3 <= limit
+    pixels, reasons = _cached(dataset.images, _key(hashes, size), size, in_memory)
+    bad = tuple(BadImage(dataset.ids[index], reason) for index, reason in reasons.items())
+    keep = np.ones(len(dataset), bool)
+    keep[list(reasons)] = False
+    if bad:
+        _report(bad, len(dataset), on_bad_image)
+        dataset, hashes = dataset.select(keep), [hashes[index] for index in np.flatnonzero(keep)]
+    _check_classes(dataset)
+    assert isinstance(dataset.images, tuple)
+    source = StreamedImages(dataset.images, size) if pixels is None else ArrayImages(pixels)
+    return LoadedImages(dataset, source, bad, _digest(dataset, hashes))
+
+
+def _hashes(dataset: ImageDataset) -> list[bytes]:
+    """A hash of the content of each image; empty for a file that cannot be read."""
+    if isinstance(dataset.images, np.ndarray):
+        return [hashlib.sha256(image.tobytes()).digest() for image in dataset.images]
+    return list(in_threads(_file_hash, dataset.images))
+
+
+def _file_hash(file: Path) -> bytes:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return b""
+
+
+def _key(hashes: Sequence[bytes], size: int) -> str:
+    decoder = f"{FORMAT} {PIL.__version__} {size}".encode()
+    return hashlib.sha256(b"\0".join([decoder, *hashes])).hexdigest()[:32]
+
+
+def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"".join([*hashes, dataset.labels.astype("<i8").tobytes()])).hexdigest()
+
+
+def _cached(files: Sequence[Path], key: str, size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]]:
+    """The pixels of all readable ``files``, ``None`` if not ``in_memory``, and why the others are not readable."""
+    entry = decoded_dir() / key
+    found = _read(entry, len(files), size, in_memory)
+    if found is None:
+        shutil.rmtree(entry, ignore_errors=True)  # whatever is there is damaged
+        pixels, reasons = _decode_all(files, size, in_memory)
+        _write(entry, pixels, reasons)
+        found = _read(entry, len(files), size, in_memory) or (pixels, reasons)
+    return found
+
+
+def _read(entry: Path, count: int, size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]] | None:
+    """An entry of the cache, or ``None`` where it is missing or damaged."""
+    try:
+        reasons = {int(index): str(reason) for index, reason in json.loads((entry / "bad.json").read_text()).items()}
+        if not in_memory:
+            return None, reasons
+        pixels = np.asarray(np.load(entry / "images.npy", mmap_mode="r"))
+    except (OSError, ValueError, AttributeError):
+        return None
+    fits = pixels.dtype == np.uint8 and pixels.shape == (count - len(reasons), size, size, 3)
+    return (pixels, reasons) if fits else None
+
+
+def _write(entry: Path, pixels: Bytes | None, reasons: dict[int, str]) -> None:
+    """Put an entry in its place in one step; what another process has put there meanwhile is as good."""
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".") as temporary:
+            made = Path(temporary) / entry.name
+            made.mkdir()
+            if pixels is not None:
+                np.save(made / "images.npy", pixels)
+            (made / "bad.json").write_text(json.dumps(reasons))
+            made.rename(entry)
+    except OSError as error:
+        if not entry.exists():
+            note(
+                f"The decoded images cannot be kept in {entry.parent} ({error.strerror}); they are made anew each time."
+            )
+
+
+def _decode_all(files: Sequence[Path], size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]]:
+    pixels = np.empty((len(files), size, size, 3), np.uint8) if in_memory else None
+    reasons: dict[int, str] = {}
+    done = 0
+
+    def attempt(file: Path) -> Bytes | BadImageError:
+        try:
+            return decode(file, size)
+        except BadImageError as error:
+            return error
+
+    with progress(f"Decoding {len(files)} images", len(files)) as advance:
+        for index, result in enumerate(in_threads(attempt, files)):
+            if isinstance(result, BadImageError):
+                reasons[index] = result.reason
+            elif pixels is not None:
+                pixels[done] = result
+                done += 1
+            advance(1)
+    return None if pixels is None else pixels[:done], reasons
+
+
+def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> None:
+    shown = ", ".join(f"{image.id} ({image.reason})" for image in bad[:5])
+    named = shown + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+    if on_bad_image == "error":
+        raise DataError(
+            f"{len(bad)} of {total} images cannot be read: {named}. Mend or remove them, or use --on-bad-image skip."
+        )
+    note(f"{len(bad)} of {total} images cannot be read and are left out: {named}.")
+
+
+def _check_classes(dataset: ImageDataset) -> None:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    if missing := [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]:
+        raise DataError(
+            f"{dataset.source} has no readable image of {', '.join(repr(name) for name in missing)}; "
+            f"every class needs some."
+        )

@@ -1,0 +1,81 @@
+"""A data set as a loader returns it: where the images are, what they show, and how they may be split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+"""Positions of images in a data set."""
+
+Bytes = NDArray[np.uint8]
+"""Pixels, ``(N, height, width, 3)``, RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which images are for training, for validation and for testing.
+
+    Attributes:
+        train: positions of the images to train on.
+        val: those that choose the best epoch.
+        test: those kept for the end; may be empty.
+    """
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Images with one label each.
+
+    Attributes:
+        name: what the run's record calls it.
+        class_names: the classes in the order of their labels.
+        ids: a stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
+        labels: ``(N,)``, the class of each image.
+        images: files to decode, or the images themselves, ``(N, height, width, 3)``.
+        splits: the splits that come with the data, by name; may be empty.
+        default_split: the one that holds where none is asked for; ``None`` stands for a stratified split.
+        source: where the data was found, for the run's record.
+        image_size: natural edge length in pixels, ``None`` where the images vary.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: Indices
+    images: tuple[Path, ...] | Bytes
+    splits: Mapping[str, Split]
+    default_split: str | None
+    source: str
+    image_size: int | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, keep: NDArray[np.bool_]) -> ImageDataset:
+        """The data set without the images where ``keep``, ``(N,)``, is false; its splits follow."""
+        position = np.cumsum(keep) - 1
+
+        def moved(indices: Indices) -> Indices:
+            return position[indices[keep[indices]]].astype(np.int64)
+
+        kept = np.flatnonzero(keep)
+        images = self.images[kept] if isinstance(self.images, np.ndarray) else tuple(self.images[i] for i in kept)
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in kept),
+            labels=self.labels[kept],
+            images=images,
+            splits={
+                name: Split(moved(split.train), moved(split.val), moved(split.test))
+                for name, split in self.splits.items()
+            },
+        )

@@ -1,0 +1,158 @@
+"""Any folder of class folders, or ``train/ val/ [test/]`` of class folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..catalogue import natural_key
+from ..errors import DataError
+from ..progress import note
+from .dataset import ImageDataset, Split
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+VALIDATION_NAMES = ("val", "valid", "validation")
+GIVEN_SPLIT = "folders"
+"""The name of the split that ``train/`` and ``val/`` make."""
+
+
+def load_folder(root: Path) -> ImageDataset:
+    """Find the images of a folder; each class is a folder, its images lie at any depth in it.
+
+    Hidden files and files of other kinds are passed over. Classes and images are in natural order.
+
+    Args:
+        root: holds class folders, or ``train`` and ``val`` (or ``valid``, ``validation``) and perhaps ``test``, each of
+            class folders.
+
+    Raises:
+        DataError: there is no such folder, it holds no image, fewer than two classes, or the classes of ``val`` or
+            ``test`` are not those of ``train``.
+    """
+    if not root.exists():
+        raise DataError(f"There is no folder {root}; expected a folder of class folders.")
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is a file; expected a folder of class folders. For a data set's archive, name the data set too."
+        )
+    parts = _parts(root)
+    return _split_folders(root, parts) if parts else _class_folders(root)
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """The folders named ``train``, ``val`` and ``test`` under those names; empty where the root holds classes."""
+    names = {folder.name.lower(): folder for folder in _folders(root)}
+    validation = next((name for name in VALIDATION_NAMES if name in names), None)
+    if "train" in names and validation:
+        parts = {"train": names["train"], "val": names[validation]}
+        return parts | ({"test": names["test"]} if "test" in names else {})
+    if "train" in names and names.keys() <= {"train", "test"}:
+        raise DataError(f"{root} has a folder 'train' but no 'val'. Add one, or give the path of 'train' itself.")
+    return {}
+
+
+def _class_folders(root: Path) -> ImageDataset:
+    found = _scan(root)
+    files, labels = _listed(found, tuple(found))
+    return _dataset(root, tuple(found), files, labels, {})
+
+
+def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
+    found = {part: _scan(folder) for part, folder in parts.items()}
+    class_names = tuple(found["train"])
+    files: list[Path] = []
+    labels: list[int] = []
+    indices = {part: np.empty(0, np.int64) for part in ("train", "val", "test")}
+    for part, classes in found.items():
+        if unknown := [name for name in classes if name not in class_names]:
+            raise DataError(
+                f"{parts[part]} has {_counted(unknown, 'class folder')} that {parts['train']} has no images of: "
+                f"{_listing(unknown)}."
+            )
+        if part == "val" and (absent := [name for name in class_names if name not in classes]):
+            note(
+                f"{_counted(absent, 'class')} of {parts['train']} without an image in {parts['val']}: "
+                f"{_listing(absent)}."
+            )
+        part_files, part_labels = _listed(classes, class_names)
+        indices[part] = np.arange(len(files), len(files) + len(part_files))
+        files += part_files
+        labels += part_labels
+    return _dataset(root, class_names, files, labels, {GIVEN_SPLIT: Split(**indices)})
+
+
+def _scan(root: Path) -> dict[str, list[Path]]:
+    """The images of each class folder in ``root``; at least two classes have some."""
+    seen = {os.path.realpath(root)}
+    found = {folder.name: list(_images(folder, seen)) for folder in _folders(root)}
+    filled = {name: files for name, files in found.items() if files}
+    if not filled:
+        loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
+        has = f"its {loose} images are in no class folder" if loose else "there is no image in it"
+        raise DataError(f"Expected a folder of class folders with JPEG, PNG, WebP, BMP or GIF images in {root}; {has}.")
+    if len(filled) == 1:
+        raise DataError(
+            f"Expected two or more class folders with images in {root}; there is only {next(iter(filled))!r}."
+        )
+    if empty := [name for name, files in found.items() if not files]:
+        note(f"{_counted(empty, 'class folder')} without an image in {root}, left out: {_listing(empty)}.")
+    return filled
+
+
+def _folders(root: Path) -> list[Path]:
+    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(folders, key=_natural)
+
+
+def _images(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """The image files of a class, in natural order. ``seen`` keeps links to folders from being walked in circles."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    for path in sorted(folder.iterdir(), key=_natural):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _images(path, seen)
+        # A link to nowhere is an image that cannot be read, not one that is not there.
+        elif path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
+            yield path
+
+
+def _listed(found: dict[str, list[Path]], class_names: tuple[str, ...]) -> tuple[list[Path], list[int]]:
+    files = [file for name in class_names for file in found.get(name, [])]
+    labels = [label for label, name in enumerate(class_names) for _ in found.get(name, [])]
+    return files, labels
+
+
+def _dataset(
+    root: Path, class_names: tuple[str, ...], files: list[Path], labels: list[int], splits: dict[str, Split]
+) -> ImageDataset:
+    return ImageDataset(
+        name=root.resolve().name,
+        class_names=class_names,
+        ids=tuple(file.relative_to(root).as_posix() for file in files),
+        labels=np.array(labels, np.int64),
+        images=tuple(files),
+        splits=splits,
+        default_split=next(iter(splits), None),
+        source=str(root.resolve()),
+        image_size=None,
+    )
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    return natural_key(path.name), path.name
+
+
+def _counted(names: list[str], noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{len(names)} {noun if len(names) == 1 else plural}"
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

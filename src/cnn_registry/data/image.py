@@ -1,0 +1,93 @@
+"""One image file to one square of RGB pixels."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import BadImageError
+from .dataset import Bytes
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def decode(source: Path | BinaryIO, size: int) -> Bytes:
+    """Read an image as RGB and resize it to a square, without keeping its aspect.
+
+    The orientation in its EXIF data is honoured. Grey, CMYK, palette and 16-bit images become RGB; what is transparent
+    is laid over white, as a page shows it. Of an animation the first frame is taken. The pixels equal
+    ``np.asarray(image.resize((size, size), LANCZOS))`` of the RGB image, which is what tflearn feeds.
+
+    Args:
+        source: a JPEG, PNG, WebP, BMP or GIF file, or a binary stream of one.
+        size: edge length in pixels.
+
+    Returns:
+        ``(size, size, 3)``, uint8.
+
+    Raises:
+        BadImageError: the file is missing, empty, truncated, of another format, or larger than Pillow's limit for
+            what may be a decompression bomb.
+    """
+    _silence_pillow()
+    file = getattr(source, "name", source) if not isinstance(source, Path) else source
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            _check_pixels(image)
+            return resized(_rgb(ImageOps.exif_transpose(image)), size)
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise BadImageError(str(file), _reason(source, error)) from error
+
+
+def resized(image: Image.Image, size: int) -> Bytes:
+    """The pixels, ``(size, size, 3)``, of an RGB image resized by Lanczos' filter."""
+    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith("I"):  # 16 bits in one channel, which convert() would cut off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _check_pixels(image: Image.Image) -> None:
+    limit = Image.MAX_IMAGE_PIXELS  # Pillow itself refuses only twice as many, and warns between
+    if limit is not None and image.width * image.height > limit:
+        raise Image.DecompressionBombError
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings about odd files off the user's terminal.
+
+    ``warnings.catch_warnings`` is not safe in threads, so the filter stays; it is put in again where someone reset
+    the filters since.
+    """
+    if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _reason(source: Path | BinaryIO, error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, it may be a decompression bomb"
+    if isinstance(error, UnidentifiedImageError):
+        return "empty file" if _is_empty(source) else "not a JPEG, PNG, WebP, BMP or GIF image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "truncated" if "truncated" in text.lower() else text
+
+
+def _is_empty(source: Path | BinaryIO) -> bool:
+    if isinstance(source, Path):
+        return source.stat().st_size == 0
+    return source.seek(0, io.SEEK_END) == 0

@@ -1,0 +1,24 @@
+"""Where fetched and decoded data is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_root() -> Path:
+    """The folder of everything that can be made anew: ``CNNREG_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("CNNREG_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
+
+
+def datasets_dir() -> Path:
+    """Archives that were fetched, and what was extracted from them; one folder a data set."""
+    return cache_root() / "datasets"
+
+
+def decoded_dir() -> Path:
+    """Images decoded and resized; one folder for each set and size."""
+    return cache_root() / "decoded"

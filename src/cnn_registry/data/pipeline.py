@@ -1,0 +1,114 @@
+"""Decoded images to batches for a network.
+
+The order of an epoch and the augmentation of a batch follow from the seed, the epoch and the batch's number alone,
+never from what was drawn before: training can go on from any batch and sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backend
+from .augment import Augmentation, augment
+from .cache import LoadedImages
+from .dataset import Bytes, Indices
+
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+    from tensorflow.data import Dataset
+
+Pixels = Literal["unit", "signed"]
+"""How a network wants its pixels: 0 to 1, or -1 to 1."""
+
+Draw = NDArray[np.int32]
+"""The seed of one batch's augmentation, ``(2,)``."""
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Batches that hold all images once; the last may be smaller."""
+    return -(-num_images // batch_size)
+
+
+def training_batches(
+    images: LoadedImages,
+    indices: Indices,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    augmentation: Augmentation,
+    pixels: Pixels,
+) -> Dataset:
+    """All batches of a training, in a new order each epoch.
+
+    Args:
+        images: the decoded images.
+        indices: those to train on.
+        batch_size: images a batch; the last of an epoch may be smaller.
+        epochs: how often each image is seen.
+        seed: of the order and the augmentation, from 0 on.
+        augmentation: what varies from one look at an image to the next.
+        pixels: the range of the values.
+
+    Returns:
+        ``epochs * steps_per_epoch`` pairs of images ``(B, size, size, 3)`` and one-hot labels ``(B, classes)``, both
+        float32.
+    """
+    steps = steps_per_epoch(len(indices), batch_size)
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> Indices:
+        return indices[np.random.default_rng((seed, epoch)).permutation(len(indices))]
+
+    def choose(step: int) -> tuple[Indices, Draw]:
+        epoch, batch = divmod(step, steps)
+        chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+        return chosen, np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
+
+    return _batches(images, epochs * steps, choose, augmentation, pixels)
+
+
+def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
+    """The images at ``indices`` once, in that order and as they are; arguments and batches as `training_batches`."""
+
+    def choose(step: int) -> tuple[Indices, Draw]:
+        return indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32)
+
+    return _batches(images, steps_per_epoch(len(indices), batch_size), choose, Augmentation(), pixels)
+
+
+def _batches(
+    images: LoadedImages,
+    steps: int,
+    choose: Callable[[int], tuple[Indices, Draw]],
+    augmentation: Augmentation,
+    pixels: Pixels,
+) -> Dataset:
+    """One batch for each step: ``choose`` gives its images, and the seed of its augmentation."""
+    tf = backend.tensorflow()
+    size = images.source.size
+    one_hot = np.eye(len(images.dataset.class_names), dtype=np.float32)
+
+    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw]:
+        chosen, draw = choose(int(step))
+        return images.source.read(chosen), one_hot[images.dataset.labels[chosen]], draw
+
+    def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
+        batch, labels, draw = tf.numpy_function(gather, [step], (tf.uint8, tf.float32, tf.int32))
+        batch.set_shape((None, size, size, 3))
+        labels.set_shape((None, len(one_hot)))
+        draw.set_shape((2,))
+        return scale(augment(batch, draw, augmentation, size), pixels), labels
+
+    as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
+    return tf.data.Dataset.range(steps).map(as_it_is(prepare)).prefetch(2)
+
+
+def scale(images: Any, pixels: Pixels) -> Any:
+    """Values of 0 to 255, an array or a tensor, in the range that a network wants them."""
+    return images / np.float32(255) if pixels == "unit" else images / np.float32(127.5) - np.float32(1)

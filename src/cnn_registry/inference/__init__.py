@@ -1,0 +1,1 @@
+"""Using a trained model: evaluation on images with labels, prediction for images without."""

@@ -1,0 +1,170 @@
+"""How well a model does on images whose classes are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cnn_registry.data.cache import LoadedImages, load_images
+from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.pipeline import Pixels, evaluation_batches
+from cnn_registry.errors import DataError, RunError, UsageError
+from cnn_registry.training.run import Run
+
+from .model import Weights, load_model
+
+if TYPE_CHECKING:
+    import keras
+
+Part = Literal["train", "val", "test", "all"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions beside the truth.
+
+    Attributes:
+        class_names: in the order of the outputs.
+        labels: int64 ``(N,)``, the true classes.
+        probabilities: float32 ``(N, num_classes)``.
+        part: what was evaluated, for people to read.
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    part: str
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """int64 ``(N,)``, the most probable classes."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose most probable class is the true one."""
+        return float((self.predictions == self.labels).mean())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats, without label smoothing."""
+        true = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return float(-np.log(np.maximum(true, 1e-7)).mean())
+
+    def report(self) -> dict[str, Any]:
+        """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images."""
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+        classes = list(range(len(self.class_names)))
+        columns = precision_recall_fscore_support(self.labels, self.predictions, labels=classes, zero_division=0.0)
+        rows = zip(self.class_names, *columns, strict=True)
+        return {
+            "part": self.part,
+            "images": len(self.labels),
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "classes": [
+                {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+                for name, p, r, f, n in rows
+            ],
+            "confusion": confusion_matrix(self.labels, self.predictions, labels=classes).tolist(),
+        }
+
+
+def evaluate_model(
+    model: keras.Model, images: LoadedImages, indices: np.ndarray, *, pixels: Pixels, batch_size: int, part: str
+) -> Evaluation:
+    """Predict the images at ``indices`` and put the truth beside it."""
+    batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
+    probabilities = np.asarray(model.predict(batches, verbose=0), dtype="float32")
+    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], probabilities, part)
+
+
+def evaluate(
+    run: Run,
+    *,
+    dataset: str | None = None,
+    data: Path | None = None,
+    part: Part | None = None,
+    weights: Weights = "best",
+) -> Evaluation:
+    """Evaluate a run's model, on the run's own images or on others.
+
+    Args:
+        run: the run.
+        dataset, data: as in ``train``; default the run's own.
+        part: of the run's own images, default ``"val"``; of others, default all of them.
+        weights: ``"best"`` or ``"last"``.
+
+    Raises:
+        DataError: the images are not there any more, are not the same any more, or have classes unknown to the run.
+        UsageError: the data has no such part.
+    """
+    given = dataset is not None or data is not None
+    loaded = load_dataset(dataset, data) if given else load_dataset(run.record.data.dataset, _own_source(run))
+    images = load_images(loaded, run.record.model.input_shape[0])
+    if images.digest == run.record.data.digest:
+        indices, what = _own_part(run, images, part or "val")
+    elif given:
+        images = _in_classes_of(run, images)
+        indices, what = _foreign_part(images, part or "all")
+    else:
+        raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
+    model = load_model(run, weights)
+    recipe = run.record.recipe
+    return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
+
+
+def _own_source(run: Run) -> Path | None:
+    return Path(run.record.data.given) if run.record.data.given else None
+
+
+def _own_part(run: Run, images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:
+    """Where the images are that the run recorded for ``part``."""
+    if part == "all":
+        return np.arange(len(images.dataset.labels)), "all images"
+    recorded: list[str] = getattr(run.record.split, part)
+    if not recorded:
+        raise UsageError(f"The run's split {run.record.split.name!r} has no {part} images; use --part val.")
+    position = {image_id: index for index, image_id in enumerate(images.dataset.ids)}
+    if missing := [image_id for image_id in recorded if image_id not in position]:
+        raise RunError(f"{len(missing)} of the run's {part} images are not in the data, the first: {missing[0]}.")
+    return np.array([position[image_id] for image_id in recorded]), f"{part} images of the run"
+
+
+def _foreign_part(images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:
+    dataset = images.dataset
+    if part == "all":
+        return np.arange(len(dataset.labels)), f"all images of {dataset.name}"
+    if dataset.default_split is None:
+        raise UsageError(f"{dataset.name} is not the run's data and has no {part} part of its own; leave --part out.")
+    indices: np.ndarray = getattr(dataset.splits[dataset.default_split], part)
+    if not len(indices):
+        raise UsageError(f"{dataset.name} has no {part} images; leave --part out.")
+    return indices, f"{part} images of {dataset.name}"
+
+
+def _in_classes_of(run: Run, images: LoadedImages) -> LoadedImages:
+    """The images with their labels in the order of the run's classes.
+
+    Raises:
+        DataError: a class of theirs is unknown to the run.
+    """
+    position = {name: index for index, name in enumerate(run.record.data.class_names)}
+    unknown = [name for name in images.dataset.class_names if name not in position]
+    if unknown:
+        raise DataError(
+            f"{images.dataset.source} has classes the run was not trained for: {', '.join(unknown[:5])}. "
+            f"The run's classes are in {run.path / 'labels.txt'}."
+        )
+    to_run = np.array([position[name] for name in images.dataset.class_names])
+    dataset: ImageDataset = replace(
+        images.dataset,
+        class_names=tuple(run.record.data.class_names),
+        labels=to_run[images.dataset.labels],
+    )
+    return replace(images, dataset=dataset)

@@ -1,0 +1,89 @@
+"""The pictures of a run.
+
+Figures are drawn without pyplot, so that drawing needs no display and leaves no global state behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnn_registry.training.history import Epoch, best_epoch
+from cnn_registry.training.run import whole_file
+
+TRAIN, VAL, BEST = "#7f8fa6", "#d35400", "#2c3e50"
+MOST_NAMED = 40
+"""With more classes than this their names would lie upon each other in the confusion matrix."""
+
+
+def plot_curves(history: Sequence[Epoch], path: Path, *, title: str) -> None:
+    """Loss and accuracy by epoch, training against validation, the best epoch marked."""
+    from matplotlib.figure import Figure
+
+    epochs = [row.epoch for row in history]
+    best = best_epoch(history)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        train, val = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
+        marker = "o" if len(epochs) == 1 else ""
+        axes.plot(epochs, train, color=TRAIN, marker=marker, label="training")
+        axes.plot(epochs, val, color=VAL, marker=marker, label="validation")
+        at_best = getattr(best, f"val_{name}")
+        axes.plot([best.epoch], [at_best], "o", color=BEST, label=f"lowest val. loss: epoch {best.epoch}")
+        axes.annotate(
+            f"{at_best:.3f}", (best.epoch, at_best), textcoords="offset points", xytext=(0, 8), ha="center", color=BEST
+        )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.margins(y=0.12)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
+    """True classes in rows, predicted ones in columns; shaded by the share of the true class.
+
+    Args:
+        confusion: int ``(num_classes, num_classes)``, counts.
+        class_names: in that order.
+        path: PNG to write.
+        title: above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    classes = len(class_names)
+    edge = min(4.0 + 0.32 * classes, 16.0)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(edge, edge), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
+    axes.set(title=title, xlabel="predicted", ylabel="true")
+    if classes <= MOST_NAMED:
+        axes.set_xticks(range(classes), [_literal(name) for name in class_names], rotation=90)
+        axes.set_yticks(range(classes), [_literal(name) for name in class_names])
+        for true, predicted in np.argwhere(confusion):
+            colour = "white" if shares[true, predicted] > 0.5 else "black"
+            count = str(confusion[true, predicted])
+            axes.text(predicted, true, count, ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)
+
+
+def _literal(name: str) -> str:
+    """``name`` as Matplotlib shows it: a dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
+
+
+def _save(figure: object, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    assert isinstance(figure, Figure)
+    FigureCanvasAgg(figure)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

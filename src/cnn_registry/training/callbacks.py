@@ -1,0 +1,133 @@
+"""The Keras callbacks of the training loop: the history, the checkpoints, and what is shown meanwhile.
+
+This is an inner module: importing it imports Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+
+from .checkpoint import save_weights
+from .history import Epoch, csv_text
+from .run import Run
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+    """Keeps the history, in memory and in ``history.csv``, and the weights of the best epoch.
+
+    Args:
+        run: where they are written.
+        num_images: training images an epoch, for images/s.
+        show: told of each epoch when it has ended.
+    """
+
+    def __init__(self, run: Run, num_images: int, show: Callable[[Epoch], None]) -> None:
+        super().__init__()
+        self.run, self.num_images, self.show = run, num_images, show
+        self.history: list[Epoch] = []
+        self._best = math.inf
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._began = self._last_step = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._last_step = time.perf_counter()  # the epoch ends later, after validation
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        seconds = self._last_step - self._began
+        row = Epoch(
+            epoch=epoch + 1,
+            loss=float(logs["loss"]),
+            accuracy=float(logs["accuracy"]),
+            val_loss=float(logs["val_loss"]),
+            val_accuracy=float(logs["val_accuracy"]),
+            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            seconds=seconds,
+            images_per_second=self.num_images / seconds,
+        )
+        self.history.append(row)
+        self.run.write("history.csv", csv_text(self.history))
+        self.show(row)
+        if len(self.history) == 1 or row.val_loss < self._best:
+            self._best = row.val_loss
+            save_weights(self.model, self.run.best_weights)
+
+
+class StopOnNaN(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+    """Ends training at the first epoch whose loss is not a finite number, and remembers which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not math.isfinite(float((logs or {}).get("loss", math.nan))):
+            self.epoch = epoch + 1
+            self.model.stop_training = True
+
+
+class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+    """A bar on the terminal: step, images/s, loss, accuracy and the time left in all epochs.
+
+    Args:
+        epochs: how many there will be.
+        steps: steps an epoch.
+        batch_size: images a step.
+    """
+
+    EVERY = 0.1
+    """Seconds between updates: reading the loss waits for the step to end."""
+
+    def __init__(self, epochs: int, steps: int, batch_size: int) -> None:
+        super().__init__()
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[measured]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            speed_estimate_period=120,
+        )
+        self._task = self._bar.add_task("preparing", total=self.epochs * self.steps, measured="")
+        self._bar.start()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._epoch, self._began, self._shown = epoch, time.perf_counter(), 0.0
+        self._bar.update(self._task, description=f"epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        now = time.perf_counter()
+        if now - self._shown < self.EVERY and batch + 1 < self.steps:
+            return
+        self._shown = now
+        values = logs or {}
+        speed = (batch + 1) * self.batch_size / (now - self._began)
+        measured = f"{speed:.1f} images/s  loss {values['loss']:.4f}  accuracy {values['accuracy']:.4f}"
+        self._bar.update(self._task, completed=self._epoch * self.steps + batch + 1, measured=measured)
+
+    def print(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was, however training ended."""
+        if hasattr(self, "_bar"):
+            self._bar.stop()

@@ -1,0 +1,60 @@
+"""What is measured in each epoch of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of ``history.csv``.
+
+    Attributes:
+        epoch: counted from 1.
+        loss, accuracy: over the training images, while the weights were changing.
+        val_loss, val_accuracy: over the validation images, at the end of the epoch.
+        learning_rate: at the end of the epoch.
+        seconds: spent on the training steps.
+        images_per_second: training images by those seconds.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+    def line(self, epochs: int) -> str:
+        """The epoch as one plain line."""
+        return (
+            f"epoch {self.epoch}/{epochs}  loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  "
+            f"val_loss {self.val_loss:.4f}  val_accuracy {self.val_accuracy:.4f}  "
+            f"rate {self.learning_rate:.2g}  {self.images_per_second:.1f} images/s  {self.seconds:.0f} s"
+        )
+
+
+def csv_text(history: Sequence[Epoch]) -> str:
+    """The history as CSV with a header."""
+    rows = [",".join(field.name for field in fields(Epoch))]
+    rows += [",".join(f"{value:.8g}" for value in asdict(epoch).values()) for epoch in history]
+    return "\n".join(rows) + "\n"
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The rows of a ``history.csv``."""
+    import csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return [Epoch(epoch=int(row.pop("epoch")), **row) for row in rows]
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch with the lowest validation loss; the first one if none is a number."""
+    return min(history, key=lambda epoch: math.inf if math.isnan(epoch.val_loss) else epoch.val_loss)

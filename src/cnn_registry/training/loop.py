@@ -1,0 +1,147 @@
+"""From a model, its input pipeline and a recipe to trained weights in a run directory."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cnn_registry import backend
+from cnn_registry.data.cache import LoadedImages
+from cnn_registry.data.dataset import Split
+from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.errors import TrainingError
+from cnn_registry.progress import note
+from cnn_registry.registry import create_model
+
+from .checkpoint import save_weights
+from .history import Epoch, best_epoch
+from .optimizer import build_optimizer
+from .recipe import Recipe
+from .run import ModelRecord, Run
+
+if TYPE_CHECKING:
+    import keras
+
+Ending = Literal["finished", "stopped early", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        ending: it ran all epochs, early stopping ended it, or the user did.
+        history: one row for each epoch that was completed.
+    """
+
+    ending: Ending
+    history: tuple[Epoch, ...]
+
+    def result(self) -> dict[str, Any]:
+        """The figures of the last epoch and of the best one, for the run's record."""
+        if not self.history:
+            return {}
+        return {"last": asdict(self.history[-1]), "best": asdict(best_epoch(self.history))}
+
+
+def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> keras.Model:
+    """The model of ``record`` with the recipe's loss, optimizer and metrics.
+
+    Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
+    """
+    keras = backend.keras()
+    keras.utils.set_random_seed(recipe.seed)
+    model = create_model(record.name, num_classes=record.num_classes, input_shape=record.input_shape, **record.options)
+    optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size))
+    # Without variables at hand, `fit` traces the step once to create them and once more to use them.
+    optimizer.build(model.trainable_variables)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
+    )
+    return model
+
+
+def fit(
+    model: keras.Model,
+    images: LoadedImages,
+    split: Split,
+    recipe: Recipe,
+    run: Run,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
+) -> Trained:
+    """Train ``model`` on the split's training images and write history and weights into ``run``.
+
+    Ctrl-C ends it after the weights reached so far are written.
+
+    Raises:
+        TrainingError: the loss stopped being a finite number.
+    """
+    from .callbacks import ProgressBar, Recorder, StopOnNaN
+
+    steps = steps_per_epoch(len(split.train), recipe.batch_size)
+    bar = ProgressBar(recipe.epochs, steps, recipe.batch_size) if sys.stderr.isatty() else None
+    tell = bar.print if bar else note
+    recorder = Recorder(run, len(split.train), lambda epoch: tell(epoch.line(recipe.epochs)))
+    on_nan = StopOnNaN()
+    own = [recorder, on_nan, *([bar] if bar else []), *_recipe_callbacks(recipe, run, tensorboard)]
+    training = training_batches(
+        images,
+        split.train,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        augmentation=recipe.augmentation,
+        pixels=recipe.pixels,
+    )
+    validation = evaluation_batches(images, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
+    ending: Ending = "finished"
+    try:
+        model.fit(
+            training,
+            epochs=recipe.epochs,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=[*own, *callbacks],
+            shuffle=False,  # the pipeline has chosen the order
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        ending = "interrupted"
+    finally:
+        if bar:
+            bar.close()
+    if on_nan.epoch:
+        raise TrainingError(_diverged(on_nan.epoch, recipe, recorder.history))
+    if ending == "finished" and len(recorder.history) < recipe.epochs:
+        ending = "stopped early"
+    save_weights(model, run.last_weights)
+    return Trained(ending, tuple(recorder.history))
+
+
+def _recipe_callbacks(recipe: Recipe, run: Run, tensorboard: bool) -> list[keras.callbacks.Callback]:
+    keras = backend.keras()
+    callbacks = []
+    if stopping := recipe.early_stopping:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor="val_loss", patience=stopping.patience, min_delta=stopping.min_delta)
+        )
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(log_dir=str(run.path / "tensorboard")))
+    return callbacks
+
+
+def _diverged(epoch: int, recipe: Recipe, history: Sequence[Epoch]) -> str:
+    rate = history[-1].learning_rate if history else math.nan
+    lower = recipe.optimizer.learning_rate / 3
+    return (
+        f"The loss was no finite number in epoch {epoch} (learning rate {rate:.2g}). "
+        f"Try --set optimizer.learning_rate={lower:.1g} or --set optimizer.clipnorm=5."
+    )

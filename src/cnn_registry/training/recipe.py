@@ -1,0 +1,236 @@
+"""How to train: a recipe's settings, where they come from, and what overrides what.
+
+Order of precedence: ``--set`` (or ``settings=`` in Python), then what the model's spec says for the recipe of that
+name, then the recipe itself, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cnn_registry.catalogue import natural_key
+from cnn_registry.data.augment import Augmentation
+from cnn_registry.data.pipeline import Pixels
+from cnn_registry.errors import RecipeError, UnknownNameError, suggestion
+
+BUILT_IN = resources.files("cnn_registry.training") / "recipes"
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no silent conversions, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OptimizerSettings(Settings):
+    """The optimizer.
+
+    Attributes:
+        name: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: the rate, or its peak under a schedule.
+        momentum: of SGD.
+        nesterov: Nesterov's form of SGD's momentum.
+        weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation.
+        clipnorm: limit of the norm of all gradients together; ``None`` for no limit.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    clipnorm: float | None = Field(default=None, gt=0)
+
+
+class ScheduleSettings(Settings):
+    """The learning rate over time.
+
+    Attributes:
+        name: ``"constant"``, or ``"cosine"`` for a half cosine down to zero at the last step.
+        warmup_epochs: epochs of linear rise from zero before it, at most a fourth of the training.
+    """
+
+    name: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+
+
+class EarlyStoppingSettings(Settings):
+    """Stop when the validation loss no longer falls.
+
+    Attributes:
+        patience: epochs without improvement before training stops.
+        min_delta: the least change that counts as improvement.
+    """
+
+    patience: int = Field(gt=0)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class Recipe(Settings):
+    """Everything about a training that is neither the model nor the data.
+
+    Attributes:
+        name: the recipe's name; adjustments in a model's spec refer to it.
+        summary: one line for listings.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        image_size: edge length in pixels; ``None`` for the data set's natural size, else the model's.
+        pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1).
+        label_smoothing: share of the target spread evenly over all classes.
+        seed: of the split, the initial weights, the order of images, dropout and augmentation.
+        optimizer, schedule, augmentation: see there.
+        early_stopping: see there; ``None`` to train all epochs.
+        model: options passed on to the model's builder.
+    """
+
+    name: str
+    summary: str = ""
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    image_size: int | None = Field(default=None, gt=0)
+    pixels: Pixels = "unit"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    augmentation: Augmentation = Augmentation()
+    early_stopping: EarlyStoppingSettings | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
+        """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.
+
+        Raises:
+            RecipeError: a key is unknown (the nearest is suggested) or a value is out of range.
+        """
+        data = self.model_dump()
+        for key, value in settings.items():
+            _set(data, key, value)
+        return _validated(data, self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON-ready data."""
+        return self.model_dump(mode="json")
+
+
+def recipe_names() -> list[str]:
+    """Names of the built-in recipes."""
+    names = (item.name.removesuffix(".toml") for item in BUILT_IN.iterdir() if item.name.endswith(".toml"))
+    return sorted(names, key=natural_key)
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A built-in recipe by name, or one from a TOML file by its path.
+
+    Raises:
+        UnknownNameError: neither a built-in recipe nor a ``.toml`` file.
+        RecipeError: the file is no TOML, or a key or value in it is wrong.
+    """
+    if str(name).endswith(".toml"):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"The recipe file {path} cannot be read: {error}.") from error
+        return _parsed(text, path.stem, str(path))
+    if name not in recipe_names():
+        see = "See all with: cnnreg recipes. A file's name must end in '.toml'."
+        raise UnknownNameError("recipe", str(name), recipe_names(), see)
+    return _parsed((BUILT_IN / f"{name}.toml").read_text(encoding="utf-8"), str(name), str(name))
+
+
+def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turn ``["optimizer.learning_rate=0.01", "schedule.name=cosine"]`` into dotted keys and values.
+
+    A value is read as TOML; ``none`` is None, and what is no TOML is a string.
+
+    Raises:
+        RecipeError: there is no ``=``, or nothing before it.
+    """
+    settings = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key.strip():
+            raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {assignment!r}.")
+        settings[key.strip()] = _value(text.strip())
+    return settings
+
+
+def _value(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _parsed(text: str, name: str, source: str) -> Recipe:
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"The recipe {source} is no TOML: {error}.") from error
+    return _validated({"name": name} | data, source)
+
+
+def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one dotted key in nested ``data``; a table that is None so far (early stopping) is begun."""
+    *tables, last = dotted.split(".")
+    for depth, table in enumerate(tables):
+        if table not in data:
+            break  # the unknown name is reported where it stands, with the names that exist there
+        if data[table] is None:
+            data[table] = {}
+        if not isinstance(data[table], dict):
+            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {dotted!r} does not exist.")
+        data = data[table]
+    else:
+        data[last] = value
+        return
+    data[table] = value
+
+
+def _validated(data: Mapping[str, Any], source: str) -> Recipe:
+    try:
+        # Strict, and by way of JSON: 3.0 or "3" is no 3, while a list is a tuple.
+        return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
+    except (ValidationError, ValueError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error), "type": ""}
+        raise RecipeError(_message(first, source)) from error
+
+
+def _message(error: Mapping[str, Any], source: str) -> str:
+    """One line for pydantic's first complaint."""
+    *tables, last = [str(part) for part in error["loc"]] or [""]
+    key = ".".join([*tables, last])
+    if error["type"] == "extra_forbidden":
+        known = _keys_of(tables)
+        hint = suggestion(last, known) or suggestion(last, _all_keys())
+        return f"Recipe {source}: there is no setting {key!r}.{hint} Known here: {', '.join(known)}."
+    if error["type"] == "missing":
+        return f"Recipe {source}: the setting {key!r} is missing."
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"Recipe {source}: {key}: {message}; got {error.get('input')!r}."
+
+
+def _keys_of(tables: Iterable[str]) -> list[str]:
+    """The settings that exist under a dotted path."""
+    current: type[BaseModel] = Recipe
+    for table in tables:
+        annotation = current.model_fields[table].annotation
+        candidates = [annotation, *get_args(annotation)]
+        current = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(current.model_fields)
+
+
+def _all_keys() -> list[str]:
+    tables = {name: _keys_of([name]) for name in ("optimizer", "schedule", "augmentation", "early_stopping")}
+    return [*Recipe.model_fields, *(f"{table}.{key}" for table, keys in tables.items() for key in keys)]

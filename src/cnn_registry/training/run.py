@@ -1,0 +1,243 @@
+"""The run directory: what a training leaves, and everything that is needed to use it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cnn_registry import backend
+from cnn_registry.errors import RunError
+
+from .recipe import Recipe
+
+LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
+
+
+class ModelRecord(BaseModel):
+    """The model of a run: which one, in which form."""
+
+    spec: dict[str, Any]
+    options: dict[str, Any]
+    num_classes: int
+    input_shape: tuple[int, int, int]
+
+    @property
+    def name(self) -> str:
+        """The name that finds the model again: ``distribution:name`` where a distribution provides it."""
+        distribution = self.spec["provider"]["distribution"]
+        return f"{distribution}:{self.spec['name']}" if distribution else str(self.spec["name"])
+
+
+class DataRecord(BaseModel):
+    """The images of a run.
+
+    Attributes:
+        dataset: the data set's registered name, or ``None`` for a folder.
+        name: what it is called.
+        source: where it was found.
+        given: what the user gave as ``data``, or ``None``.
+        digest: of the content of all images and their labels.
+        class_names: in the order of the outputs.
+        left_out: unreadable images and why.
+    """
+
+    dataset: str | None
+    name: str
+    source: str
+    given: str | None
+    digest: str
+    class_names: list[str]
+    left_out: dict[str, str] = Field(default_factory=dict)
+
+
+class SplitRecord(BaseModel):
+    """Which image was used for what, file by file."""
+
+    name: str
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+class RunRecord(BaseModel):
+    """The content of ``run.json``.
+
+    Attributes:
+        format: grows when an older package could no longer read it.
+        status: how the training ended, or that it has not.
+        created: UTC, ISO 8601.
+        command: the process's arguments.
+        model, recipe, data, split: see there.
+        versions: of Python and the libraries.
+        machine: what its speed depends on.
+        result: figures of the last and of the best epoch, and of the report.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    status: Literal["running", "finished", "stopped early", "interrupted", "failed"] = "running"
+    created: str
+    command: list[str]
+    model: ModelRecord
+    recipe: Recipe
+    data: DataRecord
+    split: SplitRecord
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    result: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what its ``run.json`` says."""
+
+    path: Path
+    record: RunRecord
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the epoch with the lowest validation loss."""
+        return self.path / "best.weights.h5"
+
+    @property
+    def last_weights(self) -> Path:
+        """Weights at the end of training."""
+        return self.path / "last.weights.h5"
+
+    @property
+    def history_csv(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @classmethod
+    def create(cls, out: Path, record: RunRecord) -> Run:
+        """Make a new directory in ``out`` and begin its record there.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{record.model.spec['name']}_{_file_name(record.data.name)}"
+        try:
+            run = cls(_new_directory(out, stem), record)
+            run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
+            run.save()
+        except OSError as error:
+            raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read an existing run.
+
+        Raises:
+            RunError: there is no ``run.json``, or it is damaged or of a newer format.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise RunError.not_a_run(path)
+        try:
+            return cls(path, RunRecord.model_validate_json(file.read_bytes()))
+        except (OSError, ValidationError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
+
+    def finish(self, status: str, result: Mapping[str, Any]) -> Run:
+        """The run with its end recorded, on disk too."""
+        ended = Run(self.path, self.record.model_copy(update={"status": status, "result": dict(result)}))
+        ended.save()
+        return ended
+
+    def save(self) -> None:
+        """Write ``run.json``."""
+        self.write("run.json", self.record.model_dump_json(indent=2) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the run, whole or not at all."""
+        with whole_file(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place if the block succeeds, and is removed if it does not."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a run's JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that a result depends on."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the run's speed depends on; memory in bytes."""
+    import psutil
+
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": backend.usable_cpus(),
+        "memory": psutil.virtual_memory().total,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
+    }
+
+
+def _new_directory(out: Path, stem: str) -> Path:
+    """A directory that did not exist before: ``stem``, or ``stem-2`` and so on."""
+    out.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = out / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _file_name(name: str) -> str:
+    """``name`` with only what every file system takes."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    return kept.strip(".")[:64] or "data"
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.splitlines())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

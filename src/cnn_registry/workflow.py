@@ -1,0 +1,184 @@
+"""From names to a finished run: what ``cnnreg train`` and `cnn_registry.train` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .data.cache import LoadedImages, OnBadImage, load_images
+from .data.dataset import ImageDataset, Indices, Split
+from .data.loading import load_dataset
+from .data.split import STRATIFIED, make_split
+from .errors import CnnRegistryError, UnknownOptionError
+from .inference.evaluate import evaluate_model
+from .progress import note
+from .registry import checked_input_shape, get_spec
+from .report.write import write_report
+from .spec import ModelSpec
+from .training.checkpoint import load_weights
+from .training.loop import Trained, build_trainable, fit
+from .training.recipe import Recipe, load_recipe
+from .training.run import DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
+
+if TYPE_CHECKING:
+    import keras
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What will be trained, on what, and how; nothing is written yet."""
+
+    spec: ModelSpec
+    recipe: Recipe
+    images: LoadedImages
+    split: Split
+    record: RunRecord
+
+
+def train(
+    model: str,
+    *,
+    dataset: str | None = None,
+    data: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    settings: Settings | None = None,
+    split: str | None = None,
+    out: str | Path = "runs",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
+    on_bad_image: OnBadImage = "skip",
+) -> Run:
+    """Train a model and leave a run directory with weights, history, report and pictures.
+
+    Seeds the generators of Python, NumPy and Keras with the recipe's seed.
+
+    Args:
+        model: a model's name, as for `create_model`.
+        dataset: a data set's name; default the default data set, or the folder ``data``.
+        data: a folder of class folders; with ``dataset``, where that data set's archive or images are.
+        recipe: a built-in recipe's name, a TOML file, or a `Recipe`; default what the model's spec names.
+        settings: dotted settings that replace the recipe's, for instance ``{"optimizer.learning_rate": 0.01}``.
+        split: ``"stratified"``, or one that the data set brings; default its own if it has one, else stratified.
+        out: where the new run directory is made.
+        callbacks: Keras callbacks, called after the loop's own.
+        tensorboard: also write TensorBoard logs into the run directory.
+        on_bad_image: ``"skip"`` to leave unreadable images out with a warning, ``"error"`` to stop.
+
+    Returns:
+        The finished run. Its status is ``"interrupted"`` if the user pressed Ctrl-C.
+
+    Raises:
+        CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
+            with the data is found before anything is written.
+    """
+    spec = get_spec(model)
+    chosen = _recipe(spec, recipe, settings or {})
+    loaded = load_dataset(dataset, None if data is None else Path(data))
+    shape = checked_input_shape(spec, _input_shape(spec, chosen, loaded))
+    images = load_images(loaded, shape[0], on_bad_image=on_bad_image)
+    parts = make_split(images.dataset, split, seed=chosen.seed)
+    record = RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=sys.argv,
+        model=ModelRecord(
+            spec=spec.to_dict(),
+            options=dict(chosen.model),
+            num_classes=len(images.dataset.class_names),
+            input_shape=shape,
+        ),
+        recipe=chosen,
+        data=_data_record(images, dataset, data),
+        split=_split_record(images.dataset, parts, split),
+        versions=versions(),
+        machine=machine(),
+    )
+    plan = _Plan(spec, chosen, images, parts, record)
+    network = build_trainable(record.model, chosen, len(parts.train))
+    return _run(network, plan, Path(out), callbacks, tensorboard)
+
+
+def _recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Settings) -> Recipe:
+    """The recipe with the model's adjustments and the user's settings, its model options checked."""
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or spec.default_recipe)
+    chosen = chosen.with_settings(dict(spec.recipe_settings.get(chosen.name, {})) | dict(settings))
+    if unknown := [option for option in chosen.model if option not in spec.options]:
+        raise UnknownOptionError(spec.name, unknown, spec.options)
+    return chosen
+
+
+def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tuple[int, int, int]:
+    height, width, _ = spec.input_shape
+    size = recipe.image_size or dataset.image_size
+    return (size, size, 3) if size else (height, width, 3)
+
+
+def _run(
+    network: keras.Model, plan: _Plan, out: Path, callbacks: Sequence[keras.callbacks.Callback], tensorboard: bool
+) -> Run:
+    run = Run.create(out, plan.record)
+    _announce(plan, run)
+    try:
+        trained = fit(network, plan.images, plan.split, plan.recipe, run, callbacks=callbacks, tensorboard=tensorboard)
+    except CnnRegistryError as error:
+        run.finish("failed", {"error": str(error)})
+        raise
+    result = trained.result()
+    if trained.history:
+        result["report"] = _report(network, plan, run, trained)
+    return run.finish(trained.ending, result)
+
+
+def _report(network: keras.Model, plan: _Plan, run: Run, trained: Trained) -> dict[str, Any]:
+    """Evaluate the best weights on the validation images and write the report."""
+    load_weights(network, run.best_weights)
+    evaluation = evaluate_model(
+        network,
+        plan.images,
+        plan.split.val,
+        pixels=plan.recipe.pixels,
+        batch_size=plan.recipe.batch_size,
+        part="validation images",
+    )
+    write_report(run, trained.history, evaluation)
+    return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss}
+
+
+def _announce(plan: _Plan, run: Run) -> None:
+    height, width, _ = plan.record.model.input_shape
+    data = plan.record.data
+    note(
+        f"{plan.spec.name} on {data.name}: {len(plan.split.train)} training and {len(plan.split.val)} validation "
+        f"images of {len(data.class_names)} classes at {height}x{width}, recipe {plan.recipe.name}, "
+        f"{plan.recipe.epochs} epochs, into {run.path}"
+    )
+
+
+def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | None) -> DataRecord:
+    found = images.dataset
+    return DataRecord(
+        dataset=None if dataset is None and data is not None else found.name,
+        name=found.name,
+        source=found.source,
+        given=None if data is None else str(Path(data).absolute()),
+        digest=images.digest,
+        class_names=list(found.class_names),
+        left_out={bad.id: bad.reason for bad in images.bad},
+    )
+
+
+def _split_record(dataset: ImageDataset, split: Split, name: str | None) -> SplitRecord:
+    def ids(indices: Indices) -> list[str]:
+        return [dataset.ids[index] for index in indices]
+
+    return SplitRecord(
+        name=name or dataset.default_split or STRATIFIED,
+        train=ids(split.train),
+        val=ids(split.val),
+        test=ids(split.test),
+    )

@@ -1,0 +1,69 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import backend
+from cnn_registry.blocks import Conv2D_BN, Order
+from cnn_registry.errors import UsageError
+
+keras = backend.keras()
+
+
+def layers(order: Any, **options: Any) -> list[Any]:
+    inputs = keras.Input((8, 6, 3))
+    model = keras.Model(inputs, Conv2D_BN(inputs, 4, (3, 3), "same", 2, order=order, **options))
+    return list(model.layers[1:])
+
+
+def test_default_is_the_articles_order() -> None:
+    inputs = keras.Input((8, 6, 3))
+    model = keras.Model(inputs, Conv2D_BN(inputs, 4, (3, 3), "same", 2))
+    _, conv, norm = model.layers
+    assert (type(conv), type(norm)) == (keras.layers.Conv2D, keras.layers.BatchNormalization)
+    assert conv.activation is keras.activations.relu
+    assert conv.use_bias
+    assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
+    assert model.output_shape == (None, 4, 3, 4)
+
+
+def test_bn_relu_normalises_before_it_activates() -> None:
+    conv, norm, activation = layers("bn_relu")
+    assert conv.activation is keras.activations.linear
+    assert isinstance(norm, keras.layers.BatchNormalization)
+    assert activation.activation is keras.activations.relu
+
+
+def test_only_bn_relu_leaves_nothing_negative() -> None:
+    images = np.random.default_rng(0).normal(size=(4, 8, 6, 3)).astype("float32")
+    orders: tuple[Order, ...] = ("relu_bn", "bn_relu")
+    lowest = {}
+    for order in orders:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((8, 6, 3))
+        outputs = keras.Model(inputs, Conv2D_BN(inputs, 4, 3, "same", 1, order=order))(images, training=True)
+        lowest[order] = float(np.min(outputs))
+    assert lowest["relu_bn"] < 0
+    assert lowest["bn_relu"] == 0
+
+
+def test_options_reach_the_layers() -> None:
+    conv, norm, activation = layers(
+        "bn_relu", use_bias=False, activation="gelu", kernel_initializer="he_normal", momentum=0.8, epsilon=1e-5
+    )
+    assert not conv.use_bias
+    assert isinstance(conv.kernel_initializer, keras.initializers.HeNormal)
+    assert (norm.momentum, norm.epsilon) == (0.8, 1e-5)
+    assert activation.activation is keras.activations.gelu
+
+
+@pytest.mark.parametrize(
+    ("order", "names"), [("relu_bn", ["stem", "stem_bn"]), ("bn_relu", ["stem", "stem_bn", "stem_relu"])]
+)
+def test_layers_are_named_after_the_block(order: Order, names: list[str]) -> None:
+    assert [layer.name for layer in layers(order, name="stem")] == names
+
+
+def test_unknown_order_is_refused_in_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^order must be 'relu_bn' or 'bn_relu'; got 'bn_rleu'\. Did you mean .*\?$"):
+        layers("bn_rleu")

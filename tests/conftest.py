@@ -1,0 +1,149 @@
+"""Fake installed plugins: what pip leaves behind, written by hand, so that no test runs pip."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_registry import discovery, registry
+from cnn_registry.data import registry as data_registry
+
+POLICY_VARIABLES = ("CNNREG_PLUGINS", "CNNREG_DISABLE_PLUGINS", "CNNREG_STRICT_PLUGINS")
+
+DECLARATION = '''
+import cnn_registry
+
+@cnn_registry.register_model(**{fields})
+def {name}(input_shape, num_classes, *, {options}):
+    """Average the pixels after one convolution."""
+    import keras
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D({width}, 3, padding="same")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(x), name="{name}")
+'''
+
+PAPER = 'cnn_registry.Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")'
+
+
+def declaration(name: str, *, options: str = "width=4", **fields: Any) -> str:
+    """The source of a plugin's module that declares a tiny model.
+
+    Args:
+        name: the model's name.
+        options: the builder's keyword-only parameters, as they are written.
+        **fields: further arguments of ``register_model``.
+    """
+    given = {"family": "tiny", "summary": f"The tiny network {name}", "trainable_params": 5112} | fields
+    text = ", ".join(f"{key!r}: {value!r}" for key, value in given.items())
+    width = "width" if "width" in options else "4"
+    return DECLARATION.format(name=name, fields="{" + f"{text}, 'paper': {PAPER}" + "}", options=options, width=width)
+
+
+class FakePlugins:
+    """Writes distributions into folders of ``sys.path``; the allow list has what was written, and nothing else.
+
+    Attributes:
+        root: the folder of those folders.
+    """
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self._monkeypatch = monkeypatch
+        self._folders: list[str] = []
+        self._distributions: list[str] = []
+
+    def install(
+        self,
+        distribution: str,
+        *models: str,
+        source: str | None = None,
+        entries: Mapping[str, str] | None = None,
+        version: str = "1.0",
+        folder: str = "site",
+    ) -> Path:
+        """Write a distribution that publishes models.
+
+        Args:
+            distribution: its name; its module is named alike.
+            *models: the models that its module declares and its entry points name.
+            source: the module's text; default the declarations of ``models``.
+            entries: entry points, from name to value; default one for each of ``models``.
+            version: its version.
+            folder: the folder of ``sys.path``, made at its first use; a later one comes before an earlier one.
+
+        Returns:
+            Its ``dist-info`` folder.
+        """
+        module = discovery.normalised(distribution).replace("-", "_")
+        text = "".join(map(declaration, models)) if source is None else source
+        points = {name: f"{module}:{name}" for name in models} if entries is None else entries
+        path = self._on_path(folder)
+        (path / f"{module}.py").write_text(text)
+        info = path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {distribution}\nVersion: {version}\n\nRead me\n")
+        lines = [f"{name} = {value}" for name, value in points.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{discovery.MODELS}]", *lines, ""]))
+        self.allow(distribution)
+        importlib.invalidate_caches()
+        return info
+
+    def allow(self, distribution: str) -> None:
+        """Add a distribution to the allow list."""
+        self._distributions.append(distribution)
+        self._monkeypatch.setenv("CNNREG_PLUGINS", ",".join(self._distributions))
+
+    def _on_path(self, folder: str) -> Path:
+        path = self.root / folder
+        if str(path) not in self._folders:
+            path.mkdir()
+            self._folders.insert(0, str(path))
+            self._monkeypatch.syspath_prepend(str(path))
+            self._monkeypatch.setenv("PYTHONPATH", os.pathsep.join(self._folders))
+        return path
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlugins]:
+    """No plugin but those that the test installs, in this process and in those it starts; and an empty session."""
+    for variable in POLICY_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    for catalogue in (registry.models, data_registry.datasets):
+        monkeypatch.setattr(catalogue, "_session", {})
+    root = tmp_path / "plugins"
+    root.mkdir()
+    fakes = FakePlugins(root, monkeypatch)
+    fakes.allow("none-installed-yet")
+    discovery.refresh()
+    yield fakes
+    discovery.use_policy(None)
+    discovery.refresh()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(root)):
+            del sys.modules[name]
+
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Run Python in a process of its own: ``run_python("-c", code, VARIABLE=value)``, ``None`` to unset."""
+
+    def run(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+        changed = {**os.environ, **variables}
+        environment = {name: value for name, value in changed.items() if value is not None}
+        return subprocess.run(
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
