@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -97,6 +98,8 @@ class FakePlugins:
         importlib.invalidate_caches()
         return info
 
+    declaration = staticmethod(declaration)
+
     def allow(self, distribution: str) -> None:
         """Add a distribution to the allow list."""
         self._distributions.append(distribution)
@@ -147,3 +150,81 @@ def run_python() -> RunPython:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own: nothing is read from the user's, and nothing is written there."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CNNREG_CACHE", str(cache))
+    return cache
+
+
+TINY = """
+import cnn_registry
+
+@cnn_registry.register_model(
+    family="tiny", summary="One convolution and a classifier", trainable_params=9224, min_size=4,
+    input_shape=(16, 16, 3), aliases=("smallest",), recipe_settings={"article": {"model.filters": 4}},
+    paper=cnn_registry.Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org"),
+)
+def tiny(input_shape, num_classes, *, filters=8):
+    '''A convolution, batch normalisation, the mean of each map, and a classifier.'''
+    import keras
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(filters, 3, activation="relu")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(num_classes, activation="softmax")(x)
+    return keras.Model(inputs, x, name="tiny")
+"""
+
+
+@pytest.fixture
+def tiny(plugins: FakePlugins) -> str:
+    """The name of an installed model that trains in a second."""
+    plugins.install("cnnreg-tiny", source=TINY, entries={"tiny": "cnnreg_tiny:tiny"})
+    return "tiny"
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 20 pictures each of a blue, a green and a red noise."""
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("data") / "colours"
+    generator = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (root / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(0, 120, (18, 22, 3))
+            pixels[..., channel] += 120
+            Image.fromarray(pixels.astype("uint8")).save(root / name / f"{number}.png")
+    return root
+
+
+SETTINGS = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> Path:
+    """The run directory of a training of ``tiny`` on ``colours``; read it through the fixture ``trained``."""
+    from cnn_registry import train
+
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("CNNREG_CACHE", str(root / "cache"))
+        fakes = FakePlugins(root, monkeypatch)
+        fakes.install("cnnreg-tiny", source=TINY, entries={"tiny": "cnnreg_tiny:tiny"})
+        discovery.refresh()
+        run = train("tiny", data=colours, settings=SETTINGS, out=root / "runs")
+    discovery.refresh()
+    sys.modules.pop("cnnreg_tiny", None)
+    return run.path
+
+
+@pytest.fixture
+def trained(tiny: str, trained_once: Path, tmp_path: Path) -> Path:
+    """A run directory of the test's own, of an installed model."""
+    return Path(shutil.copytree(trained_once, tmp_path / "run"))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from .data.cache import LoadedImages, OnBadImage, load_images
 from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
 from .data.split import STRATIFIED, make_split
-from .errors import CnnRegistryError, UnknownOptionError
+from .errors import CnnRegistryError, UnknownOptionError, UsageError
 from .inference.evaluate import evaluate_model
 from .progress import note
 from .registry import checked_input_shape, get_spec
@@ -77,6 +78,8 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
     spec = get_spec(model)
     chosen = _recipe(spec, recipe, settings or {})
     loaded = load_dataset(dataset, None if data is None else Path(data))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DataError, DownloadError
+from ..errors import DataError, DownloadError, one_line
 from ..progress import note
 from .archive import extract
-from .dataset import ImageDataset
+from .dataset import ImageDataset, Indices, Split
 from .download import download
 from .paths import datasets_dir
 from .registry import embedded_datasets
@@ -49,27 +51,35 @@ TFLEARN_ORDER = tuple(sorted(OFFICIAL_ORDER, key=str))
 """The official class of each of tflearn's labels: 0, 1, 10, 11, ..., 16, 2, ..., 9."""
 
 
+class Flower(NamedTuple):
+    """One image: its official number from 1 on, its label, and where it is."""
+
+    number: int
+    label: int
+    file: Path
+
+
 def load(source: Path | None) -> ImageDataset:
     """The flowers at ``source``; see `oxflower17.oxflower17`."""
-    if source is None:
-        source = _in_cache() or _fetch()
+    source = (_found_in(_home()) or _fetch()) if source is None else (_found_in(source) or source)
     if not source.exists():
         raise DataError(f"There is no {source}; expected {ARCHIVE}, the folder that holds 'jpg', or 'jpg' itself.")
     root = _extracted(source) if source.is_file() else source
     jpg = root / "jpg" if (root / "jpg").is_dir() else root
-    order, numbers, labels, files = _images(jpg)
-    if not files:
+    order, flowers = _flowers(jpg)
+    if not flowers:
         raise DataError(
-            f"There are no flowers in {source}; expected 'jpg/image_0001.jpg' and on, or 'jpg/<0 to 16>/image_0001.jpg'."
+            f"There are no flowers in {source}; expected 'jpg/image_0001.jpg' to 'jpg/image_1360.jpg', or folders "
+            f"'jpg/0' to 'jpg/16' of them."
         )
-    _report_missing(numbers, jpg)
+    _report_missing(flowers, jpg)
     return ImageDataset(
         name="oxflower17",
         class_names=tuple(CLASS_NAMES[official] for official in order),
-        ids=tuple(file.relative_to(root).as_posix() for file in files),
-        labels=np.array(labels, np.int64),
-        images=tuple(files),
-        splits=_official_splits((source.parent if source.is_file() else root, jpg.parent), numbers),
+        ids=tuple(flower.file.relative_to(jpg).as_posix() for flower in flowers),
+        labels=np.array([flower.label for flower in flowers], np.int64),
+        images=tuple(flower.file for flower in flowers),
+        splits=_official_splits((source.parent if source.is_file() else root, jpg.parent), flowers),
         default_split=None,
         source=str(source.resolve()),
         image_size=None,
@@ -80,12 +90,11 @@ def _home() -> Path:
     return datasets_dir() / "oxflower17"
 
 
-def _in_cache() -> Path | None:
-    """What a user or an earlier run has put into the cache folder."""
-    home = _home()
-    if (home / "jpg").is_dir():
-        return home
-    return home / ARCHIVE if (home / ARCHIVE).is_file() else None
+def _found_in(folder: Path) -> Path | None:
+    """The folder itself where it holds the extracted tree, or the archive in it."""
+    if (folder / "jpg").is_dir():
+        return folder
+    return folder / ARCHIVE if (folder / ARCHIVE).is_file() else None
 
 
 def _fetch() -> Path:
@@ -118,15 +127,51 @@ def _extracted(archive: Path) -> Path:
     return root
 
 
-def _images(jpg: Path) -> tuple[Sequence[int], list[int], list[int], list[Path]]:
-    """The official class of each label, and each image's number, label and file, in the order of the layout."""
+def _flowers(jpg: Path) -> tuple[tuple[int, ...], list[Flower]]:
+    """The official class of each label, and the images in the order of their labels."""
     folders = [jpg / str(official) for official in TFLEARN_ORDER]
-    if any(folder.is_dir() for folder in folders):
-        order, found = (
-            TFLEARN_ORDER,
-            [(number, label, file) for label, folder in enumerate(folders) for number, file in _numbered(folder)],
-        )
-    else:
-        order, found = OFFICIAL_ORDER, [(number, (number - 1) // PER_CLASS, file) for number, file in _numbered(jpg)]
-    numbers, labels, files = map(list, zip(*found, strict=True)) if found else ([], [], [])
-    return order, numbers, labels, files
+    if not any(folder.is_dir() for folder in folders):
+        return OFFICIAL_ORDER, [Flower(number, (number - 1) // PER_CLASS, file) for number, file in _numbered(jpg)]
+    return TFLEARN_ORDER, [
+        Flower(number, label, file)
+        for label, folder in enumerate(folders)
+        if folder.is_dir()
+        for number, file in _numbered(folder)
+    ]
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The numbers and files of the images that lie in ``folder``, in their order."""
+    matches = ((re.fullmatch(r"image_(\d{4})\.jpg", file.name), file) for file in sorted(folder.iterdir()))
+    return [(int(match[1]), file) for match, file in matches if match and 1 <= int(match[1]) <= NUM_IMAGES]
+
+
+def _report_missing(flowers: Sequence[Flower], jpg: Path) -> None:
+    missing = sorted(set(range(1, NUM_IMAGES + 1)) - {flower.number for flower in flowers})
+    if missing:
+        named = ", ".join(f"image_{number:04}.jpg" for number in missing[:3])
+        rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        note(f"{len(missing)} of {NUM_IMAGES} images are missing from {jpg}: {named}{rest}.")
+
+
+def _official_splits(folders: Sequence[Path], flowers: Sequence[Flower]) -> dict[str, Split]:
+    """The splits of ``datasplits.mat`` in the first of ``folders`` that holds it; none where it cannot be read."""
+    file = next((folder / SPLITS for folder in folders if (folder / SPLITS).is_file()), None)
+    if file is None:
+        return {}
+    from scipy.io import loadmat
+
+    position = {flower.number: index for index, flower in enumerate(flowers)}
+
+    def indices(numbers: Any) -> Indices:
+        return np.array([position[number] for number in numbers.ravel().tolist() if number in position], np.int64)
+
+    try:
+        mat = loadmat(file)
+        return {
+            f"official-{k}": Split(indices(mat[f"trn{k}"]), indices(mat[f"val{k}"]), indices(mat[f"tst{k}"]))
+            for k in (1, 2, 3)
+        }
+    except Exception as error:  # what a damaged file makes the reader raise is not known
+        note(f"The official splits are left out: {file} cannot be read ({one_line(error)}).")
+        return {}

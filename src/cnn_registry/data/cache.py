@@ -135,7 +135,7 @@ def _read(entry: Path, count: int, size: int, in_memory: bool) -> tuple[Bytes | 
         if not in_memory:
             return None, reasons
         pixels = np.asarray(np.load(entry / "images.npy", mmap_mode="r"))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, EOFError, ValueError, AttributeError):
         return None
     fits = pixels.dtype == np.uint8 and pixels.shape == (count - len(reasons), size, size, 3)
     return (pixels, reasons) if fits else None

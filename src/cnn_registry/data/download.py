@@ -70,17 +70,18 @@ def _request(url: str, part: Path, size: int | None) -> None:
     # "identity": an archive that is compressed already must arrive as it is.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS) as response:
-        if have and not _goes_on_from(response, have):
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                return _request(url, part, size)
-            have = 0
+            _request(url, part, size)
+            return
         response.raise_for_status()
+        if not _goes_on_from(response, have):
+            have = 0
         total = have + int(response.headers.get("Content-Length", 0))
         limit = size or MAX_BYTES
         if total > limit:
             raise DownloadError(f"it has {total:,} bytes, at most {limit:,} were expected")
-        with part.open("ab") as file, progress(f"Downloading {url}", total, unit="bytes") as advance:
+        with part.open("ab" if have else "wb") as file, progress(f"Downloading {url}", total, unit="bytes") as advance:
             advance(have)
             for block in response.raw.stream(_BLOCK, decode_content=False):
                 have += len(block)

@@ -14,6 +14,8 @@ from ..progress import note
 from .dataset import ImageDataset, Split
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+AT_LEAST = {"train": 2, "val": 1, "test": 0}
+"""How many classes each part must have images of."""
 VALIDATION_NAMES = ("val", "valid", "validation")
 GIVEN_SPLIT = "folders"
 """The name of the split that ``train/`` and ``val/`` make."""
@@ -55,26 +57,26 @@ def _parts(root: Path) -> dict[str, Path]:
 
 
 def _class_folders(root: Path) -> ImageDataset:
-    found = _scan(root)
+    found = _scan(root, at_least=2)
     files, labels = _listed(found, tuple(found))
     return _dataset(root, tuple(found), files, labels, {})
 
 
 def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
-    found = {part: _scan(folder) for part, folder in parts.items()}
+    found = {part: _scan(folder, AT_LEAST[part]) for part, folder in parts.items()}
     class_names = tuple(found["train"])
     files: list[Path] = []
     labels: list[int] = []
-    indices = {part: np.empty(0, np.int64) for part in ("train", "val", "test")}
+    indices = {part: np.empty(0, np.int64) for part in AT_LEAST}
     for part, classes in found.items():
         if unknown := [name for name in classes if name not in class_names]:
             raise DataError(
-                f"{parts[part]} has {_counted(unknown, 'class folder')} that {parts['train']} has no images of: "
+                f"{parts[part]} has {_counted(len(unknown), 'class folder')} that {parts['train']} has no images of: "
                 f"{_listing(unknown)}."
             )
         if part == "val" and (absent := [name for name in class_names if name not in classes]):
             note(
-                f"{_counted(absent, 'class')} of {parts['train']} without an image in {parts['val']}: "
+                f"{_counted(len(absent), 'class')} of {parts['train']} without an image in {parts['val']}: "
                 f"{_listing(absent)}."
             )
         part_files, part_labels = _listed(classes, class_names)
@@ -84,21 +86,23 @@ def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
     return _dataset(root, class_names, files, labels, {GIVEN_SPLIT: Split(**indices)})
 
 
-def _scan(root: Path) -> dict[str, list[Path]]:
-    """The images of each class folder in ``root``; at least two classes have some."""
+def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
+    """The images of each class folder in ``root`` that has some, and ``at_least`` so many have."""
     seen = {os.path.realpath(root)}
     found = {folder.name: list(_images(folder, seen)) for folder in _folders(root)}
     filled = {name: files for name, files in found.items() if files}
-    if not filled:
+    if len(filled) < at_least:
         loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
-        has = f"its {loose} images are in no class folder" if loose else "there is no image in it"
-        raise DataError(f"Expected a folder of class folders with JPEG, PNG, WebP, BMP or GIF images in {root}; {has}.")
-    if len(filled) == 1:
+        has = (
+            f"there is only {next(iter(filled))!r}"
+            if filled
+            else f"it has {_counted(loose, 'image')} in no such folder"
+        )
         raise DataError(
-            f"Expected two or more class folders with images in {root}; there is only {next(iter(filled))!r}."
+            f"Expected {at_least} or more class folders with JPEG, PNG, WebP, BMP or GIF images in {root}; {has}."
         )
     if empty := [name for name, files in found.items() if not files]:
-        note(f"{_counted(empty, 'class folder')} without an image in {root}, left out: {_listing(empty)}.")
+        note(f"{_counted(len(empty), 'class folder')} without an image in {root}, left out: {_listing(empty)}.")
     return filled
 
 
@@ -149,9 +153,9 @@ def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
     return natural_key(path.name), path.name
 
 
-def _counted(names: list[str], noun: str) -> str:
+def _counted(count: int, noun: str) -> str:
     plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{len(names)} {noun if len(names) == 1 else plural}"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def _listing(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CnnRegistryError, DataError
+from ..errors import CnnRegistryError, DataError, one_line
 from .dataset import ImageDataset
 from .folder import load_folder
 from .registry import datasets, default_dataset
@@ -33,8 +33,9 @@ def load_dataset(name: str | None, source: Path | None) -> ImageDataset:
     except CnnRegistryError:
         raise
     except Exception as error:  # a loader may be anyone's code
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"The data set {spec.name!r} ({spec.provider}) could not be loaded: {cause}") from error
+        raise DataError(
+            f"The data set {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
+        ) from error
     if fault := _fault(loaded):
         raise DataError(f"The loader of the data set {spec.name!r} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)

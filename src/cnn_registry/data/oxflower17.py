@@ -34,8 +34,8 @@ def oxflower17(source: Path | None) -> ImageDataset:
     archive, beside ``jpg``, or in the given folder.
 
     Args:
-        source: ``17flowers.tgz``, the folder that holds ``jpg``, or ``jpg`` itself. ``None`` looks in the cache folder,
-            and fetches the archive where there is none.
+        source: ``17flowers.tgz``, the folder that holds it or ``jpg``, or ``jpg`` itself. ``None`` looks in the cache
+            folder, and fetches the archive where there is none.
 
     Raises:
         DataError: the source holds no flowers.

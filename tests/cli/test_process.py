@@ -1,0 +1,79 @@
+"""The command line as processes of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cnn_registry.training.run import Run
+
+TRAIN = ["--set", "batch_size=8", "--set", "image_size=16"]
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "cnn_registry", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_in_an_epoch_keeps_the_run_and_exits_130(tiny: str, colours: Path, tmp_path: Path) -> None:
+    process = start("train", "tiny", "--data", colours, "--out", tmp_path, *TRAIN, "--set", "epochs=100000")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert out.startswith("interrupted: validation accuracy")
+    [path] = tmp_path.glob("*_tiny_colours")
+    assert Run.open(path).record.status == "interrupted"
+    assert (path / "last.weights.h5").is_file()
+
+
+def test_a_reader_that_leaves_is_no_error(tiny: str) -> None:
+    with start("list") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode in (0, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_gets_a_bar_with_speed_loss_and_accuracy(tiny: str, colours: Path, tmp_path: Path) -> None:
+    terminal, its_end = pty.openpty()
+    command = [sys.executable, "-m", "cnn_registry", "train", "tiny", "--data", str(colours), "--out", str(tmp_path)]
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "140"}
+    process = subprocess.Popen(
+        [*command, *TRAIN, "--set", "epochs=2"], stdout=its_end, stderr=its_end, stdin=its_end, env=environment
+    )
+    os.close(its_end)
+    shown = read_all(terminal)
+    assert process.wait(timeout=60) == 0
+    assert re.search(r"epoch 2/2.*━.*12/12.*images/s  loss \d\.\d+  accuracy \d\.\d+.*0:00:00", shown)
+    assert re.search(r"epoch 1/2  loss .* val_accuracy ", shown)
+
+
+def read_all(terminal: int) -> str:
+    """What is written to a terminal until its last user has gone, without the escape sequences."""
+    chunks = []
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(terminal, 4096)
+        except OSError:  # how Linux tells the end
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(terminal)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(chunks).decode())

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.registry import default_dataset, register_dataset
+from cnn_registry.errors import DataError, UnknownNameError, UsageError
+
+Made = Callable[..., ImageDataset]
+
+
+def register(result: object, name: str = "shapes", *, is_default: bool = False) -> None:
+    def load(source: Path | None) -> object:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    load.__name__ = name
+    register_dataset(summary="Shapes", num_classes=2, num_images=4, is_default=is_default)(load)
+
+
+@pytest.fixture(autouse=True)
+def _empty_session(plugins: object) -> None:
+    """What a test registers goes with it."""
+
+
+def test_a_name_finds_its_loader_and_a_path_alone_is_a_folder(dataset: Made, folder: Callable[..., Path]) -> None:
+    made = dataset(2, 2)
+    register(made)
+    assert load_dataset("shapes", None) is made
+    assert load_dataset(None, folder("a/1.png", "b/1.png")).class_names == ("a", "b")
+
+
+def test_neither_a_name_nor_a_path_is_the_default_data_set() -> None:
+    assert default_dataset().name == "oxflower17"
+
+
+def test_two_defaults_are_an_error_that_names_both(dataset: Made) -> None:
+    register(dataset(2, 2), is_default=True)
+    with pytest.raises(UsageError, match="oxflower17, shapes"):
+        load_dataset(None, None)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'oxflower17'"):
+        load_dataset("oxflowers17", None)
+
+
+def test_a_loader_that_fails_is_one_line_that_blames_it() -> None:
+    register(RuntimeError("no\nluck"))
+    with pytest.raises(DataError, match=r"'shapes' \(this session\) could not be loaded: RuntimeError: no luck"):
+        load_dataset("shapes", None)
+
+
+def test_a_loaders_own_error_stays_as_it_is() -> None:
+    register(DataError("put the disc in"))
+    with pytest.raises(DataError, match=r"^put the disc in$"):
+        load_dataset("shapes", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"ids": ("one",)}, "1 ids, 4 images and 4 labels"),
+        ({"labels": np.array([0, 0, 1, 2])}, "labels must be whole numbers from 0 to 1"),
+        ({"labels": np.array([0.0, 0.0, 1.0, 1.0])}, "labels must be whole numbers"),
+        (
+            {"images": np.zeros((4, 6, 6), np.uint8)},
+            r"uint8 of shape \(N, height, width, 3\), not uint8 of \(4, 6, 6\)",
+        ),
+        ({"default_split": "official"}, "default split 'official' is not among its splits"),
+    ],
+)
+def test_a_loaders_impossible_result_is_told(dataset: Made, changes: dict[str, object], fault: str) -> None:
+    register(replace(dataset(2, 2), **changes))
+    with pytest.raises(DataError, match=rf"loader of the data set 'shapes' .* is broken: .*{fault}"):
+        load_dataset("shapes", None)
+
+
+def test_a_loader_of_something_else_is_told() -> None:
+    register([1, 2, 3])
+    with pytest.raises(DataError, match="it returned list, not an ImageDataset"):
+        load_dataset("shapes", None)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cnn_registry.data.augment import Augmentation
+from cnn_registry.data.cache import LoadedImages, load_images
+from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+
+FULL = Augmentation(crop_area=(0.3, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
+
+
+@pytest.fixture
+def images(dataset: Callable[..., ImageDataset]) -> LoadedImages:
+    return load_images(dataset(7, 5, 6), 6)
+
+
+def batches(images: LoadedImages, **changes: object) -> list[tuple[np.ndarray, np.ndarray]]:
+    settings = {"batch_size": 4, "epochs": 3, "seed": 0, "augmentation": Augmentation(), "pixels": "unit"} | changes
+    indices = np.arange(18)[settings.pop("skip", 0) :]
+    return list(training_batches(images, indices, **settings).as_numpy_iterator())
+
+
+def positions(images: LoadedImages, pixels: np.ndarray) -> list[int]:
+    """Which images these are."""
+    everything = images.source.read(np.arange(18)).astype(np.float32) / np.float32(255)
+    return [int(np.flatnonzero((everything == image).all(axis=(1, 2, 3)))[0]) for image in pixels]
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, 1), (32, 1), (33, 2), (64, 2), (1088, 34)])
+def test_the_last_batch_of_an_epoch_counts_as_a_step(count: int, steps: int) -> None:
+    assert steps_per_epoch(count, 32) == steps
+
+
+def test_each_epoch_has_every_image_once_in_an_order_of_its_own(images: LoadedImages) -> None:
+    drawn = batches(images, skip=1)
+    assert [len(pixels) for pixels, _ in drawn] == [4, 4, 4, 4, 1] * 3
+    seen = [positions(images, pixels) for pixels, _ in drawn]
+    epochs = [list(itertools.chain(*seen[start : start + 5])) for start in (0, 5, 10)]
+    assert [Counter(epoch) for epoch in epochs] == [Counter(range(1, 18))] * 3
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_labels_are_those_of_the_images_and_one_hot(images: LoadedImages) -> None:
+    for pixels, labels in batches(images):
+        assert (pixels.dtype, labels.dtype, labels.shape) == (np.float32, np.float32, (len(pixels), 3))
+        assert (labels.sum(axis=1) == 1).all()
+        np.testing.assert_array_equal(labels.argmax(axis=1), images.dataset.labels[positions(images, pixels)])
+
+
+def test_augmentation_changes_images_and_neither_their_order_nor_their_labels(images: LoadedImages) -> None:
+    for (plain, labels), (varied, same_labels) in zip(batches(images), batches(images, augmentation=FULL), strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        assert varied.shape == plain.shape
+        assert not np.allclose(varied, plain)
+
+
+def test_the_same_seed_repeats_a_training_and_another_does_not(images: LoadedImages) -> None:
+    first, again, other = (batches(images, augmentation=FULL, seed=seed) for seed in (3, 3, 4))
+    for (pixels, labels), (same_pixels, same_labels) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(pixels, same_pixels)
+        np.testing.assert_array_equal(labels, same_labels)
+    assert not np.allclose(first[0][0], other[0][0])
+
+
+def test_a_batch_is_the_same_however_many_come_before_it(images: LoadedImages) -> None:
+    settings = {"batch_size": 4, "epochs": 3, "seed": 0, "augmentation": FULL, "pixels": "unit"}
+    whole = training_batches(images, np.arange(18), **settings)
+    expected = list(whole.as_numpy_iterator())[8:]
+    for (pixels, _), (skipped_to, _) in zip(expected, whole.skip(8).as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(pixels, skipped_to)
+
+
+def test_an_image_is_augmented_differently_in_each_epoch(images: LoadedImages) -> None:
+    drawn = [batch for batch, _ in batches(images, augmentation=Augmentation(brightness=0.5), batch_size=18)]
+    means = [sorted(pixels.mean(axis=(1, 2, 3)).tolist()) for pixels in drawn]
+    assert not np.allclose(means[0], means[1])
+
+
+def test_evaluation_is_in_order_and_as_it_is(images: LoadedImages) -> None:
+    indices = np.array([17, 3, 3, 0, 8])
+    drawn = list(evaluation_batches(images, indices, batch_size=2, pixels="unit").as_numpy_iterator())
+    assert [len(pixels) for pixels, _ in drawn] == [2, 2, 1]
+    assert positions(images, np.concatenate([pixels for pixels, _ in drawn])) == indices.tolist()
+    np.testing.assert_array_equal(
+        np.concatenate([labels for _, labels in drawn]).argmax(axis=1), images.dataset.labels[indices]
+    )
+
+
+def test_pixels_are_scaled_as_the_network_wants_them(images: LoadedImages) -> None:
+    raw = images.source.read(np.arange(18)).astype(np.float32)
+    for pixels, expected in (("unit", raw / 255), ("signed", raw / 127.5 - 1)):
+        ((batch, _),) = evaluation_batches(images, np.arange(18), batch_size=18, pixels=pixels).as_numpy_iterator()
+        np.testing.assert_allclose(batch, expected, atol=1e-6)
+
+
+def test_shapes_and_length_are_known_beforehand(images: LoadedImages) -> None:
+    training = training_batches(images, np.arange(18), batch_size=4, epochs=3, seed=0, augmentation=FULL, pixels="unit")
+    evaluation = evaluation_batches(images, np.arange(18), batch_size=4, pixels="unit")
+    assert (int(training.cardinality()), int(evaluation.cardinality())) == (15, 5)
+    for batches_of in (training, evaluation):
+        assert [spec.shape.as_list() for spec in batches_of.element_spec] == [[None, 6, 6, 3], [None, 3]]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from cnn_registry.data.registry import datasets, embedded_datasets
+from cnn_registry.spec import DatasetSpec
+
+HEAVY = ("keras", "matplotlib", "numpy", "pandas", "PIL", "scipy", "sklearn", "tensorflow")
+
+
+def test_the_cores_own_data_sets_are_described() -> None:
+    assert {"digits", "oxflower17"} <= set(datasets.names())
+    flowers = datasets.get("oxflower17")
+    assert isinstance(flowers, DatasetSpec)
+    assert flowers.is_default
+    assert not flowers.embedded
+    assert flowers.provider.distribution == "cnn-registry"
+    assert embedded_datasets() == ["digits"]
+
+
+def test_describing_data_sets_imports_nothing_heavy(run_python: Callable[..., object]) -> None:
+    code = (
+        "import json, sys; from cnn_registry.data import augment, registry; registry.datasets.describe(); "
+        f"print(json.dumps(sorted(set(sys.modules) & set({HEAVY!r}))))"
+    )
+    finished = run_python("-c", code)
+    assert json.loads(finished.stdout) == [], finished.stderr

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnn_registry.data.dataset import ImageDataset, Split
+from cnn_registry.data.split import make_split
+from cnn_registry.errors import DataError, UsageError
+
+Made = Callable[..., ImageDataset]
+
+
+def given(made: ImageDataset, *, default: str | None = None) -> ImageDataset:
+    split = Split(np.array([0, 5]), np.array([1]), np.array([2]))
+    return replace(made, splits={"official-1": split, "official-2": split}, default_split=default)
+
+
+def test_a_stratified_split_keeps_the_share_of_each_class(dataset: Made) -> None:
+    made = dataset(50, 30, 20)
+    split = make_split(made, None, seed=0)
+    assert sorted([*split.train, *split.val]) == list(range(100))
+    assert np.bincount(made.labels[split.val]).tolist() == [10, 6, 4]
+    assert split.test.shape == (0,)
+    assert {part.dtype for part in (split.train, split.val, split.test)} == {np.dtype(np.int64)}
+
+
+def test_the_seed_decides(dataset: Made) -> None:
+    made = dataset(50, 50)
+    first, again, other = (make_split(made, None, seed=seed).val.tolist() for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_the_share_for_validation_can_be_chosen(dataset: Made) -> None:
+    assert len(make_split(dataset(10, 10), "stratified", val_fraction=0.5, seed=0).val) == 10
+
+
+def test_a_given_split_is_taken_by_name_or_as_the_default(dataset: Made) -> None:
+    made = given(dataset(5, 5), default="official-2")
+    assert make_split(made, "official-1", seed=0) is made.splits["official-1"]
+    assert make_split(made, None, seed=0) is made.splits["official-2"]
+    assert len(make_split(made, "stratified", seed=0).val) == 2
+    assert len(make_split(given(dataset(5, 5)), None, seed=0).val) == 2
+
+
+def test_an_unknown_split_is_answered_with_those_there_are(dataset: Made) -> None:
+    with pytest.raises(UsageError, match=r"Did you mean 'official-1'.*It has: official-1, official-2, stratified\."):
+        make_split(given(dataset(5, 5)), "oficial-1", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ((10, 1, 10), "The class 'class 1' has 1 image, too few to keep 20% of 21 images for validation"),
+        ((2, 2, 2, 2), "The class 'class 0' has 2 images"),
+        ((200, 2), "The class 'class 1' has 2 images, too few .*, 5 a class are enough"),
+    ],
+)
+def test_too_few_images_of_a_class_are_an_error_that_names_it(
+    dataset: Made, counts: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        make_split(dataset(*counts), None, seed=0)
+
+
+def test_as_many_images_as_the_error_asks_for_are_enough(dataset: Made) -> None:
+    for seed in range(20):
+        made = dataset(200, 5)
+        assert np.bincount(made.labels[make_split(made, None, seed=seed).val])[1] == 1
+
+
+def test_a_given_split_without_images_is_an_error(dataset: Made) -> None:
+    none = np.empty(0, np.int64)
+    made = replace(dataset(5, 5), splits={"train only": Split(np.arange(10), none, none)})
+    with pytest.raises(DataError, match="split 'train only' of the data set 'made' has no image to validate with"):
+        make_split(made, "train only", seed=0)

@@ -1,0 +1,101 @@
+"""Evaluation of a trained run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn_registry.errors import CnnRegistryError, DataError, RunError, UnknownNameError, UsageError
+from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.training.run import Run
+
+
+def test_a_report_counts_what_was_predicted() -> None:
+    probabilities = np.eye(3, dtype="float32")[[0, 0, 1, 1]]
+    evaluation = Evaluation(("a", "b", "c"), np.array([0, 1, 1, 1]), probabilities, "four images")
+    report = evaluation.report()
+    assert report["accuracy"] == 0.75
+    assert report["confusion"] == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
+    a, b, c = report["classes"]
+    assert (a["precision"], a["recall"], a["images"]) == (0.5, 1.0, 1)
+    assert (b["precision"], b["recall"], b["images"]) == (1.0, pytest.approx(2 / 3), 3)
+    assert (c["precision"], c["recall"], c["images"]) == (0.0, 0.0, 0)
+
+
+def test_the_loss_is_the_mean_cross_entropy() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]], "float32")
+    evaluation = Evaluation(("a", "b"), np.array([0, 1]), probabilities, "two images")
+    assert evaluation.loss == pytest.approx(-(np.log(0.5) + np.log(0.75)) / 2)
+
+
+def test_a_run_is_evaluated_on_its_own_validation_images(trained: Path) -> None:
+    run = Run.open(trained)
+    evaluation = evaluate(run)
+    assert evaluation.accuracy == run.record.result["report"]["accuracy"]
+    assert len(evaluation.labels) == 12
+    assert evaluation.part == "val images of the run"
+
+
+@pytest.mark.parametrize(("part", "count"), [("train", 48), ("val", 12), ("all", 60)])
+def test_each_part_of_the_own_images(trained: Path, part: str, count: int) -> None:
+    assert len(evaluate(Run.open(trained), part=part).labels) == count  # type: ignore[arg-type]  # parametrised
+
+
+def test_a_part_that_the_split_has_not(trained: Path) -> None:
+    with pytest.raises(UsageError, match="no test images"):
+        evaluate(Run.open(trained), part="test")
+
+
+def test_the_same_images_elsewhere_are_split_as_in_the_run(trained: Path, colours: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(colours, tmp_path / "moved"))
+    assert len(evaluate(Run.open(trained), data=moved).labels) == 12
+
+
+def test_other_images_are_evaluated_all_with_labels_by_name(trained: Path, colours: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for name in ("green", "red"):  # without blue, the labels are others than the run's
+        shutil.copytree(colours / name, other / name)
+    evaluation = evaluate(Run.open(trained), data=other)
+    assert set(evaluation.labels) == {1, 2}
+    assert evaluation.accuracy == 1.0
+    assert len(evaluation.labels) == 40
+
+
+def test_classes_unknown_to_the_run_are_refused(trained: Path, colours: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(colours / "red", other / "red")
+    shutil.copytree(colours / "green", other / "violet")
+    with pytest.raises(DataError, match=r"violet.*labels\.txt"):
+        evaluate(Run.open(trained), data=other)
+
+
+def test_images_that_changed_since_the_run_are_refused(trained: Path, colours: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(colours, tmp_path / "changed"))
+    (changed / "red" / "0.png").unlink()
+    run = Run.open(trained)
+    data = run.record.data.model_copy(update={"given": str(changed), "source": str(changed)})
+    with pytest.raises(DataError, match="have changed since the run"):
+        evaluate(Run(run.path, run.record.model_copy(update={"data": data})))
+
+
+def test_missing_weights_are_one_error(trained: Path) -> None:
+    (trained / "best.weights.h5").unlink()
+    with pytest.raises(RunError, match=r"no best\.weights\.h5"):
+        evaluate(Run.open(trained))
+    assert evaluate(Run.open(trained), weights="last").accuracy == 1.0
+
+
+def test_damaged_weights_are_one_error(trained: Path) -> None:
+    file = trained / "best.weights.h5"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CnnRegistryError, match=r"best\.weights\.h5"):
+        evaluate(Run.open(trained))
+
+
+def test_a_model_that_is_not_installed_is_one_error(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "cnnreg-tiny")
+    with pytest.raises(UnknownNameError, match="no model 'tiny'"):
+        evaluate(Run.open(trained))

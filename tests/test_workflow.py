@@ -1,0 +1,90 @@
+"""``train`` as a whole: what is chosen where, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_registry import train
+from cnn_registry.errors import CnnRegistryError
+from cnn_registry.training.recipe import load_recipe
+
+FAST: dict[str, Any] = {"epochs": 1, "batch_size": 16}
+
+
+def test_tensorboard_that_is_not_installed_is_asked_for(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(CnnRegistryError, match=r"pip install 'cnn-registry\[tensorboard\]'"):
+        train(tiny, data=colours, settings=FAST, out=tmp_path / "runs", tensorboard=True)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        ({"model": "tinny"}, {}, "no model 'tinny'.*Did you mean 'tiny'"),
+        ({"recipe": "artcle"}, {}, "no recipe 'artcle'.*Did you mean 'article'"),
+        ({"dataset": "digit", "data": None}, {}, "no data set 'digit'.*Did you mean 'digits'"),
+        ({"data": "nowhere"}, {}, "no folder nowhere"),
+        ({"split": "official"}, {}, "official.*stratified"),
+        ({}, {"epoch": 1}, "Did you mean 'epochs'"),
+        ({}, {"model.filter": 3}, "no option 'filter'.*Did you mean 'filters'"),
+        ({}, {"image_size": 3}, "at least 4x4"),
+        ({}, {"model.filters": -1}, "could not be built"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(
+    tiny: str, colours: Path, tmp_path: Path, arguments: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    request = {"model": tiny, "data": colours} | arguments
+    with pytest.raises(CnnRegistryError, match=words) as refused:
+        train(**request, settings=FAST | settings, out=tmp_path / "runs")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then_the_models(
+    tiny: str, colours: Path, tmp_path: Path
+) -> None:
+    def size(**request: Any) -> int:
+        settings = FAST | request.pop("settings", {})
+        return train(tiny, out=tmp_path, settings=settings, **request).record.model.input_shape[0]
+
+    sized = load_recipe("default").with_settings({"image_size": 20})
+    assert size(data=colours, recipe=sized, settings={"image_size": 24}) == 24
+    assert size(data=colours, recipe=sized) == 20
+    assert size(dataset="digits") == 32
+    assert size(data=colours) == 16
+
+
+def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:
+    settings = FAST | {"image_size": 16}
+    adjusted = train(tiny, data=colours, recipe="article", settings=settings, out=tmp_path)
+    assert adjusted.record.model.options == {"filters": 4}
+    replaced = train(tiny, data=colours, recipe="article", settings=settings | {"model.filters": 5}, out=tmp_path)
+    assert replaced.record.model.options == {"filters": 5}
+
+
+def test_a_folder_that_brings_a_split_is_used_as_it_is_split(tiny: str, colours: Path, tmp_path: Path) -> None:
+    root = tmp_path / "parted"
+    for part in ("train", "val"):
+        shutil.copytree(colours, root / part)
+    run = train(tiny, data=root, settings=FAST, out=tmp_path)
+    assert run.record.split.name == "folders"
+    assert all(image.startswith("val/") for image in run.record.split.val)
+    assert len(run.record.split.train) == 60
+
+
+def test_unreadable_images_are_left_out_and_recorded(tiny: str, colours: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(colours, tmp_path / "some_bad"))
+    (root / "red" / "empty.jpg").write_bytes(b"")
+    run = train(tiny, data=root, settings=FAST, out=tmp_path)
+    assert run.record.data.left_out == {"red/empty.jpg": "empty file"}
+    with pytest.raises(CnnRegistryError, match=r"empty\.jpg"):
+        train(tiny, data=root, settings=FAST, out=tmp_path, on_bad_image="error")

@@ -1,0 +1,103 @@
+"""The training loop, on a model that trains in a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import backend, train
+from cnn_registry.errors import TrainingError
+from cnn_registry.training.history import best_epoch, read_history
+from cnn_registry.training.run import Run
+
+keras = backend.keras()
+
+SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+
+
+def test_it_learns(trained: Path) -> None:
+    history = read_history(trained / "history.csv")
+    assert [row.epoch for row in history] == [1, 2, 3]
+    assert history[-1].val_accuracy == 1.0
+    assert history[-1].val_loss < history[0].val_loss
+    assert all(row.images_per_second > 0 for row in history)
+
+
+def test_the_result_gives_the_last_and_the_best_epoch(trained: Path) -> None:
+    history = read_history(trained / "history.csv")
+    result = Run.open(trained).record.result
+    assert result["last"]["epoch"] == 3
+    assert result["best"]["epoch"] == best_epoch(history).epoch
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tiny: str, colours: Path, tmp_path: Path) -> None:
+    def losses(seed: int) -> list[float]:
+        run = train(tiny, data=colours, settings=SETTINGS | {"epochs": 1, "seed": seed}, out=tmp_path)
+        return [row.loss for row in read_history(run.history_csv)]
+
+    first = losses(1)
+    assert losses(1) == pytest.approx(first, rel=1e-5)
+    assert losses(2) != pytest.approx(first, rel=1e-3)
+
+
+def test_callbacks_of_the_user_are_called(tiny: str, colours: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    train(tiny, data=colours, settings=SETTINGS | {"epochs": 2}, out=tmp_path, callbacks=[callback])
+    assert seen == [0, 1]
+
+
+def test_early_stopping_ends_the_run(tiny: str, colours: Path, tmp_path: Path) -> None:
+    settings = SETTINGS | {"epochs": 9, "early_stopping.patience": 1, "early_stopping.min_delta": 100.0}
+    run = train(tiny, data=colours, settings=settings, out=tmp_path)
+    assert run.record.status == "stopped early"
+    assert len(read_history(run.history_csv)) == 2
+
+
+def test_an_interrupted_run_keeps_what_it_has(tiny: str, colours: Path, tmp_path: Path) -> None:
+    def interrupt(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback])
+    assert Run.open(run.path).record.status == "interrupted"
+    assert len(read_history(run.history_csv)) == 1
+    assert run.last_weights.is_file()
+    assert (run.path / "curves.png").is_file()
+
+
+def test_interrupted_before_the_first_epoch_ends(tiny: str, colours: Path, tmp_path: Path) -> None:
+    def interrupt(logs: Any) -> None:
+        raise KeyboardInterrupt
+
+    callback = keras.callbacks.LambdaCallback(on_train_begin=interrupt)
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback])
+    assert (run.record.status, run.record.result) == ("interrupted", {})
+
+
+def test_a_loss_that_is_no_number_ends_with_advice(tiny: str, colours: Path, tmp_path: Path) -> None:
+    settings = SETTINGS | {"optimizer.learning_rate": 1e30, "schedule.name": "constant", "schedule.warmup_epochs": 0}
+    with pytest.raises(TrainingError, match=r"epoch 1 .*--set optimizer\.learning_rate=3e\+29"):
+        train(tiny, data=colours, settings=settings, out=tmp_path)
+    [path] = tmp_path.glob("*_tiny_colours")
+    record = Run.open(path).record
+    assert record.status == "failed"
+    assert "no finite number" in record.result["error"]
+
+
+def test_tensorboard_logs_are_written(tiny: str, colours: Path, tmp_path: Path) -> None:
+    run = train(tiny, data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path, tensorboard=True)
+    assert list((run.path / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_weights_hold_no_optimizer_state_and_fit_the_model(trained: Path) -> None:
+    import h5py
+
+    with h5py.File(trained / "last.weights.h5") as file:
+        assert "optimizer" not in file
+    last, best = (np.fromfile(trained / f"{name}.weights.h5", "uint8").size for name in ("last", "best"))
+    assert last == best
