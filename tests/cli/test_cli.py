@@ -253,7 +253,7 @@ def test_train_evaluate_and_predict(cnnreg: Cnnreg, tiny: str, colours: Path, tm
 def test_train_tells_where_the_run_is_and_what_comes_next(
     cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path
 ) -> None:
-    ended = cnnreg("train", "tiny", "--data", colours, "--out", tmp_path, "--set", "epochs=1")
+    ended = cnnreg("train", "tiny", "--data", colours, "--out", tmp_path, "--epochs", 1)
     assert ended.code == 0
     first, where, then = ended.out.splitlines()
     assert first.startswith("finished: validation accuracy ")

@@ -27,6 +27,7 @@ from .common import (
     help="A folder of class folders; with --dataset, that data set's archive or folder.",
 )
 @click.option("--recipe", shell_complete=complete_recipes, help="A recipe's name or a .toml file; see: cnnreg recipes.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
 @click.option("--split", help="'stratified', or a split that the data set brings.")
 @click.option(
@@ -46,12 +47,12 @@ from .common import (
 )
 @json_option
 @common_options
-def command(model: str, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(model: str, epochs: int | None, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Train MODEL and leave a run directory with weights, history, report and pictures."""
     from cnn_registry.training.recipe import parse_settings
     from cnn_registry.workflow import train
 
-    settings = parse_settings(assignments)
+    settings = parse_settings(assignments) | ({"epochs": epochs} if epochs else {})
     run = train(model, settings=settings, **options)
     if as_json:
         print_json({"run": str(run.path), "status": run.record.status, "result": run.record.result})

@@ -202,13 +202,10 @@ def _validated(data: Mapping[str, Any], source: str) -> Recipe:
     try:
         # Strict, and by way of JSON: 3.0 or "3" is no 3, while a list is a tuple.
         return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
-    except (ValidationError, ValueError) as error:
-        complaints = (
-            error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error), "type": ""}]
-        )
+    except ValidationError as error:
         # A misspelt key may also be missing under its true name; the misspelling is what helps.
-        complaints.sort(key=lambda complaint: complaint["type"] != "extra_forbidden")
-        raise RecipeError(_message(complaints[0], source)) from error
+        first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
+        raise RecipeError(_message(first, source)) from error
 
 
 def _message(error: Mapping[str, Any], source: str) -> str:
