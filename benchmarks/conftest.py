@@ -1,0 +1,117 @@
+"""What the suites share: measuring two things in turn, and telling what came out.
+
+A shared machine is now fast, now slow. So a cost is measured beside a reference, in turn and in the same minutes, and
+what is reported and checked is their ratio, round by round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from cnn_registry.data.cache import LoadedImages
+from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.sources import ArrayImages
+
+CLASSES = 17
+
+_FIGURES = pytest.StashKey[list[tuple[str, dict[str, str]]]]()
+
+Measure = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Costs of rounds that were measured in turn, ``(rounds,)`` each.
+
+    Attributes:
+        costs: of what is benchmarked.
+        references: of what it is compared with.
+    """
+
+    costs: NDArray[np.float64]
+    references: NDArray[np.float64]
+
+    @property
+    def ratios(self) -> NDArray[np.float64]:
+        """Cost over reference, round by round."""
+        ratios: NDArray[np.float64] = self.costs / self.references
+        return ratios
+
+    def summary(self, digits: int = 2) -> str:
+        """Median and quartiles of the ratios."""
+        low, median, high = np.quantile(self.ratios, (0.25, 0.5, 0.75))
+        return f"{median:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
+
+    def check(self, limit: float, what: str) -> None:
+        """Fail if three rounds in four are beyond ``limit``: a busy neighbour spoils some rounds, a regression all."""
+        assert np.quantile(self.ratios, 0.25) <= limit, f"{what}: expected at most {limit}, got {self.summary(3)}."
+
+
+Compare = Callable[[Measure, Measure, int], Comparison]
+
+
+@pytest.fixture
+def compare(benchmark: BenchmarkFixture) -> Compare:
+    """``compare(ours, reference, rounds)``: benchmark ``ours``, with ``reference`` before each round of it.
+
+    Both return what they cost. The first round of both warms up and does not count.
+    """
+
+    def run(ours: Measure, reference: Measure, rounds: int) -> Comparison:
+        costs: list[float] = []
+        references: list[float] = []
+        benchmark.pedantic(
+            lambda: costs.append(ours()),
+            setup=lambda: references.append(reference()),
+            rounds=rounds,
+            warmup_rounds=1,
+        )
+        return Comparison(np.array(costs[1:]), np.array(references[1:]))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[[int, int], LoadedImages]:
+    """``noise(count, size)``: random pixels in memory, with random labels of `CLASSES` classes."""
+
+    def make(count: int, size: int) -> LoadedImages:
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 256, (count, size, size, 3), np.uint8)
+        dataset = ImageDataset(
+            name="noise",
+            class_names=tuple(map(str, range(CLASSES))),
+            ids=tuple(map(str, range(count))),
+            labels=random.integers(0, CLASSES, count),
+            images=pixels,
+            splits={},
+            default_split=None,
+            source="memory",
+            image_size=size,
+        )
+        return LoadedImages(dataset, ArrayImages(pixels), bad=(), digest="")
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _figures(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Iterator[None]:
+    """Keep each benchmark's ``extra_info``, which its table leaves out, for the end of the session."""
+    yield
+    request.config.stash.setdefault(_FIGURES, []).append((benchmark.name, benchmark.extra_info))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was kept."""
+    figures: Sequence[tuple[str, dict[str, str]]] = terminalreporter.config.stash.get(_FIGURES, [])
+    terminalreporter.section("figures")
+    for name, found in figures:
+        terminalreporter.line(name)
+        for what, value in found.items():
+            terminalreporter.line(f"    {what}: {value}")
