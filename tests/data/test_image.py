@@ -142,10 +142,15 @@ def test_a_stream_is_read_like_a_file_and_named_in_errors(picture: Picture) -> N
     assert decode(stored(picture(), "PNG"), 8).shape == (8, 8, 3)
 
 
-def test_damaged_exif_does_no_harm_and_warns_of_nothing(picture: Picture) -> None:
-    # One entry is announced that lies beyond the end.
-    exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IHHHII", 8, 9, 0x010E, 2, 1000, 0xFFFF)
-    stream = stored(picture(), "JPEG", exif=exif)
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"II*\0" + struct.pack("<IHHHII", 8, 9, 0x010E, 2, 1000, 0xFFFF),  # of 9 entries, one is there: beyond the end
+        b"no exif at all",
+    ],
+)
+def test_damaged_exif_does_no_harm_and_warns_of_nothing(picture: Picture, exif: bytes) -> None:
+    stream = stored(picture(), "JPEG", exif=b"Exif\0\0" + exif)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert decode(stream, 8).shape == (8, 8, 3)

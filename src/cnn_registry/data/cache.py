@@ -21,7 +21,7 @@ import PIL
 import psutil
 from PIL import Image
 
-from ..errors import BadImageError, DataError
+from ..errors import BadImageError, DataError, one_line
 from ..progress import note, progress
 from .dataset import Bytes, ImageDataset
 from .image import decode, resized
@@ -154,9 +154,7 @@ def _write(entry: Path, pixels: Bytes | None, reasons: dict[int, str]) -> None:
             made.rename(entry)
     except OSError as error:
         if not entry.exists():
-            note(
-                f"The decoded images cannot be kept in {entry.parent} ({error.strerror}); they are made anew each time."
-            )
+            note(f"The decoded images cannot be kept in {entry.parent}, so they are not ({one_line(error)}).")
 
 
 def _decode_all(files: Sequence[Path], size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]]:

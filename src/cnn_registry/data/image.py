@@ -41,7 +41,8 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
     try:
         with Image.open(source, formats=FORMATS) as image:
             _check_pixels(image)
-            return resized(_rgb(ImageOps.exif_transpose(image)), size)
+            image.load()
+            return resized(_rgb(_upright(image)), size)
     except Exception as error:  # decoders raise anything on a damaged file
         raise BadImageError(str(file), _reason(source, error)) from error
 
@@ -49,6 +50,14 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
 def resized(image: Image.Image, size: int) -> Bytes:
     """The pixels, ``(size, size, 3)``, of an RGB image resized by Lanczos' filter."""
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data says; damaged data says nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises whatever reading or rewriting the data runs into
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
