@@ -48,7 +48,7 @@ def add(catalogue: Catalogue[Spec], name: str, *, replace: bool = False, **field
     ],
 )
 def test_natural_order(ordered: list[str]) -> None:
-    assert sorted(reversed(ordered), key=natural_key) == ordered
+    assert sorted(set(ordered), key=natural_key) == ordered
 
 
 def test_an_empty_catalogue(things: Catalogue[Spec]) -> None:

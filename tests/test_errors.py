@@ -28,7 +28,7 @@ def test_suggestion(name: str, candidates: Sequence[str], said: str) -> None:
     assert suggestion(name, candidates) == said
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -40,7 +40,7 @@ class Unprintable(Exception):
         (ValueError(), "ValueError"),
         (ValueError(" \n"), "ValueError"),
         (SystemExit(3), "SystemExit: 3"),
-        (Unprintable(), "Unprintable: (its message cannot be printed)"),
+        (UnprintableError(), "UnprintableError: (its message cannot be printed)"),
     ],
 )
 def test_one_line(error: BaseException, line: str) -> None:

@@ -88,6 +88,8 @@ def test_list_shows_what_is_broken_or_ambiguous(cnnreg: Cnnreg, plugins: FakePlu
     assert "broken: bad (cnnreg-bad): ModuleNotFoundError" in ended.out
     assert "ambiguous: same: write " in ended.out
     assert "cnnreg-twin:same" in ended.out
+    assert ended.err == ""
+    assert "nothing_of_that_name" in cnnreg("list", "-v").err
     status = {row["name"]: row["status"] for row in json.loads(cnnreg("list", "--json").out)}
     assert status == {"bad": "broken", "good": "ok", "same": "ambiguous"}
 

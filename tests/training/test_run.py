@@ -105,9 +105,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     def write_half() -> None:
         with whole_file(target) as temporary:
             temporary.write_text("ne")
-            raise OSError("disk full")
+            raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunError, match=r"a\.txt cannot be written: No space left on device"):
         write_half()
     assert target.read_text() == "old"
     assert list(tmp_path.glob("*a.txt")) == [target]

@@ -48,6 +48,13 @@ def common_options(function: F) -> F:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Of the epoch with the lowest validation loss, or of the last one.",
+)
 
 
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

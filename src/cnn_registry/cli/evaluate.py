@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_datasets, json_option, print_json, print_table
+from .common import common_options, complete_datasets, json_option, print_json, print_table, weights_option
 
 
 @click.command("evaluate")
@@ -19,13 +19,7 @@ from .common import common_options, complete_datasets, json_option, print_json, 
     type=click.Choice(["train", "val", "test", "all"]),
     help="Which part; default val of the run's own images, all of others.",
 )
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Of the epoch with the lowest validation loss, or of the last one.",
-)
+@weights_option
 @json_option
 @common_options
 def command(run: Path, as_json: bool, **options: Any) -> None:

@@ -11,7 +11,7 @@ from cnn_registry.registry import models
 from cnn_registry.spec import ModelSpec
 
 from .common import common_options, complete_models, json_option, print_json
-from .list import as_dict
+from .listing import as_dict
 
 
 @click.command("info")

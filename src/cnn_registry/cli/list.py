@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from cnn_registry.catalogue import Ambiguous
-from cnn_registry.discovery import Broken
 from cnn_registry.registry import describe_models
 from cnn_registry.spec import ModelSpec
 
 from .common import common_options, complete_models, json_option, print_json, print_table
-
-Listed = ModelSpec | Broken | Ambiguous
+from .listing import as_dict, print_unusable
 
 
 @click.command("list")
@@ -32,22 +27,7 @@ def command(pattern: str | None, as_json: bool) -> None:
         print_table(columns, [_row(spec) for spec in specs], right=["year", "parameters"])
     elif not found:
         click.echo(f"No model matches {pattern!r}." if pattern else "No model is installed: pip install cnnreg-alexnet")
-    for item in found:
-        if isinstance(item, Broken):
-            click.echo(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
-        elif isinstance(item, Ambiguous):
-            choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
-            click.echo(f"ambiguous: {item.name}: write {choices}")
-
-
-def as_dict(item: Listed) -> dict[str, Any]:
-    """One line of the listing as JSON-ready data."""
-    if isinstance(item, Broken):
-        entry = item.entry
-        return {"name": entry.name, "status": "broken", "distribution": entry.distribution, "reason": item.reason}
-    if isinstance(item, Ambiguous):
-        return {"name": item.name, "status": "ambiguous", "providers": list(item.providers)}
-    return {"status": "deprecated" if item.deprecated else "ok"} | item.to_dict()
+    print_unusable(found)
 
 
 def _row(spec: ModelSpec) -> list[str]:

@@ -7,20 +7,14 @@ from typing import Literal
 
 import click
 
-from .common import common_options, json_option, print_json, print_table
+from .common import common_options, json_option, print_json, print_table, weights_option
 
 
 @click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
-@click.option(
-    "--weights",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Of the epoch with the lowest validation loss, or of the last one.",
-)
+@weights_option
 @json_option
 @common_options
 def command(run: Path, images: tuple[Path, ...], top: int, weights: Literal["best", "last"], as_json: bool) -> None:

@@ -24,5 +24,5 @@ def write_report(run: Run, history: Sequence[Epoch], evaluation: Evaluation) -> 
         np.array(report["confusion"]),
         evaluation.class_names,
         run.path / "confusion.png",
-        title=f"{name}: {evaluation.accuracy:.1%} of {report['images']} {evaluation.part}",
+        title=f"{name}: {evaluation.accuracy:.1%} of {report['images']} {evaluation.part}, best weights",
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -131,10 +130,10 @@ class Run:
         stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{record.model.spec['name']}_{_file_name(record.data.name)}"
         try:
             run = cls(_new_directory(out, stem), record)
-            run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
-            run.save()
         except OSError as error:
             raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
+        run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
+        run.save()
         return run
 
     @classmethod
@@ -172,16 +171,20 @@ class Run:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block succeeds, and is removed if it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name}")
-    os.close(handle)
-    temporary = Path(name)
+    """A temporary path beside ``path`` that takes its place if the block succeeds, and is removed if it does not.
+
+    Raises:
+        RunError: the file cannot be written, for instance because the disk is full.
+    """
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -235,9 +238,3 @@ def _file_name(name: str) -> str:
 
 def _one_line(name: str) -> str:
     return " ".join(name.splitlines())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
