@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cnn_registry import backend
+from cnn_registry.errors import BackendError
 
 SETTINGS = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
 UNSET: dict[str, None] = dict.fromkeys(SETTINGS)
@@ -64,6 +65,7 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 from cnn_registry import backend
+from cnn_registry.errors import BackendError
 tensorflow = backend.tensorflow()
 print(tensorflow.config.threading.get_intra_op_parallelism_threads(), backend.keras().backend.backend())
 """
@@ -105,20 +107,21 @@ def test_without_tensorflow_the_error_says_what_to_install(run_python: Any) -> N
 
 def test_without_keras_the_error_says_what_to_install(run_python: Any) -> None:
     code = "\n".join([HIDE.format(name="keras"), ASK_FOR_KERAS.format(module="keras")])
-    code = code.replace("backend.keras()", "del sys.modules['keras']; sys.modules['keras'] = None; backend.keras()")
     done = run_python("-c", code, **UNSET)
     assert done.stdout.startswith("Keras cannot be imported (")
     assert "pip install" in done.stdout
 
 
-def test_training_needs_tensorflow(run_python: Any) -> None:
-    code = """
-import keras
-from cnn_registry import backend, errors
-try:
-    backend.tensorflow()
-except errors.BackendError as error:
-    print(error)
-"""
-    done = run_python("-c", code, **UNSET | {"KERAS_BACKEND": "numpy"})
-    assert done.stdout == "Training needs Keras on TensorFlow, but KERAS_BACKEND is 'numpy'. Unset it.\n", done.stderr
+def test_what_a_backend_lacks_is_named(run_python: Any) -> None:
+    code = "\n".join([HIDE.format(name="jax"), ASK_FOR_KERAS.format(module="keras")])
+    done = run_python("-c", code, **UNSET | {"KERAS_BACKEND": "numpy"})  # Keras takes JAX for part of it
+    assert done.stdout.startswith("Keras cannot be imported (import of jax halted")
+    assert "pip install" in done.stdout
+
+
+def test_training_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend.keras().backend, "backend", lambda: "torch")
+    with pytest.raises(
+        BackendError, match=r"^Training needs Keras on TensorFlow, but KERAS_BACKEND is 'torch'\. Unset"
+    ):
+        backend.tensorflow()

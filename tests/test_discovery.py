@@ -261,11 +261,10 @@ def test_the_entrypoints_library_finds_the_same(plugins: FakePlugins) -> None:
 
 
 @pytest.mark.parametrize("group", [MODELS, discovery.DATASETS, "console_scripts"])
-def test_the_standard_library_finds_the_same_in_what_is_really_installed(group: str) -> None:
+def test_the_standard_library_finds_the_same_in_what_is_really_installed(plugins: FakePlugins, group: str) -> None:
     discovery.use_policy(Policy())
     theirs = {(point.name, point.value) for point in metadata.entry_points(group=group)}
     assert {(entry.name, entry.value) for entry in installed(group)} == theirs
-    discovery.use_policy(None)
 
 
 def test_a_distribution_twice_on_the_path_counts_where_it_comes_first(plugins: FakePlugins) -> None:

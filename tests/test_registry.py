@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 PAPER = Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")
 FACTS: dict[str, Any] = {"family": "tiny", "summary": "A tiny network", "paper": PAPER, "trainable_params": 5112}
 
-# Keras reads variables by NumPy's protocol of before 2.0.
-saves_weights = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-
 
 def tiny(input_shape: tuple[int, int, int], num_classes: int, *, width: int = 4, activation: str | None = None) -> Any:
     keras = backend.keras()
@@ -486,7 +483,6 @@ def saved(tiny_model: str, tmp_path: Path) -> Path:
     return path
 
 
-@saves_weights
 def test_saved_weights_come_back(tiny_model: str, tmp_path: Path) -> None:
     path = tmp_path / "tiny.weights.h5"
     first = create_model(tiny_model, num_classes=3, input_shape=(8, 8, 3))
@@ -525,13 +521,11 @@ def refused(path: Path, **options: Any) -> str:
     return message
 
 
-@saves_weights
 @pytest.mark.parametrize("options", [{"num_classes": 4}, {"width": 5}, {"input_shape": (8, 8, 1)}])
 def test_weights_of_another_form_are_refused(saved: Path, options: dict[str, Any]) -> None:
     assert "could not be loaded" in refused(saved, **options)
 
 
-@saves_weights
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
 def test_truncated_weights_are_refused(saved: Path, kept: float) -> None:
     content = saved.read_bytes()
@@ -539,7 +533,6 @@ def test_truncated_weights_are_refused(saved: Path, kept: float) -> None:
     refused(saved)
 
 
-@saves_weights
 def test_corrupt_weights_are_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes().replace(b"TREE", b"EERT").replace(b"HEAP", b"PAEH"))
     refused(saved)
@@ -551,7 +544,6 @@ def test_another_kind_of_file_is_refused(tiny_model: str, tmp_path: Path) -> Non
     refused(path)
 
 
-@saves_weights
 def test_weights_of_another_network_are_refused(tiny_model: str, tmp_path: Path) -> None:
     keras = backend.keras()
     path = tmp_path / "other.weights.h5"

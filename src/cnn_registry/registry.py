@@ -177,7 +177,7 @@ def create_model(
     path = None if weights is None else _checked_weights(weights)
     model = _build(spec, shape, int(num_classes), options)
     if path is not None:
-        load_weights(model, path)
+        _load_weights(model, path)
     return model
 
 
@@ -229,7 +229,7 @@ def _checked_weights(weights: str | Path) -> Path:
     return path
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def _load_weights(model: keras.Model, path: Path) -> None:
     """Load a ``.weights.h5`` file into ``model``.
 
     Raises:
