@@ -6,7 +6,7 @@ what is reported and checked is their ratio, round by round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
     def run(ours: Measure, reference: Measure, rounds: int) -> Comparison:
         costs: list[float] = []
         references: list[float] = []
-        benchmark.pedantic(
+        benchmark.pedantic(  # type: ignore[no-untyped-call]  # pytest-benchmark leaves it without types
             lambda: costs.append(ours()),
             setup=lambda: references.append(reference()),
             rounds=rounds,
@@ -109,9 +109,8 @@ def _figures(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Ite
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was kept."""
-    figures: Sequence[tuple[str, dict[str, str]]] = terminalreporter.config.stash.get(_FIGURES, [])
     terminalreporter.section("figures")
-    for name, found in figures:
+    for name, found in terminalreporter.config.stash.get(_FIGURES, []):
         terminalreporter.line(name)
         for what, value in found.items():
             terminalreporter.line(f"    {what}: {value}")

@@ -17,7 +17,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 def run(*command: object, cwd: Path) -> str:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "CNNREG_PLUGINS")}
-    done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -48,7 +49,7 @@ def test_a_plugin_from_its_own_wheel_is_listed_and_trains(binaries: Path, tmp_pa
     assert (listed["name"], listed["status"]) == ("alexnet", "ok")
     assert listed["provider"]["distribution"] == "cnnreg-alexnet"
 
-    command = "train alexnet --dataset digits --epochs 1 --set image_size=29 --json".split()
+    command = ["train", "alexnet", "--dataset", "digits", "--epochs", "1", "--set", "image_size=29", "--json"]
     trained = json.loads(run(binaries / "cnnreg", *command, cwd=tmp_path))
     assert trained["status"] == "finished"
     assert (tmp_path / trained["run"] / "curves.png").is_file()

@@ -42,7 +42,7 @@ def test_tensorboard_that_is_not_installed_is_asked_for(
 def test_a_wrong_request_is_refused_before_anything_is_written(
     tiny: str, colours: Path, tmp_path: Path, arguments: dict[str, Any], settings: dict[str, Any], words: str
 ) -> None:
-    request = {"model": tiny, "data": colours} | arguments
+    request: dict[str, Any] = {"model": tiny, "data": colours} | arguments
     with pytest.raises(CnnRegistryError, match=words) as refused:
         train(**request, settings=FAST | settings, out=tmp_path / "runs")
     assert "\n" not in str(refused.value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from cnn_registry.data.folder import load_folder
 from cnn_registry.data.image import decode
 from cnn_registry.errors import DataError
 
+if TYPE_CHECKING:
+    from tests.conftest import RunPython
+
 Folder = Callable[..., Path]
 PATHS = [f"{name}/{number}.png" for name in ("a", "b") for number in range(6)]
 
 
-def everything(dataset: ImageDataset, size: int, **options: object) -> np.ndarray:
+def everything(dataset: ImageDataset, size: int, **options: Any) -> np.ndarray:
     images = load_images(dataset, size, **options)
     assert images.source.size == size
     return images.source.read(np.arange(len(images.source)))
@@ -98,7 +102,7 @@ def test_without_a_place_to_keep_them_images_are_still_read(
     assert "cannot be kept in" in capsys.readouterr().err
 
 
-def test_two_processes_at_once_agree(folder: Folder, cache_folder: Path, run_python: Callable[..., object]) -> None:
+def test_two_processes_at_once_agree(folder: Folder, cache_folder: Path, run_python: RunPython) -> None:
     root = folder(*PATHS)
     code = f"""
 import hashlib, multiprocessing, pathlib

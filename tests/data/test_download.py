@@ -32,7 +32,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.ranges, self.break_after = CONTENT, True, None
+        self.content, self.ranges = CONTENT, True
+        self.break_after: int | None = None
         self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
 
@@ -49,7 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/file.tgz":
             self.send_error(404)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and self.server.ranges else 0
+        match = re.fullmatch(r"bytes=(\d+)-", asked or "")
+        start = int(match[1]) if match and self.server.ranges else 0
         total = len(self.server.content)
         if start >= total > 0:
             self.send_error(416)

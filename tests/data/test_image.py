@@ -34,7 +34,8 @@ def test_pixels_are_those_of_a_plain_resize(picture: Picture, tmp_path: Path, fo
     file = tmp_path / f"image.{format.lower()}"
     picture(40, 30).save(file, format)
     pixels = decode(file, 24)
-    assert (pixels.shape, pixels.dtype) == ((24, 24, 3), np.uint8)
+    assert pixels.shape == (24, 24, 3)
+    assert pixels.dtype == np.uint8
     with Image.open(file) as image:
         np.testing.assert_array_equal(pixels, upright(image.convert("RGB"), 24))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_a_loaders_own_error_stays_as_it_is() -> None:
         ({"default_split": "official"}, "default split 'official' is not among its splits"),
     ],
 )
-def test_a_loaders_impossible_result_is_told(dataset: Made, changes: dict[str, object], fault: str) -> None:
+def test_a_loaders_impossible_result_is_told(dataset: Made, changes: dict[str, Any], fault: str) -> None:
     register(replace(dataset(2, 2), **changes))
     with pytest.raises(DataError, match=rf"loader of the data set 'shapes' .* is broken: .*{fault}"):
         load_dataset("shapes", None)

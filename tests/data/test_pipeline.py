@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from cnn_registry.data.augment import Augmentation
 from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
-from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.data.pipeline import Pixels, evaluation_batches, steps_per_epoch, training_batches
 
 FULL = Augmentation(crop_area=(0.3, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
 
@@ -20,8 +21,14 @@ def images(dataset: Callable[..., ImageDataset]) -> LoadedImages:
     return load_images(dataset(7, 5, 6), 6)
 
 
-def batches(images: LoadedImages, **changes: object) -> list[tuple[np.ndarray, np.ndarray]]:
-    settings = {"batch_size": 4, "epochs": 3, "seed": 0, "augmentation": Augmentation(), "pixels": "unit"} | changes
+def batches(images: LoadedImages, **changes: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    settings: dict[str, Any] = {
+        "batch_size": 4,
+        "epochs": 3,
+        "seed": 0,
+        "augmentation": Augmentation(),
+        "pixels": "unit",
+    } | changes
     indices = np.arange(18)[settings.pop("skip", 0) :]
     return list(training_batches(images, indices, **settings).as_numpy_iterator())
 
@@ -48,7 +55,8 @@ def test_each_epoch_has_every_image_once_in_an_order_of_its_own(images: LoadedIm
 
 def test_labels_are_those_of_the_images_and_one_hot(images: LoadedImages) -> None:
     for pixels, labels in batches(images):
-        assert (pixels.dtype, labels.dtype, labels.shape) == (np.float32, np.float32, (len(pixels), 3))
+        assert pixels.dtype == labels.dtype == np.float32
+        assert labels.shape == (len(pixels), 3)
         assert (labels.sum(axis=1) == 1).all()
         np.testing.assert_array_equal(labels.argmax(axis=1), images.dataset.labels[positions(images, pixels)])
 
@@ -69,7 +77,7 @@ def test_the_same_seed_repeats_a_training_and_another_does_not(images: LoadedIma
 
 
 def test_a_batch_is_the_same_however_many_come_before_it(images: LoadedImages) -> None:
-    settings = {"batch_size": 4, "epochs": 3, "seed": 0, "augmentation": FULL, "pixels": "unit"}
+    settings: dict[str, Any] = {"batch_size": 4, "epochs": 3, "seed": 0, "augmentation": FULL, "pixels": "unit"}
     whole = training_batches(images, np.arange(18), **settings)
     expected = list(whole.as_numpy_iterator())[8:]
     for (pixels, _), (skipped_to, _) in zip(expected, whole.skip(8).as_numpy_iterator(), strict=True):
@@ -94,7 +102,8 @@ def test_evaluation_is_in_order_and_as_it_is(images: LoadedImages) -> None:
 
 def test_pixels_are_scaled_as_the_network_wants_them(images: LoadedImages) -> None:
     raw = images.source.read(np.arange(18)).astype(np.float32)
-    for pixels, expected in (("unit", raw / 255), ("signed", raw / 127.5 - 1)):
+    ranges: dict[Pixels, np.ndarray] = {"unit": raw / 255, "signed": raw / 127.5 - 1}
+    for pixels, expected in ranges.items():
         ((batch, _),) = evaluation_batches(images, np.arange(18), batch_size=18, pixels=pixels).as_numpy_iterator()
         np.testing.assert_allclose(batch, expected, atol=1e-6)
 

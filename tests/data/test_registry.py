@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cnn_registry.data.registry import datasets, embedded_datasets
 from cnn_registry.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from tests.conftest import RunPython
 
 HEAVY = ("keras", "matplotlib", "numpy", "pandas", "PIL", "scipy", "sklearn", "tensorflow")
 
@@ -19,7 +22,9 @@ def test_the_cores_own_data_sets_are_described() -> None:
     assert embedded_datasets() == ["digits"]
 
 
-def test_describing_data_sets_imports_nothing_heavy(run_python: Callable[..., object]) -> None:
+def test_describing_data_sets_imports_nothing_heavy(
+    run_python: RunPython,
+) -> None:
     code = (
         "import json, sys; from cnn_registry.data import augment, registry; registry.datasets.describe(); "
         f"print(json.dumps(sorted(set(sys.modules) & set({HEAVY!r}))))"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Generator
 
 import pytest
 
@@ -29,7 +30,13 @@ def test_an_error_is_raised_where_its_result_would_be() -> None:
 
 def test_work_ends_when_the_caller_stops() -> None:
     done = []
-    results = in_threads(lambda item: (time.sleep(0.001), done.append(item)), range(1000))
+
+    def work(item: int) -> None:
+        time.sleep(0.001)
+        done.append(item)
+
+    results = in_threads(work, range(1000))
+    assert isinstance(results, Generator)
     next(results)
     results.close()
     assert len(done) < 100

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnn_registry.training.history import Epoch, best_epoch
 from cnn_registry.training.run import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRAIN, VAL, BEST = "#7f8fa6", "#d35400", "#2c3e50"
 MOST_NAMED = 40
@@ -22,27 +27,47 @@ def plot_curves(history: Sequence[Epoch], path: Path, *, title: str) -> None:
     """Loss and accuracy by epoch, training against validation, the best epoch marked."""
     from matplotlib.figure import Figure
 
-    epochs = [row.epoch for row in history]
-    best = best_epoch(history)
     figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        train, val = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
-        marker = "o" if len(epochs) == 1 else ""
-        axes.plot(epochs, train, color=TRAIN, marker=marker, label="training")
-        axes.plot(epochs, val, color=VAL, marker=marker, label="validation")
-        at_best = getattr(best, f"val_{name}")
-        axes.plot([best.epoch], [at_best], "o", color=BEST, label=f"lowest val. loss: epoch {best.epoch}")
-        axes.annotate(
-            f"{at_best:.3f}", (best.epoch, at_best), textcoords="offset points", xytext=(0, 8), ha="center", color=BEST
-        )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.margins(y=0.12)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+    figure.suptitle(_literal(title))
+    loss, accuracy = figure.subplots(1, 2)
+    _draw(loss, history, "loss", label_offset=8)
+    _draw(accuracy, history, "accuracy", label_offset=-16)
+    loss.set_ylim(0, _loss_limit(history))
+    accuracy.set_ylim(0, 1.02)
     _save(figure, path)
+
+
+def _draw(axes: Axes, history: Sequence[Epoch], name: str, *, label_offset: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row.epoch for row in history]
+    train, val = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
+    best = best_epoch(history)
+    at_best = getattr(best, f"val_{name}")
+    marker = "o" if len(epochs) == 1 else ""
+    axes.plot(epochs, train, color=TRAIN, marker=marker, label="training")
+    axes.plot(epochs, val, color=VAL, marker=marker, label="validation")
+    axes.plot([best.epoch], [at_best], "o", color=BEST, label=f"lowest val. loss: epoch {best.epoch}")
+    axes.annotate(
+        f"{at_best:.3f}",
+        (best.epoch, at_best),
+        textcoords="offset points",
+        xytext=(0, label_offset),
+        ha="center",
+        color=BEST,
+    )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def _loss_limit(history: Sequence[Epoch]) -> float:
+    """Where the axis of the losses ends: a validation loss far above all others would flatten the rest."""
+    typical = [row.loss for row in history] + [float(np.median([row.val_loss for row in history]))]
+    finite = [value for value in typical if np.isfinite(value)]
+    return 1.2 * max(finite, default=1.0) or 1.0
 
 
 def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
@@ -63,7 +88,7 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    axes.set(title=title, xlabel="predicted", ylabel="true")
+    axes.set(title=_literal(title), xlabel="predicted", ylabel="true")
     if classes <= MOST_NAMED:
         axes.set_xticks(range(classes), [_literal(name) for name in class_names], rotation=90)
         axes.set_yticks(range(classes), [_literal(name) for name in class_names])
@@ -79,11 +104,9 @@ def _literal(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def _save(figure: object, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    assert isinstance(figure, Figure)
     FigureCanvasAgg(figure)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
