@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .registry import get_spec as get_spec
     from .registry import list_models as list_models
     from .registry import register_model as register_model
+    from .spec import Feature as Feature
     from .spec import ModelSpec as ModelSpec
     from .spec import Paper as Paper
     from .training.recipe import Recipe as Recipe
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CnnRegistryError": "errors",
+    "Feature": "spec",
     "ModelSpec": "spec",
     "Paper": "spec",
     "Recipe": "training.recipe",

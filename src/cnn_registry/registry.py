@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,8 +20,10 @@ from .errors import (
     UnknownOptionError,
     UsageError,
     one_line,
+    suggestion,
 )
-from .spec import API_VERSION, ModelSpec, Paper, Provider
+from .graph import Pooling, feature_network, headless_network
+from .spec import API_VERSION, Feature, ModelSpec, Paper, Provider
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +41,10 @@ def register_model(
     trainable_params: int,
     non_trainable_params: int = 0,
     input_shape: tuple[int, int, int] = (224, 224, 3),
+    macs: int = 0,
     min_size: int = 1,
+    features: Mapping[str, Feature] | None = None,
+    aux_heads: Mapping[str, float] | None = None,
     default_recipe: str = "default",
     recipe_settings: Mapping[str, Mapping[str, Any]] | None = None,
     aliases: tuple[str, ...] = (),
@@ -59,7 +64,13 @@ def register_model(
         trainable_params: trainable parameters with 1000 classes at ``input_shape``.
         non_trainable_params: the others, likewise.
         input_shape: default ``(height, width, channels)``.
+        macs: multiplications with addition for one image at ``input_shape`` with 1000 classes.
         min_size: smallest height and width in pixels that can be built.
+        features: intermediate maps that ``create_model(..., features=...)`` gives, in the order of the network; the
+            last one is what ``include_top=False`` returns.
+        aux_heads: weights of the auxiliary heads' losses by the names of their outputs. The builder then needs an
+            option ``aux_heads=False``; with it true it returns a model with a dict of outputs, the main one
+            ``"predictions"``. Training uses it, everything else builds without.
         default_recipe: recipe that ``train`` uses when none is asked for.
         recipe_settings: adjustments of named recipes for this model, as dotted keys.
         aliases: other names that find the model.
@@ -89,7 +100,10 @@ def register_model(
             input_shape=input_shape,
             trainable_params=trainable_params,
             non_trainable_params=non_trainable_params,
+            macs=macs,
             min_size=min_size,
+            features=features or {},
+            aux_heads=aux_heads or {},
             options=_options(builder),
             default_recipe=default_recipe,
             recipe_settings=recipe_settings or {},
@@ -111,7 +125,7 @@ def _options(builder: Callable[..., Any]) -> dict[str, Any]:
             f"{builder.__name__} must have the signature (input_shape, num_classes, *, option=default, ...), "
             f"each option with a default and no *args or **kwargs."
         )
-    if taken := options.keys() & {"name", "weights"}:
+    if taken := options.keys() & {"name", "weights", "include_top", "pooling", "features"}:
         raise DeclarationError(f"{builder.__name__} has an option {taken.pop()!r}, which create_model takes itself.")
     return options
 
@@ -147,6 +161,9 @@ def create_model(
     num_classes: int = 1000,
     input_shape: tuple[int, int, int] | None = None,
     weights: str | Path | None = None,
+    include_top: bool = True,
+    pooling: Pooling | None = None,
+    features: Sequence[str] | None = None,
     **options: Any,
 ) -> keras.Model:
     """Build a model by name.
@@ -156,10 +173,14 @@ def create_model(
         num_classes: number of outputs.
         input_shape: ``(height, width, channels)``; default the model's own.
         weights: a ``.weights.h5`` file that a model of the same form saved; default random initialisation.
+        include_top: whether the model ends in its classifier, or in the last of its features.
+        pooling: without the top: ``"avg"`` or ``"max"`` over each map; default the maps themselves.
+        features: names of ``get_spec(name).features``: the model returns a dict of those maps instead.
         **options: the model's own options; see ``get_spec(name).options``.
 
     Returns:
-        An uncompiled `keras.Model` from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        An uncompiled `keras.Model` from ``(batch, height, width, channels)`` to ``(batch, num_classes)``, to
+        ``(batch, channels)`` or ``(batch, h, w, channels)`` without the top, or to a dict of maps.
 
     Raises:
         UnknownNameError, AmbiguousNameError, BrokenPluginError: as `get_spec`.
@@ -174,11 +195,36 @@ def create_model(
     if not _is_count(num_classes):
         raise UsageError(f"num_classes must be a whole number from 1 on; got {num_classes!r}.")
     shape = checked_input_shape(spec, input_shape)
+    _check_parts(spec, include_top, pooling, features)
     path = None if weights is None else _checked_weights(weights)
     model = _build(spec, shape, int(num_classes), options)
     if path is not None:
         _load_weights(model, path)
+    if features is not None:
+        return feature_network(model, {feature: spec.features[feature].layer for feature in features})
+    if not include_top:
+        return headless_network(model, list(spec.features.values())[-1].layer, pooling)
     return model
+
+
+def _check_parts(spec: ModelSpec, include_top: bool, pooling: str | None, features: Sequence[str] | None) -> None:
+    """Refuse what the model cannot be cut into.
+
+    Raises:
+        UsageError: an unknown feature or pooling, or a pooling with the top.
+    """
+    if (features is not None or not include_top) and not spec.features:
+        raise UsageError(f"{spec.name} names no features, so it has no form without its top.")
+    if features is not None:
+        if isinstance(features, str) or not features:
+            raise UsageError(f"features must be names, for instance {tuple(spec.features)[:2]}; got {features!r}.")
+        if unknown := [feature for feature in features if feature not in spec.features]:
+            hint, known = suggestion(unknown[0], spec.features), ", ".join(spec.features)
+            raise UsageError(f"{spec.name} has no feature {unknown[0]!r}.{hint} It has: {known}.")
+    if pooling not in (None, "avg", "max"):
+        raise UsageError(f"pooling must be 'avg', 'max' or None; got {pooling!r}.")
+    if pooling and include_top:
+        raise UsageError("pooling is for a model without its top; pass include_top=False.")
 
 
 def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:

@@ -47,6 +47,19 @@ class Paper:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """An intermediate map of a network.
+
+    Attributes:
+        layer: name of the layer whose output it is.
+        shape: ``(height, width, channels)`` at the default input shape.
+    """
+
+    layer: str
+    shape: tuple[int, int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What models and data sets have in common.
@@ -91,7 +104,12 @@ class ModelSpec(Spec):
         input_shape: default ``(height, width, channels)``.
         trainable_params: number of trainable parameters with 1000 classes at the default input shape.
         non_trainable_params: the rest (moving statistics of batch normalisation), likewise.
+        macs: multiplications with addition for one image at the default input shape with 1000 classes.
         min_size: smallest height and width in pixels that the network can be built for.
+        features: intermediate maps by name (``"stride8"``), in the order of the network; the last one is what the
+            network without its top returns.
+        aux_heads: weights of the auxiliary heads' losses in training, by the names of their outputs. The builder then
+            has an option ``aux_heads``, and with it true returns a dict of outputs, the main one ``"predictions"``.
         options: keyword options of the builder with their defaults.
         default_recipe: name of the recipe that ``train`` uses when none is asked for.
         recipe_settings: adjustments of named recipes for this model, dotted keys:
@@ -102,7 +120,10 @@ class ModelSpec(Spec):
     input_shape: tuple[int, int, int]
     trainable_params: int
     non_trainable_params: int = 0
+    macs: int = 0
     min_size: int = 1
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    aux_heads: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     default_recipe: str = "default"
     recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -110,6 +131,7 @@ class ModelSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(self, family=str, input_shape=tuple, trainable_params=int, non_trainable_params=int, min_size=int)
+        _require(self, macs=int, features=Mapping, aux_heads=Mapping)
         _require(self, default_recipe=str, recipe_settings=Mapping)
 
     @property
@@ -160,7 +182,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, Provider | Paper):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Provider | Paper | Feature):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     # An option's default may be any object.
     return value if value is None or isinstance(value, str | int | float) else repr(value)

@@ -15,6 +15,7 @@ from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
 from .data.split import STRATIFIED, make_split
 from .errors import CnnRegistryError, UnknownOptionError, UsageError
+from .graph import main_network
 from .inference.evaluate import evaluate_model
 from .progress import note
 from .registry import checked_input_shape, get_spec
@@ -139,6 +140,7 @@ def _run(
 
 def _report(network: keras.Model, plan: _Plan, run: Run, trained: Trained) -> dict[str, Any]:
     """Evaluate the best weights on the validation images and write the report."""
+    network = main_network(network)
     load_weights(network, run.best_weights)
     evaluation = evaluate_model(
         network,

@@ -23,8 +23,8 @@ def command(pattern: str | None, as_json: bool) -> None:
         return
     specs = [item for item in found if isinstance(item, ModelSpec)]
     if specs:
-        columns = ["name", "family", "year", "parameters", "input", "plugin", "summary"]
-        print_table(columns, [_row(spec) for spec in specs], right=["year", "parameters"])
+        columns = ["name", "family", "year", "parameters", "MACs", "input", "plugin", "summary"]
+        print_table(columns, [_row(spec) for spec in specs], right=["year", "parameters", "MACs"])
     elif not found:
         click.echo(f"No model matches {pattern!r}." if pattern else "No model is installed: pip install cnnreg-alexnet")
     print_unusable(found)
@@ -38,6 +38,7 @@ def _row(spec: ModelSpec) -> list[str]:
         spec.family,
         str(spec.paper.year) if spec.paper else "",
         f"{spec.total_params / 1e6:.1f} M",
+        f"{spec.macs / 1e9:.2f} G" if spec.macs else "",
         f"{height}x{width}x{channels}",
         str(spec.provider),
         summary,

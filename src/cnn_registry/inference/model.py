@@ -27,6 +27,7 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     if not path.is_file():
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. Train it again.")
     model = run.record.model
+    options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
     return create_model(
-        model.name, num_classes=model.num_classes, input_shape=model.input_shape, weights=path, **model.options
+        model.name, num_classes=model.num_classes, input_shape=model.input_shape, weights=path, **options
     )

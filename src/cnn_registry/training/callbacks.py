@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.graph import main_network
 
 from .checkpoint import save_weights
 from .history import Epoch, csv_text
@@ -61,7 +62,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.show(row)
         if len(self.history) == 1 or row.val_loss < self._best:
             self._best = row.val_loss
-            save_weights(self.model, self.run.best_weights)
+            save_weights(main_network(self.model), self.run.best_weights)
 
 
 class StopOnNaN(keras.callbacks.Callback):  # type: ignore[misc]  # as above

@@ -13,6 +13,7 @@ from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from cnn_registry.errors import TrainingError
+from cnn_registry.graph import main_network
 from cnn_registry.progress import note
 from cnn_registry.registry import create_model
 
@@ -48,13 +49,18 @@ class Trained:
 
 
 def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> keras.Model:
-    """The model of ``record`` with the recipe's loss, optimizer and metrics.
+    """The model of ``record`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
     Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
     """
+    from .heads import with_aux_losses
+
     keras = backend.keras()
     keras.utils.set_random_seed(recipe.seed)
-    model = create_model(record.name, num_classes=record.num_classes, input_shape=record.input_shape, **record.options)
+    options = record.options | ({"aux_heads": True} if record.aux_heads else {})
+    model = create_model(record.name, num_classes=record.num_classes, input_shape=record.input_shape, **options)
+    if record.aux_heads:
+        model = with_aux_losses(model, record.aux_heads)
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size))
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)
@@ -122,7 +128,7 @@ def fit(
         raise TrainingError(_diverged(on_nan.epoch, recipe, recorder.history))
     if ending == "finished" and len(recorder.history) < recipe.epochs:
         ending = "stopped early"
-    save_weights(model, run.last_weights)
+    save_weights(main_network(model), run.last_weights)
     return Trained(ending, tuple(recorder.history))
 
 

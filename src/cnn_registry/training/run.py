@@ -32,6 +32,12 @@ class ModelRecord(BaseModel):
     input_shape: tuple[int, int, int]
 
     @property
+    def aux_heads(self) -> dict[str, float]:
+        """Weights of the auxiliary heads' losses, by the names of their outputs."""
+        heads: dict[str, float] = self.spec["aux_heads"] if self.options.get("aux_heads", True) else {}
+        return heads
+
+    @property
     def name(self) -> str:
         """The name that finds the model again: ``distribution:name`` where a distribution provides it."""
         distribution = self.spec["provider"]["distribution"]
