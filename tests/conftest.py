@@ -130,7 +130,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlu
     yield fakes
     discovery.use_policy(None)
     discovery.refresh()
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # in one step: other threads import
         if str(getattr(module, "__file__", None)).startswith(str(root)):
             del sys.modules[name]
 
@@ -185,6 +185,39 @@ def tiny(plugins: FakePlugins) -> str:
     """The name of an installed model that trains in a second."""
     plugins.install("cnnreg-tiny", source=TINY, entries={"tiny": "cnnreg_tiny:tiny"})
     return "tiny"
+
+
+TWO = """
+import cnn_registry
+
+@cnn_registry.register_model(
+    family="tiny", summary="Two convolutions", trainable_params=1, input_shape=(8, 8, 2),
+    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"),
+    features={"stride2": cnn_registry.Feature("c1", (4, 4, 4)), "stride4": cnn_registry.Feature("c2", (2, 2, 6))},
+    aux_heads={"aux": 0.3},
+)
+def two(input_shape, num_classes, *, aux_heads=False):
+    '''A convolution, a grouped convolution, and a classifier; a head after the first.'''
+    import keras
+
+    inputs = keras.Input(input_shape)
+    first = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="c1")(inputs)
+    x = keras.layers.Conv2D(6, 3, strides=2, padding="same", groups=2, name="c2")(first)
+    x = keras.layers.GlobalAveragePooling2D(name="average")(x)
+    outputs = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+    if not aux_heads:
+        return keras.Model(inputs, outputs, name="two")
+    x = keras.layers.GlobalAveragePooling2D(name="aux_average")(first)
+    aux = keras.layers.Dense(num_classes, activation="softmax", name="aux")(x)
+    return keras.Model(inputs, {"predictions": outputs, "aux": aux}, name="two")
+"""
+
+
+@pytest.fixture
+def two(plugins: FakePlugins) -> str:
+    """The name of an installed model with features and an auxiliary head."""
+    plugins.install("cnnreg-two", source=TWO, entries={"two": "cnnreg_two:two"})
+    return "two"
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def main_network(model: keras.Model) -> keras.Model:
     """The network to its main output alone, with the same weights."""
     if not isinstance(model.output, dict):
         return model
-    return backend.keras().Model(model.inputs, model.output[MAIN], name=model.name)
+    return backend.keras().Model(model.input, model.output[MAIN], name=model.name)
 
 
 def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Model:
@@ -57,7 +57,7 @@ def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Mode
         A model whose output is a dict from those names to maps ``(batch, height, width, channels)``.
     """
     outputs = {name: model.get_layer(layer).output for name, layer in layers.items()}
-    return backend.keras().Model(model.inputs, outputs, name=model.name)
+    return backend.keras().Model(model.input, outputs, name=model.name)
 
 
 def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> keras.Model:
@@ -68,7 +68,7 @@ def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> 
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
-    return keras.Model(model.inputs, x, name=model.name)
+    return keras.Model(model.input, x, name=model.name)
 
 
 def cost(model: keras.Model) -> Cost:

@@ -71,7 +71,7 @@ def test_list(cnnreg: Cnnreg, plugins: FakePlugins) -> None:
     plugins.install("cnnreg-many", "net10", "net9", "other")
     ended = cnnreg("list", "net*")
     heading, *rows = ended.out.splitlines()
-    assert heading.split() == ["name", "family", "year", "parameters", "input", "plugin", "summary"]
+    assert heading.split() == ["name", "family", "year", "parameters", "MACs", "input", "plugin", "summary"]
     assert [row.split()[0] for row in rows] == ["net9", "net10"]
     assert "224x224x3" in rows[0]
     assert "cnnreg-many 1.0" in rows[0]
@@ -118,6 +118,16 @@ def test_info(cnnreg: Cnnreg, tiny: str) -> None:
     described = json.loads(cnnreg("info", "smallest", "--json").out)
     assert (described["name"], described["total_params"]) == ("tiny", 9224)
     assert described["provider"] == {"object": "cnnreg_tiny:tiny", "distribution": "cnnreg-tiny", "version": "1.0"}
+
+
+def test_info_counts_in_the_graph(cnnreg: Cnnreg, tiny: str) -> None:
+    ended = cnnreg("info", "tiny", "--graph", "--image-size", 10)
+    assert ended.code == 0
+    assert "at 10x10" in ended.out
+    measured = json.loads(cnnreg("info", "tiny", "--graph", "--image-size", 10, "--json").out)["graph"]
+    assert measured["macs"] == 8 * 8 * 3 * 3 * 3 * 8 + 8 * 1000
+    assert measured["input_shape"] == [10, 10, 3]
+    assert cnnreg("info", "tiny", "--image-size", 10).code == 2
 
 
 def test_info_of_a_broken_plugin_shows_the_traceback(cnnreg: Cnnreg, plugins: FakePlugins) -> None:

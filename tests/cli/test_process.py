@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,19 +20,31 @@ from cnn_registry.training.run import Run
 TRAIN = ["--set", "batch_size=8", "--set", "image_size=16"]
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "cnn_registry", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_in_an_epoch_keeps_the_run_and_exits_130(tiny: str, colours: Path, tmp_path: Path) -> None:
-    process = start("train", "tiny", "--data", colours, "--out", tmp_path, *TRAIN, "--set", "epochs=100000")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 2/"):
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with started("train", "tiny", "--data", colours, "--out", tmp_path, *TRAIN, "--epochs", 100_000) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 2/"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert out.startswith("interrupted: validation accuracy")
@@ -40,11 +54,12 @@ def test_ctrl_c_in_an_epoch_keeps_the_run_and_exits_130(tiny: str, colours: Path
 
 
 def test_a_reader_that_leaves_is_no_error(tiny: str) -> None:
-    with start("list") as process:
+    with started("list") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+        process.wait(timeout=60)
     assert process.returncode in (0, 1)
 
 

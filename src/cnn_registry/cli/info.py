@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 
 from cnn_registry.catalogue import Ambiguous
@@ -16,25 +19,45 @@ from .listing import as_dict
 
 @click.command("info")
 @click.argument("name", shell_complete=complete_models)
+@click.option("--graph", is_flag=True, help="Build the network, and count cost and feature maps in its graph.")
+@click.option("--image-size", type=click.IntRange(min=1), help="With --graph: edge length; default the model's.")
 @json_option
 @common_options
-def command(name: str, as_json: bool) -> None:
+def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> None:
     """Show what is known of the model NAME; of a broken one, the traceback."""
+    if image_size and not graph:
+        raise click.UsageError("--image-size is for --graph.", click.get_current_context())
     found = models.find(name)
     if isinstance(found, Ambiguous):
         raise AmbiguousNameError(models.noun, found.name, found.providers)
+    measured = _graph_facts(name, found, image_size) if graph and isinstance(found, ModelSpec) else {}
     if as_json:
         details = {"traceback": found.details} if isinstance(found, Broken) else {}
-        print_json(as_dict(found) | details)
+        print_json(as_dict(found) | details | ({"graph": measured} if measured else {}))
     elif isinstance(found, ModelSpec):
-        _print_facts(found)
+        _print_facts(found, measured)
     else:
         click.echo(f"{found.details}{found.entry.name} of {found.entry.distribution} is broken: {found.reason}")
     if isinstance(found, Broken):
         click.get_current_context().exit(1)
 
 
-def _print_facts(spec: ModelSpec) -> None:
+def _graph_facts(name: str, spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
+    """Cost and feature maps, read from the graph; it is built without its weights."""
+    from dataclasses import asdict
+
+    from cnn_registry import backend
+    from cnn_registry.graph import cost
+    from cnn_registry.registry import create_model
+
+    size = image_size or spec.input_shape[0]
+    with backend.keras().StatelessScope(initialize_variables=False):
+        model = create_model(name, input_shape=(size, size, spec.input_shape[2]))
+        maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
+        return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
+
+
+def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:
     height, width, channels = spec.input_shape
     facts = {
         "name": spec.name,
@@ -43,6 +66,9 @@ def _print_facts(spec: ModelSpec) -> None:
         "paper": f"{spec.paper.title} ({spec.paper.authors}, {spec.paper.year}) {spec.paper.url}" if spec.paper else "",
         "input": f"{height}x{width}x{channels}, at least {spec.min_size}x{spec.min_size}",
         "parameters": f"{spec.trainable_params:,} trainable, {spec.total_params:,} in all, at 1000 classes",
+        "MACs": f"{spec.macs:,} an image of that size" if spec.macs else "",
+        "features": _maps({name: part.shape for name, part in spec.features.items()}),
+        "auxiliary heads": ", ".join(f"{name} (loss weight {weight})" for name, weight in spec.aux_heads.items()),
         "options": ", ".join(f"{name}={default!r}" for name, default in spec.options.items()),
         "recipe": spec.default_recipe,
         "aliases": ", ".join(spec.aliases),
@@ -51,7 +77,17 @@ def _print_facts(spec: ModelSpec) -> None:
     }
     for recipe, settings in spec.recipe_settings.items():
         facts[f"in recipe {recipe}"] = ", ".join(f"{key}={value}" for key, value in settings.items())
+    if measured:
+        graph_height, graph_width, _ = measured["input_shape"]
+        facts[f"at {graph_height}x{graph_width}"] = (
+            f"{measured['macs'] / 1e9:.3f} G MACs, {measured['parameter_bytes'] / 2**20:.1f} MiB of weights, "
+            f"{measured['activation_bytes'] / 2**20:.1f} MiB of activations an image; {_maps(measured['features'])}"
+        )
     width_of_keys = max(len(key) for key in facts)
     for key, value in facts.items():
         if value:
             click.echo(f"{key.ljust(width_of_keys)}  {value}")
+
+
+def _maps(shapes: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())

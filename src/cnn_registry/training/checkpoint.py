@@ -28,7 +28,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
 @contextmanager
 def _without_optimizer(model: keras.Model) -> Iterator[None]:
     """Keras counts a compiled model's optimizer state, as large again or more, among its weights."""
-    optimizer, model.optimizer = model.optimizer, None
+    optimizer, model.optimizer = getattr(model, "optimizer", None), None
     try:
         yield
     finally:

@@ -47,6 +47,6 @@ def with_aux_losses(model: keras.Model, weights: Mapping[str, float]) -> keras.M
         model: functional, with a dict of outputs, the main one ``"predictions"``.
         weights: of each other output's loss, by its name.
     """
-    trained = AuxLosses(model.inputs, model.output, name=model.name)
+    trained = AuxLosses(model.input, model.output, name=model.name)
     trained.aux_weights = dict(weights)
     return trained
