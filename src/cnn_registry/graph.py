@@ -41,23 +41,25 @@ class Cost:
 
 def main_network(model: keras.Model) -> keras.Model:
     """The network to its main output alone, with the same weights."""
-    if not isinstance(model.output, dict):
+    # A sequential or subclassed model has no such attribute, and one output.
+    outputs = getattr(model, "output", None)
+    if not isinstance(outputs, dict):
         return model
-    return backend.keras().Model(model.input, model.output[MAIN], name=model.name)
+    return backend.keras().Model(model.input, outputs[MAIN], name=model.name)
 
 
 def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Model:
     """The network to the outputs of some of its layers.
 
     Args:
-        model: a functional model.
+        model: a functional or sequential model with one input.
         layers: names of layers, by the names under which their outputs are wanted.
 
     Returns:
         A model whose output is a dict from those names to maps ``(batch, height, width, channels)``.
     """
     outputs = {name: model.get_layer(layer).output for name, layer in layers.items()}
-    return backend.keras().Model(model.input, outputs, name=model.name)
+    return backend.keras().Model(*model.inputs, outputs, name=model.name)
 
 
 def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> keras.Model:
@@ -68,7 +70,7 @@ def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> 
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
-    return keras.Model(model.input, x, name=model.name)
+    return keras.Model(*model.inputs, x, name=model.name)
 
 
 def cost(model: keras.Model) -> Cost:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import backend, train
+from cnn_registry import backend, create_model, train
 from cnn_registry.errors import TrainingError
+from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.training.history import best_epoch, read_history
 from cnn_registry.training.run import Run
+
+if TYPE_CHECKING:
+    from tests.conftest import FakePlugins
 
 keras = backend.keras()
 
@@ -101,3 +105,30 @@ def test_weights_hold_no_optimizer_state_and_fit_the_model(trained: Path) -> Non
         assert "optimizer" not in file
     last, best = (np.fromfile(trained / f"{name}.weights.h5", "uint8").size for name in ("last", "best"))
     assert last == best
+
+
+SEQUENTIAL = """
+import cnn_registry
+
+@cnn_registry.register_model(
+    family="tiny", summary="Layers in a row", trainable_params=1, input_shape=(16, 16, 3),
+    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"),
+    features={"stride2": cnn_registry.Feature("conv1", (8, 8, 4))},
+)
+def row(input_shape, num_classes):
+    '''A convolution and a classifier.'''
+    import keras
+
+    conv = keras.layers.Conv2D(4, 3, strides=2, padding="same", name="conv1")
+    classify = keras.layers.Dense(num_classes, activation="softmax", name="predictions")
+    return keras.Sequential([keras.Input(input_shape), conv, keras.layers.Flatten(), classify], name="row")
+"""
+
+
+def test_a_sequential_model_is_trained_and_cut_as_well(plugins: FakePlugins, colours: Path, tmp_path: Path) -> None:
+    plugins.install("cnnreg-row", source=SEQUENTIAL, entries={"row": "cnnreg_row:row"})
+    run = train("row", data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path)
+    assert evaluate(run).accuracy == run.record.result["report"]["accuracy"]
+    images = np.zeros((2, 16, 16, 3), "float32")
+    assert create_model("row", include_top=False)(images).shape == (2, 8, 8, 4)
+    assert create_model("row", features=("stride2",))(images)["stride2"].shape == (2, 8, 8, 4)
