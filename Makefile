@@ -12,7 +12,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
-	$(BIN)/cnnreg train alexnet --dataset digits --epochs 12
+	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
 test: .venv/installed-dev ## install, and run every test
 	$(BIN)/pytest

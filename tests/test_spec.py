@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnn_registry.errors import DeclarationError
-from cnn_registry.spec import DatasetSpec, ModelSpec, Paper, Provider, Spec
+from cnn_registry.spec import DatasetSpec, Feature, ModelSpec, Paper, Provider, Spec
 
 PAPER = Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")
 COMMON: dict[str, Any] = {
@@ -32,6 +32,9 @@ def test_a_model_as_json() -> None:
         aliases=("n",),
         options={"rate": 0.5, "variant": None},
         recipe_settings={"article": {"optimizer.learning_rate": 1e-5}},
+        macs=9,
+        features={"stride2": Feature("conv", (4, 5, 6))},
+        aux_heads={"aux": 0.3},
     )
     assert json.loads(json.dumps(spec.to_dict(), allow_nan=False)) == {
         "name": "net",
@@ -46,7 +49,10 @@ def test_a_model_as_json() -> None:
         "trainable_params": 100,
         "non_trainable_params": 7,
         "total_params": 107,
+        "macs": 9,
         "min_size": 1,
+        "features": {"stride2": {"layer": "conv", "shape": [4, 5, 6]}},
+        "aux_heads": {"aux": 0.3},
         "options": {"rate": 0.5, "variant": None},
         "default_recipe": "default",
         "recipe_settings": {"article": {"optimizer.learning_rate": 1e-5}},
