@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_registry import Paper, register_model
+from cnn_registry import Feature, Paper, register_model
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
         url="https://papers.nips.cc/paper/4824",
     ),
     trainable_params=76_009_832,
+    macs=3_235_448_832,
+    features={
+        "stride4": Feature("conv2", (56, 56, 256)),
+        "stride8": Feature("conv3", (28, 28, 384)),
+        "stride16": Feature("conv5", (14, 14, 256)),
+        "stride32": Feature("pool5", (7, 7, 256)),
+    },
     min_size=29,  # the first convolution divides by 4 and rounds up, three poolings by 2 and round down
     recipe_settings={
         # No layer normalises, so the first steps need a lower rate and bounded gradients.

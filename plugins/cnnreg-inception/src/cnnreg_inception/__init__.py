@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_registry import Paper, register_model
+from cnn_registry import Feature, Paper, register_model
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     ),
     trainable_params=11_285_224,
     non_trainable_params=20_032,
+    macs=2_032_600_064,
+    features={
+        "stride2": Feature("conv1_relu", (112, 112, 64)),
+        "stride4": Feature("conv2_relu", (56, 56, 192)),
+        "stride8": Feature("inception_3b_concat", (28, 28, 320)),
+        "stride16": Feature("inception_4d_concat", (14, 14, 608)),
+        "stride32": Feature("inception_5b_concat", (7, 7, 1024)),
+    },
     aliases=("bn_inception",),
     recipe_settings={
         # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon learnt by heart.

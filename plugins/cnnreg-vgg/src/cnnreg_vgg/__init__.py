@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cnn_registry import Paper, register_model
+from cnn_registry import Feature, Paper, register_model
 
 if TYPE_CHECKING:
     import keras
+
+FILTERS = (64, 128, 256, 512, 512)
+"""Number of filters of the convolutions in each block."""
+
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Number of convolutions in each block, by depth: configurations A, B, D and E of table 1."""
 
 _PAPER = Paper(
     title="Very Deep Convolutional Networks for Large-Scale Image Recognition",
@@ -22,7 +28,7 @@ _DEFAULT_WITHOUT_BN: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimiz
 
 
 def _declare(
-    depth: int, *, batch_norm: bool = False, trainable_params: int, non_trainable_params: int = 0
+    depth: int, *, batch_norm: bool = False, trainable_params: int, non_trainable_params: int = 0, macs: int
 ) -> Callable[..., keras.Model]:
     """Declare the VGG of ``depth`` layers with weights, counted without those of the normalisation."""
 
@@ -67,16 +73,29 @@ def _declare(
         paper=_PAPER,
         trainable_params=trainable_params,
         non_trainable_params=non_trainable_params,
+        macs=macs,
+        features=_features(depth, "_relu" if batch_norm else ""),
         min_size=32,  # five poolings halve it
         recipe_settings={"article": _ARTICLE} | ({} if batch_norm else {"default": _DEFAULT_WITHOUT_BN}),
     )(build)
 
 
-vgg11 = _declare(11, trainable_params=132_863_336)
-vgg13 = _declare(13, trainable_params=133_047_848)
-vgg16 = _declare(16, trainable_params=138_357_544)
-vgg19 = _declare(19, trainable_params=143_667_240)
-vgg11_bn = _declare(11, batch_norm=True, trainable_params=132_868_840, non_trainable_params=5_504)
-vgg13_bn = _declare(13, batch_norm=True, trainable_params=133_053_736, non_trainable_params=5_888)
-vgg16_bn = _declare(16, batch_norm=True, trainable_params=138_365_992, non_trainable_params=8_448)
-vgg19_bn = _declare(19, batch_norm=True, trainable_params=143_678_248, non_trainable_params=11_008)
+def _features(depth: int, suffix: str) -> dict[str, Feature]:
+    """The last activation of each block, and the last pooling."""
+    features = {
+        f"stride{2**block}": Feature(
+            f"block{block + 1}_conv{convolutions}{suffix}", (224 >> block, 224 >> block, filters)
+        )
+        for block, (filters, convolutions) in enumerate(zip(FILTERS, CONVOLUTIONS[depth], strict=True))
+    }
+    return features | {"stride32": Feature("block5_pool", (7, 7, 512))}
+
+
+vgg11 = _declare(11, trainable_params=132_863_336, macs=7_609_090_048)
+vgg13 = _declare(13, trainable_params=133_047_848, macs=11_308_466_176)
+vgg16 = _declare(16, trainable_params=138_357_544, macs=15_470_264_320)
+vgg19 = _declare(19, trainable_params=143_667_240, macs=19_632_062_464)
+vgg11_bn = _declare(11, batch_norm=True, trainable_params=132_868_840, non_trainable_params=5_504, macs=7_609_090_048)
+vgg13_bn = _declare(13, batch_norm=True, trainable_params=133_053_736, non_trainable_params=5_888, macs=11_308_466_176)
+vgg16_bn = _declare(16, batch_norm=True, trainable_params=138_365_992, non_trainable_params=8_448, macs=15_470_264_320)
+vgg19_bn = _declare(19, batch_norm=True, trainable_params=143_678_248, non_trainable_params=11_008, macs=19_632_062_464)

@@ -6,11 +6,7 @@ import keras
 
 from cnn_registry.blocks import Conv2D_BN
 
-FILTERS = (64, 128, 256, 512, 512)
-"""Number of filters of the convolutions in each block."""
-
-CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Number of convolutions in each block, by depth: configurations A, B, D and E of table 1."""
+from . import CONVOLUTIONS, FILTERS
 
 MOMENTUM = 0.9
 """Of the moving statistics. Keras' 0.99 leaves them far behind in the few hundred steps of a small data set."""
