@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes.
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := $(sort $(wildcard plugins/*))
+PLUGINS := $(sort $(wildcard plugins/cnnreg-*))
 PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
