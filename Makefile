@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: .venv/installed-dev ## check style, types and the layering of the modules
 
 bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+
+docs: .venv/installed ## write the pages that are made from the code
+	$(BIN)/python docs/make_models.py > docs/models.md
 
 clean: ## remove .venv and what tools leave; runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,3 +112,11 @@ def test_layer_names_are_stable(name: str) -> None:
     with without_weights():
         first, second = ([layer.name for layer in create_model(name).layers] for _ in range(2))
     assert first[1:] == second[1:]  # the input has no name of its own
+
+
+def test_the_table_in_the_docs_is_of_these_models() -> None:
+    root = Path(__file__).parents[1]
+    made = subprocess.run(
+        [sys.executable, root / "docs" / "make_models.py"], capture_output=True, text=True, check=True
+    )
+    assert (root / "docs" / "models.md").read_text(encoding="utf-8") == made.stdout, "run: make docs"

@@ -1,0 +1,45 @@
+"""Prints ``docs/models.md``: the table of models, from what ``cnnreg list`` knows. Run by ``make docs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnn_registry import ModelSpec
+from cnn_registry.registry import describe_models
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+HEAD = """# Models
+
+Of the packages in `plugins/`; `make docs` writes this table from `cnnreg list`. Parameters are with 1000 classes at the
+default input, multiplications with addition (MACs) are for one image of it.
+
+| model | package | paper | year | trainable parameters | parameters in all | MACs | input |
+|---|---|---|---|---:|---:|---:|---|"""
+
+
+def table() -> str:
+    """The page's text."""
+    ours = {folder.name for folder in PLUGINS.glob("cnnreg-*")}
+    specs = [spec for spec in describe_models() if isinstance(spec, ModelSpec)]
+    return "\n".join([HEAD, *(row(spec) for spec in specs if spec.provider.distribution in ours), ""])
+
+
+def row(spec: ModelSpec) -> str:
+    """One model's row."""
+    assert spec.paper is not None
+    cells = [
+        f"`{spec.name}`",
+        f"[{spec.provider.distribution}](../plugins/{spec.provider.distribution}/README.md)",
+        f"[{spec.paper.authors}]({spec.paper.url})",
+        str(spec.paper.year),
+        f"{spec.trainable_params:,}",
+        f"{spec.total_params:,}",
+        f"{spec.macs / 1e9:.3f} G",
+        "x".join(map(str, spec.input_shape)),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
