@@ -6,16 +6,20 @@ PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test test-torch lint bench docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
 test: .venv/installed-dev ## install, and run every test
 	$(BIN)/pytest
+
+test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
+	$(PIP) --group torch
+	$(BIN)/pytest -m torch
 
 lint: .venv/installed-dev ## check style, types and the layering of the modules
 	$(BIN)/ruff check
