@@ -42,6 +42,15 @@ def test_every_plugin_is_installed_and_none_is_broken() -> None:
     assert {get_spec(name).provider.distribution for name in list_models()} >= PLUGINS
 
 
+def test_declaring_them_imports_neither_keras_nor_tensorflow() -> None:
+    code = (
+        "import sys; from cnn_registry.registry import describe_models; assert describe_models(); "
+        "print(sorted({'keras', 'tensorflow', 'numpy'} & sys.modules.keys()))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_spec_is_true(name: str) -> None:
     spec = get_spec(name)

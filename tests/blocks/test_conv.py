@@ -57,6 +57,24 @@ def test_options_reach_the_layers() -> None:
     assert activation.activation is keras.activations.gelu
 
 
+def test_padding_by_a_number_is_alike_on_all_sides() -> None:
+    inputs = keras.Input((8, 6, 3))
+    model = keras.Model(inputs, Conv2D_BN(inputs, 4, 7, 3, 2, order="bn_relu", name="c"))
+    assert [layer.name for layer in model.layers[1:]] == ["c_pad", "c", "c_bn", "c_relu"]
+    assert model.get_layer("c_pad").padding == ((3, 3), (3, 3))
+    assert model.output_shape == (None, 4, 3, 4)
+
+
+def test_scale_can_start_at_zero() -> None:
+    _, norm, _ = layers("bn_relu", gamma_initializer="zeros")
+    assert norm.gamma.numpy().tolist() == [0] * 4
+
+
+def test_without_scale_the_normalisation_learns_its_shift_alone() -> None:
+    _, norm, _ = layers("bn_relu", scale=False)
+    assert [weight.name for weight in norm.trainable_weights] == ["beta"]
+
+
 @pytest.mark.parametrize(
     ("order", "names"), [("relu_bn", ["stem", "stem_bn"]), ("bn_relu", ["stem", "stem_bn", "stem_relu"])]
 )

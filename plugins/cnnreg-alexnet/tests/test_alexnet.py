@@ -1,13 +1,11 @@
 import math
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import create_model, get_spec
+from cnn_registry import create_model
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, ModelBuildError
 
@@ -20,45 +18,120 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
 
 
-def described(**arguments: Any) -> Any:
+MODELS = pytest.mark.parametrize("name", ["alexnet", "alexnet_paper", "alexnet_owt"])
+
+
+def described(name: str, **arguments: Any) -> Any:
     """The model with the shapes of its weights but without their memory."""
     with keras.StatelessScope(initialize_variables=False):
-        return create_model("alexnet", **arguments)
+        return create_model(name, **arguments)
 
 
 def count(weights: Iterable[Any]) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
-def test_parameters_are_as_declared() -> None:
-    spec, model = get_spec("alexnet"), described()
-    assert model.input_shape == (None, *spec.input_shape)
-    assert count(model.trainable_weights) == spec.trainable_params == 76_009_832
-    assert count(model.non_trainable_weights) == spec.non_trainable_params == 0
+def output_shapes(model: Any, *layers: str) -> list[tuple[int, ...]]:
+    return [model.get_layer(layer).output.shape[1:] for layer in layers]
 
 
-def test_parameters_with_17_classes() -> None:
-    assert described(num_classes=17).count_params() == 71_982_481
+@pytest.mark.parametrize(
+    ("name", "options", "parameters"),
+    [
+        ("alexnet", {}, 76_009_832),
+        ("alexnet", {"num_classes": 17}, 71_982_481),
+        ("alexnet_paper", {}, 60_965_224),
+        ("alexnet_paper", {"groups": 1}, 62_378_344),
+        ("alexnet_owt", {}, 61_100_840),
+        # As many channels more out of the fourth convolution and into the fifth.
+        ("alexnet_owt", {"conv4_filters": 384}, 61_100_840 + 128 * (9 * 384 + 1) + 9 * 128 * 256),
+        ("alexnet_owt", {"input_shape": (95, 130, 3)}, 61_100_840),
+    ],
+)
+def test_parameters(name: str, options: dict[str, Any], parameters: int) -> None:
+    model = described(name, **options)
+    assert count(model.trainable_weights) == model.count_params() == parameters
 
 
-@pytest.mark.parametrize("shape", [(64, 64, 3), (29, 40, 1)])
-def test_other_inputs_give_probabilities(shape: tuple[int, int, int]) -> None:
-    model = create_model("alexnet", num_classes=5, input_shape=shape)
-    images = np.random.default_rng(0).uniform(size=(2, *shape)).astype("float32")
-    probabilities = np.asarray(model(images))
-    assert probabilities.shape == (2, 5)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+@pytest.mark.parametrize(
+    ("name", "size", "left"), [("alexnet", 29, 1), ("alexnet_paper", 67, 1), ("alexnet_owt", 95, 2)]
+)
+def test_smallest_input_is_as_declared(name: str, size: int, left: int) -> None:
+    assert output_shapes(described(name, input_shape=(size, size, 3)), "pool5") == [(left, left, 256)]
+    with pytest.raises(
+        InputShapeError, match=rf"^{name} needs images of at least {size}x{size} pixels; got {size - 1}x"
+    ):
+        described(name, input_shape=(size - 1, 224, 3))
 
 
-def test_smallest_input_is_as_declared() -> None:
-    assert described(input_shape=(29, 29, 3)).get_layer("pool5").output.shape[1:3] == (1, 1)
-    with pytest.raises(InputShapeError, match=r"^alexnet needs images of at least 29x29 pixels; got 28x224\.$"):
-        described(input_shape=(28, 224, 3))
+def test_sizes_of_the_papers_maps() -> None:
+    shapes = output_shapes(described("alexnet_paper"), "conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "pool5")
+    assert shapes == [
+        (55, 55, 96),
+        (27, 27, 96),
+        (27, 27, 256),
+        (13, 13, 256),
+        (13, 13, 384),
+        (13, 13, 384),
+        (6, 6, 256),
+    ]
 
 
-def test_options_reach_the_layers() -> None:
-    model = described(dropout=0.3, kernel_initializer="he_uniform", classifier_activation=None)
-    assert [model.get_layer(f"{name}_dropout").rate for name in ("fc6", "fc7")] == [0.3, 0.3]
+def test_each_tower_sees_its_own_maps_until_the_third_convolution() -> None:
+    """A change of one tower's maps reaches the same tower in a grouped convolution, both in the third one."""
+    keras.utils.set_random_seed(0)
+    model = create_model("alexnet_paper", num_classes=2, input_shape=(67, 67, 3))
+
+    def changed_channels(layer: str, channels: int) -> np.ndarray:
+        maps = np.random.default_rng(0).random((1, 7, 7, channels), np.float32)
+        other = maps.copy()
+        other[..., : channels // 2] += 1
+        before, after = (np.asarray(model.get_layer(layer)(x)) for x in (maps, other))
+        return np.asarray(np.any(before != after, axis=(0, 1, 2)))
+
+    for layer, channels in (("conv2", 96), ("conv4", 384), ("conv5", 384)):
+        first, second = np.split(changed_channels(layer, channels), 2)
+        assert first.any()
+        assert not second.any()
+    first, second = np.split(changed_channels("conv3", 256), 2)
+    assert first.any()
+    assert second.any()
+
+
+def test_paper_normalises_before_it_pools() -> None:
+    names = [layer.name for layer in described("alexnet_paper").layers]
+    assert names[:6] == ["conv1", "norm1", "pool1", "conv2", "norm2", "pool2"]
+
+
+@pytest.mark.parametrize("size", [95, 224, 230])
+def test_owt_pools_any_map_to_6x6(size: int) -> None:
+    assert output_shapes(described("alexnet_owt", input_shape=(size, size, 3)), "avg_pool") == [(6, 6, 256)]
+
+
+def test_owt_drops_before_the_dense_layers_and_the_others_after_them() -> None:
+    def tail(name: str) -> list[str]:
+        return [layer.name for layer in described(name).layers][-5:]
+
+    after = ["fc6", "fc6_dropout", "fc7", "fc7_dropout", "predictions"]
+    assert tail("alexnet") == tail("alexnet_paper") == after
+    assert tail("alexnet_owt") == ["fc6_dropout", "fc6", "fc7_dropout", "fc7", "predictions"]
+
+
+@pytest.mark.parametrize("name", ["alexnet_paper", "alexnet_owt"])
+def test_a_training_step_reaches_every_weight(name: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = create_model(name, num_classes=2, input_shape=(95, 95, 3))
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    images = np.random.default_rng(0).normal(size=(2, 95, 95, 3)).astype("float32")
+    model.train_on_batch(images, np.array([0, 1]))
+    assert all(np.any(old != new.numpy()) for old, new in zip(before, model.trainable_weights, strict=True))
+
+
+@MODELS
+def test_options_reach_the_layers(name: str) -> None:
+    model = described(name, dropout=0.3, kernel_initializer="he_uniform", classifier_activation=None)
+    assert [model.get_layer(f"{layer}_dropout").rate for layer in ("fc6", "fc7")] == [0.3, 0.3]
     assert model.get_layer("predictions").activation is keras.activations.linear
     hidden = [layer for layer in model.layers if hasattr(layer, "kernel_initializer") and layer.name != "predictions"]
     assert len(hidden) == 7
@@ -66,17 +139,11 @@ def test_options_reach_the_layers() -> None:
     assert isinstance(model.get_layer("predictions").kernel_initializer, keras.initializers.GlorotUniform)
 
 
-def test_option_out_of_range_is_one_line() -> None:
-    with pytest.raises(ModelBuildError, match=r"^alexnet could not be built .*rate.*") as error:
-        described(dropout=2.0)
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [("alexnet", {"dropout": 2.0}, "rate"), ("alexnet_paper", {"groups": 5}, "groups")],
+)
+def test_option_out_of_range_is_one_line(name: str, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ModelBuildError, match=rf"^{name} could not be built .*{reason}.*") as error:
+        described(name, **options)
     assert "\n" not in str(error.value)
-
-
-def test_model_bears_its_name() -> None:
-    assert described().name == "alexnet"
-
-
-def test_declaring_does_not_import_keras() -> None:
-    code = "import sys, cnnreg_alexnet; print({'keras', 'tensorflow'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "set()\n"

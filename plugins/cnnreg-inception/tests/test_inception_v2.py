@@ -41,6 +41,10 @@ def test_parameters_are_as_declared() -> None:
     assert count(model.non_trainable_weights) == spec.non_trainable_params == 20_032
 
 
+def test_the_article_variant_adds_the_biases() -> None:
+    assert count(described(variant="article").trainable_weights) == 11_295_240
+
+
 @pytest.mark.parametrize(("variant", "params"), [("paper", 10_297_681), ("article", 10_307_697)])
 def test_parameters_with_17_classes(variant: str, params: int) -> None:
     assert described(num_classes=17, variant=variant).count_params() == params

@@ -6,5 +6,18 @@ backend.keras()  # the modules below import Keras: prepared, or with an error th
 
 from .conv import Conv2D_BN, ConvOptions, Order  # noqa: E402  (after the preparation, on purpose)
 from .inception import InceptionBlock_1, InceptionBlock_2, InceptionBlock_3  # noqa: E402  (likewise)
+from .normalization import LocalResponseNormalization  # noqa: E402  (likewise)
+from .residual import BasicBlock, BottleneckBlock, PreactBottleneckBlock  # noqa: E402  (likewise)
 
-__all__ = ["Conv2D_BN", "ConvOptions", "InceptionBlock_1", "InceptionBlock_2", "InceptionBlock_3", "Order"]
+__all__ = [
+    "BasicBlock",
+    "BottleneckBlock",
+    "Conv2D_BN",
+    "ConvOptions",
+    "InceptionBlock_1",
+    "InceptionBlock_2",
+    "InceptionBlock_3",
+    "LocalResponseNormalization",
+    "Order",
+    "PreactBottleneckBlock",
+]

@@ -17,25 +17,28 @@ class ConvOptions(TypedDict, total=False):
 
     order: Order
     use_bias: bool
-    activation: str
+    activation: str | None
     kernel_initializer: str
     momentum: float
     epsilon: float
+    scale: bool
 
 
 def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public name)
     inputs: keras.KerasTensor,
     filter: int,
     kernel: int | tuple[int, int],
-    padding: str,
+    padding: str | int,
     stride: int | tuple[int, int],
     *,
     order: Order = "relu_bn",
     use_bias: bool = True,
-    activation: str = "relu",
+    activation: str | None = "relu",
     kernel_initializer: str = "glorot_uniform",
     momentum: float = 0.99,
     epsilon: float = 1e-3,
+    scale: bool = True,
+    gamma_initializer: str = "ones",
     name: str | None = None,
 ) -> keras.KerasTensor:
     """Convolve, normalise over the batch, activate.
@@ -44,17 +47,21 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
         inputs: ``(batch, height, width, channels)``.
         filter: number of output channels.
         kernel: height and width of the kernel, or one number for both.
-        padding: ``"same"`` or ``"valid"``.
+        padding: ``"same"``, ``"valid"``, or the number of zeros on each of the four sides. At a stride of 2, ``"same"``
+            pads an even size at its end alone; PyTorch's networks pad both sides alike.
         stride: vertical and horizontal stride, or one number for both.
         order: ``"relu_bn"`` activates inside the convolution layer and normalises what comes out; ``"bn_relu"``
             normalises, then activates, as Ioffe & Szegedy (2015, section 3.2) do.
         use_bias: whether the convolution adds a bias. With ``"bn_relu"`` it has no effect, because the
             normalisation subtracts it again.
-        activation: name of a Keras activation.
+        activation: name of a Keras activation; ``None`` for none, as before a residual sum.
         kernel_initializer: name of a Keras initializer for the kernel.
         momentum: how much of the moving mean and variance each training step keeps.
         epsilon: added to the variance before its root is taken.
-        name: name of the convolution layer; the others are ``<name>_bn`` and, with ``"bn_relu"``,
+        scale: whether the normalisation has a scale (gamma) to learn. Between a ReLU network's convolutions the next
+            kernel can stand in for it.
+        gamma_initializer: name of a Keras initializer for the normalisation's scale.
+        name: name of the convolution layer; the others are ``<name>_pad``, ``<name>_bn`` and, with ``"bn_relu"``,
             ``<name>_<activation>``. Default: Keras numbers them.
 
     Returns:
@@ -68,6 +75,9 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
     if order not in orders:
         raise UsageError(f"order must be 'relu_bn' or 'bn_relu'; got {order!r}.{suggestion(str(order), orders)}")
     activate_first = order == "relu_bn"
+    if isinstance(padding, int):
+        inputs = keras.layers.ZeroPadding2D(padding, name=layer_name(name, "pad"))(inputs)
+        padding = "valid"
     outputs = keras.layers.Conv2D(
         filters=filter,
         kernel_size=kernel,
@@ -78,9 +88,14 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
         kernel_initializer=kernel_initializer,
         name=name,
     )(inputs)
-    normalise = keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=layer_name(name, "bn"))
-    outputs = normalise(outputs)
-    if activate_first:
+    outputs = keras.layers.BatchNormalization(
+        momentum=momentum,
+        epsilon=epsilon,
+        scale=scale,
+        gamma_initializer=gamma_initializer,
+        name=layer_name(name, "bn"),
+    )(outputs)
+    if activate_first or activation is None:
         return outputs
     return keras.layers.Activation(activation, name=layer_name(name, activation))(outputs)
 

@@ -1,24 +1,28 @@
-"""AlexNet for ``cnn_registry``. This module declares the model; Keras is imported when it is built."""
+"""Three AlexNets for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnn_registry import Feature, Paper, register_model
 
 if TYPE_CHECKING:
     import keras
 
+_PAPER = Paper(
+    title="ImageNet Classification with Deep Convolutional Neural Networks",
+    authors="Krizhevsky, Sutskever, Hinton",
+    year=2012,
+    url="https://papers.nips.cc/paper/4824",
+)
+# No layer normalises over the batch, so the first steps need a lower rate and bounded gradients.
+_DEFAULT: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}
+
 
 @register_model(
     family="alexnet",
     summary="AlexNet in one tower: five convolutions and three dense layers",
-    paper=Paper(
-        title="ImageNet Classification with Deep Convolutional Neural Networks",
-        authors="Krizhevsky, Sutskever, Hinton",
-        year=2012,
-        url="https://papers.nips.cc/paper/4824",
-    ),
+    paper=_PAPER,
     trainable_params=76_009_832,
     macs=3_235_448_832,
     features={
@@ -28,11 +32,7 @@ if TYPE_CHECKING:
         "stride32": Feature("pool5", (7, 7, 256)),
     },
     min_size=29,  # the first convolution divides by 4 and rounds up, three poolings by 2 and round down
-    recipe_settings={
-        # No layer normalises, so the first steps need a lower rate and bounded gradients.
-        "default": {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0},
-        "article": {"model.kernel_initializer": "glorot_uniform"},
-    },
+    recipe_settings={"default": _DEFAULT, "article": {"model.kernel_initializer": "glorot_uniform"}},
 )
 def alexnet(
     input_shape: tuple[int, int, int],
@@ -42,7 +42,7 @@ def alexnet(
     kernel_initializer: str = "he_normal",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build AlexNet.
+    """Build AlexNet in its simplest form: one tower, 2x2 poolings, no normalisation.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 29.
@@ -54,11 +54,127 @@ def alexnet(
     Returns:
         A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
-    from ._network import build
+    from . import _network
 
-    return build(
+    return _network.alexnet(
         input_shape,
         num_classes,
+        dropout=dropout,
+        kernel_initializer=kernel_initializer,
+        classifier_activation=classifier_activation,
+    )
+
+
+@register_model(
+    family="alexnet",
+    summary="AlexNet as published: two towers, local response normalisation, overlapping poolings",
+    paper=_PAPER,
+    input_shape=(227, 227, 3),
+    trainable_params=60_965_224,
+    macs=724_406_816,
+    features={
+        "stride4": Feature("norm1", (55, 55, 96)),
+        "stride8": Feature("norm2", (27, 27, 256)),
+        "stride16": Feature("conv5", (13, 13, 256)),
+        "stride32": Feature("pool5", (6, 6, 256)),
+    },
+    min_size=67,  # leaves 15x15 after the first convolution, then 7x7, 3x3 and 1x1 after the poolings
+    recipe_settings={"default": _DEFAULT},
+)
+def alexnet_paper(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    groups: int = 2,
+    dropout: float = 0.5,
+    kernel_initializer: str = "he_normal",
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build the AlexNet of the paper (section 3 and figure 2), its two GPUs' towers as grouped convolutions.
+
+    Local response normalisation (n=5, k=2, alpha=1e-4, not divided by n, beta=0.75) follows the ReLUs of the first two
+    convolutions, before the pooling; Caffe's *CaffeNet* pools first. The poolings are 3x3 with stride 2. The first
+    convolution does not pad, for which the paper's 224 pixels are 3 too few: its 55x55 maps need 227. The paper draws
+    all weights from a normal distribution of deviation 0.01 and starts some biases at 1; here the initializer is
+    ``kernel_initializer`` and biases start at 0.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 67.
+        num_classes: number of outputs.
+        groups: of the second, fourth and fifth convolution: 2 is the paper's two towers, 60,965,224 parameters with
+            1000 classes; 1 joins them, 62,378,344.
+        dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+        kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+    """
+    from . import _network
+
+    return _network.alexnet_paper(
+        input_shape,
+        num_classes,
+        groups=groups,
+        dropout=dropout,
+        kernel_initializer=kernel_initializer,
+        classifier_activation=classifier_activation,
+    )
+
+
+@register_model(
+    family="alexnet",
+    summary="AlexNet of 'One weird trick': one tower with fewer filters, as torchvision has it",
+    paper=Paper(
+        title="One weird trick for parallelizing convolutional neural networks",
+        authors="Krizhevsky",
+        year=2014,
+        url="https://arxiv.org/abs/1404.5997",
+    ),
+    trainable_params=61_100_840,
+    macs=714_188_480,
+    features={
+        "stride4": Feature("conv1", (55, 55, 64)),
+        "stride8": Feature("conv2", (27, 27, 192)),
+        "stride16": Feature("conv5", (13, 13, 256)),
+        "stride32": Feature("pool5", (6, 6, 256)),
+    },
+    min_size=95,  # leaves 2x2 after the last pooling: a compiled adaptive pooling of Keras cannot enlarge a map of 1x1
+    recipe_settings={"default": _DEFAULT},
+)
+def alexnet_owt(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    conv4_filters: int = 256,
+    dropout: float = 0.5,
+    kernel_initializer: str = "he_normal",
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build the single-tower AlexNet of "One weird trick", layer by layer as torchvision's ``alexnet``.
+
+    The first convolution pads by 2; the poolings are 3x3 with stride 2; dropout comes before ``fc6`` and ``fc7``
+    instead of after them. Before the dense layers an adaptive average pooling makes 6x6 of the maps, so that their
+    weights do not depend on the input's size; at 224 pixels it changes nothing.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 95.
+        num_classes: number of outputs.
+        conv4_filters: number of filters of the fourth convolution: torchvision, after the author's own code, has 256;
+            the paper (section 5, footnote 1) says 384.
+        dropout: fraction of ``fc6``'s and ``fc7``'s inputs that training drops.
+        kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+    """
+    from . import _network
+
+    return _network.alexnet_owt(
+        input_shape,
+        num_classes,
+        conv4_filters=conv4_filters,
         dropout=dropout,
         kernel_initializer=kernel_initializer,
         classifier_activation=classifier_activation,

@@ -1,11 +1,13 @@
-"""The layers of AlexNet."""
+"""The layers of the three AlexNets."""
 
 from __future__ import annotations
 
 import keras
 
+from cnn_registry.blocks import LocalResponseNormalization
 
-def build(
+
+def alexnet(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
@@ -20,15 +22,10 @@ def build(
     """
 
     def conv(name: str, filters: int, kernel: int, stride: int = 1) -> keras.layers.Layer:
-        return keras.layers.Conv2D(
-            filters, kernel, stride, "same", activation="relu", kernel_initializer=kernel_initializer, name=name
-        )
+        return _conv(name, filters, kernel, kernel_initializer, strides=stride, padding="same")
 
     def pool(name: str) -> keras.layers.Layer:
         return keras.layers.MaxPooling2D(2, name=name)
-
-    def dense(name: str) -> keras.layers.Layer:
-        return keras.layers.Dense(4096, activation="relu", kernel_initializer=kernel_initializer, name=name)
 
     return keras.Sequential(
         [
@@ -42,11 +39,108 @@ def build(
             conv("conv5", 256, 3),
             pool("pool5"),
             keras.layers.Flatten(name="flatten"),
-            dense("fc6"),
-            keras.layers.Dropout(dropout, name="fc6_dropout"),
-            dense("fc7"),
-            keras.layers.Dropout(dropout, name="fc7_dropout"),
+            *_dropped_after(dropout, kernel_initializer),
             keras.layers.Dense(num_classes, activation=classifier_activation, name="predictions"),
         ],
         name="alexnet",
     )
+
+
+def alexnet_paper(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    groups: int,
+    dropout: float,
+    kernel_initializer: str,
+    classifier_activation: str | None,
+) -> keras.Model:
+    """Krizhevsky et al. (2012), section 3.5: each tower is a group of the second, fourth and fifth convolution.
+
+    The third one sees the maps of both, so it has no groups.
+    """
+
+    def conv(name: str, filters: int, kernel: int, groups: int = 1) -> keras.layers.Layer:
+        return _conv(name, filters, kernel, kernel_initializer, padding="same", groups=groups)
+
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            _conv("conv1", 96, 11, kernel_initializer, strides=4),
+            LocalResponseNormalization(name="norm1"),
+            _overlapping_pool("pool1"),
+            conv("conv2", 256, 5, groups),
+            LocalResponseNormalization(name="norm2"),
+            _overlapping_pool("pool2"),
+            conv("conv3", 384, 3),
+            conv("conv4", 384, 3, groups),
+            conv("conv5", 256, 3, groups),
+            _overlapping_pool("pool5"),
+            keras.layers.Flatten(name="flatten"),
+            *_dropped_after(dropout, kernel_initializer),
+            keras.layers.Dense(num_classes, activation=classifier_activation, name="predictions"),
+        ],
+        name="alexnet_paper",
+    )
+
+
+def alexnet_owt(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    conv4_filters: int,
+    dropout: float,
+    kernel_initializer: str,
+    classifier_activation: str | None,
+) -> keras.Model:
+    """The one tower of Krizhevsky (2014), section 5, with torchvision's paddings, average pooling and dropout."""
+
+    def conv(name: str, filters: int, kernel: int) -> keras.layers.Layer:
+        return _conv(name, filters, kernel, kernel_initializer, padding="same")
+
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.ZeroPadding2D(2, name="conv1_pad"),
+            _conv("conv1", 64, 11, kernel_initializer, strides=4),
+            _overlapping_pool("pool1"),
+            conv("conv2", 192, 5),
+            _overlapping_pool("pool2"),
+            conv("conv3", 384, 3),
+            conv("conv4", conv4_filters, 3),
+            conv("conv5", 256, 3),
+            _overlapping_pool("pool5"),
+            keras.layers.AdaptiveAveragePooling2D(6, name="avg_pool"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dropout(dropout, name="fc6_dropout"),
+            _dense("fc6", kernel_initializer),
+            keras.layers.Dropout(dropout, name="fc7_dropout"),
+            _dense("fc7", kernel_initializer),
+            keras.layers.Dense(num_classes, activation=classifier_activation, name="predictions"),
+        ],
+        name="alexnet_owt",
+    )
+
+
+def _conv(name: str, filters: int, kernel: int, kernel_initializer: str, **options: object) -> keras.layers.Layer:
+    return keras.layers.Conv2D(
+        filters, kernel, activation="relu", kernel_initializer=kernel_initializer, name=name, **options
+    )
+
+
+def _overlapping_pool(name: str) -> keras.layers.Layer:
+    return keras.layers.MaxPooling2D(3, strides=2, name=name)
+
+
+def _dropped_after(dropout: float, kernel_initializer: str) -> list[keras.layers.Layer]:
+    """The two hidden dense layers, each with dropout of its outputs."""
+    return [
+        _dense("fc6", kernel_initializer),
+        keras.layers.Dropout(dropout, name="fc6_dropout"),
+        _dense("fc7", kernel_initializer),
+        keras.layers.Dropout(dropout, name="fc7_dropout"),
+    ]
+
+
+def _dense(name: str, kernel_initializer: str) -> keras.layers.Layer:
+    return keras.layers.Dense(4096, activation="relu", kernel_initializer=kernel_initializer, name=name)

@@ -1,4 +1,4 @@
-"""BN-Inception for ``cnn_registry``. This module declares the model; Keras is imported when it is built."""
+"""GoogLeNet and BN-Inception for ``cnn_registry``. Keras is imported when one of them is built."""
 
 from __future__ import annotations
 
@@ -8,6 +8,152 @@ from cnn_registry import Feature, Paper, register_model
 
 if TYPE_CHECKING:
     import keras
+
+
+_GOOGLENET = Paper(
+    title="Going Deeper with Convolutions",
+    authors="Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich",
+    year=2014,
+    url="https://arxiv.org/abs/1409.4842",
+)
+_AUX_HEADS = {"aux1": 0.3, "aux2": 0.3}
+_GOOGLENET_BLOCKS = {
+    "stride8": Feature("inception_3b_concat", (28, 28, 480)),
+    "stride16": Feature("inception_4e_concat", (14, 14, 832)),
+    "stride32": Feature("inception_5b_concat", (7, 7, 1024)),
+}
+
+
+@register_model(
+    family="inception",
+    summary="GoogLeNet: Inception with 5x5 convolutions and two auxiliary heads, as in the paper",
+    paper=_GOOGLENET,
+    trainable_params=6_998_552,
+    macs=1_582_671_872,
+    features={
+        "stride2": Feature("conv1", (112, 112, 64)),
+        "stride4": Feature("conv2_lrn", (56, 56, 192)),
+        **_GOOGLENET_BLOCKS,
+    },
+    aux_heads=_AUX_HEADS,
+    # Where no layer normalises over the batch, the first steps need a lower rate and bounded gradients.
+    recipe_settings={"default": {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}},
+)
+def inception_v1(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    large_kernel: int = 5,
+    aux_heads: bool = False,
+    dropout: float = 0.4,
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build GoogLeNet as table 1 of the paper has it: convolutions with a bias, without batch normalisation.
+
+    The stages are ``conv1``, ``conv2`` and ``inception_3a`` to ``inception_5b``; the names of layers begin with them.
+    The local response normalisations behind the first pooling and the third convolution are in the paper's figure 3,
+    their parameters are not: they are those of Krizhevsky et al. (2012). He initialisation, "same" padding.
+
+    The auxiliary heads follow ``inception_4a`` and ``inception_4d`` (section 5): average pooling over 5x5 with stride
+    3, a 1x1 convolution to 128 channels, a dense layer of 1024, dropout of 0.7 and a classifier. Where the maps are
+    smaller than 5 (images below 65 pixels) the pooling covers them whole; the dense layer has as many inputs as the
+    pooled maps have values, 2048 at 224 pixels, so heads of one input size do not fit another. With both there are
+    13,378,280 parameters.
+
+    Args:
+        input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
+            smaller).
+        num_classes: number of outputs.
+        large_kernel: size of the third branch's convolution, the ``_5x5`` layers: 5 as in the paper, or 3 as in
+            torchvision.
+        aux_heads: whether the model has the heads: its outputs then are a dict of ``"predictions"``, ``"aux1"`` and
+            ``"aux2"``, each ``(batch, num_classes)``.
+        dropout: fraction of the classifier's inputs that training drops.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+
+    Raises:
+        UsageError: ``large_kernel`` is neither 5 nor 3.
+    """
+    from . import _googlenet
+
+    return _googlenet.build(
+        _googlenet.PAPER,
+        input_shape,
+        num_classes,
+        large_kernel=large_kernel,
+        aux_heads=aux_heads,
+        dropout=dropout,
+        classifier_activation=classifier_activation,
+        name="inception_v1",
+    )
+
+
+@register_model(
+    family="inception",
+    summary="GoogLeNet with batch normalisation and 3x3 convolutions for 5x5, as torchvision has it",
+    paper=_GOOGLENET,
+    trainable_params=6_624_904,
+    non_trainable_params=14_560,
+    macs=1_498_376_192,
+    min_size=15,
+    features={
+        "stride2": Feature("conv1_relu", (112, 112, 64)),
+        "stride4": Feature("conv2_relu", (56, 56, 192)),
+        **_GOOGLENET_BLOCKS,
+    },
+    aux_heads=_AUX_HEADS,
+)
+def inception_v1_bn(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    large_kernel: int = 3,
+    aux_heads: bool = False,
+    dropout: float = 0.2,
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build GoogLeNet with batch normalisation, layer by layer as torchvision's ``googlenet``.
+
+    What differs from the paper and `inception_v1`: every convolution is normalised (epsilon 0.001, momentum 0.9) in
+    place of its bias, there is no local response normalisation, the third branch convolves 3x3, and the last max
+    pooling is 2x2. Strides pad as in PyTorch: ``conv1`` by three zeros on each side, the max poolings at the end alone
+    and only where a window would pass it ("ceil mode"). At even sizes that is Keras' "same"; at odd ones "same" would
+    shift the windows and give one more. The layers' names are those of `inception_v1`.
+
+    The auxiliary heads are as in `inception_v1`, but average to 4x4 whatever the size of the maps, so that heads of
+    one input size fit any other. With both there are 13,004,888 trainable parameters.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 15.
+        num_classes: number of outputs.
+        large_kernel: size of the third branch's convolution, the ``_5x5`` layers: 3 as in torchvision, or 5 as in the
+            paper.
+        aux_heads: whether the model has the heads: its outputs then are a dict of ``"predictions"``, ``"aux1"`` and
+            ``"aux2"``, each ``(batch, num_classes)``.
+        dropout: fraction of the classifier's inputs that training drops.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+
+    Raises:
+        UsageError: ``large_kernel`` is neither 3 nor 5.
+    """
+    from . import _googlenet
+
+    return _googlenet.build(
+        _googlenet.BATCH_NORM,
+        input_shape,
+        num_classes,
+        large_kernel=large_kernel,
+        aux_heads=aux_heads,
+        dropout=dropout,
+        classifier_activation=classifier_activation,
+        name="inception_v1_bn",
+    )
 
 
 @register_model(

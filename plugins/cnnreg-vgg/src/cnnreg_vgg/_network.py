@@ -11,6 +11,9 @@ from . import CONVOLUTIONS, FILTERS
 MOMENTUM = 0.9
 """Of the moving statistics. Keras' 0.99 leaves them far behind in the few hundred steps of a small data set."""
 
+EPSILON = 1e-5
+"""Added to the variance, as in torchvision. The paper has no batch normalisation."""
+
 
 def vgg(
     depth: int,
@@ -39,6 +42,7 @@ def vgg(
                 order="bn_relu",
                 kernel_initializer=kernel_initializer,
                 momentum=MOMENTUM,
+                epsilon=EPSILON,
                 name=name,
             )
         return keras.layers.Conv2D(

@@ -1,0 +1,155 @@
+"""That it is the network of ``keras.applications``, and what its auxiliary head does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import backend, create_model
+from cnn_registry.graph import main_network
+
+keras = backend.keras()
+
+SIZE = (107, 91)
+INCEPTION_A = "1x1 5x5_reduce 5x5 double3x3_reduce double3x3_1 double3x3_2 pool_proj"
+INCEPTION_B = "1x1 7x7_reduce 7x7_1 7x7_2 double7x7_reduce double7x7_1 double7x7_2 double7x7_3 double7x7_4 pool_proj"
+INCEPTION_C = "1x1 3x3_reduce 3x3_1x3 3x3_3x1 double3x3_reduce double3x3 double3x3_1x3 double3x3_3x1 pool_proj"
+STAGES = {
+    **dict.fromkeys(("inception_a1", "inception_a2", "inception_a3"), INCEPTION_A),
+    "reduction_a": "3x3 double3x3_reduce double3x3_1 double3x3_2",
+    **dict.fromkeys(("inception_b1", "inception_b2", "inception_b3", "inception_b4"), INCEPTION_B),
+    "reduction_b": "3x3_reduce 3x3 7x7x3_reduce 7x7x3_1 7x7x3_2 7x7x3_3",
+    **dict.fromkeys(("inception_c1", "inception_c2"), INCEPTION_C),
+}
+CONVOLUTIONS = [
+    *(f"conv{number}" for number in range(1, 6)),
+    *(f"{stage}_{part}" for stage, parts in STAGES.items() for part in parts.split()),
+]
+"""Our names by the numbers that Keras gives its convolutions."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_session() -> Iterator[None]:
+    keras.utils.clear_session(free_memory=False)
+    yield
+    keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
+
+
+def theirs(ours: str) -> str:
+    """The name of a layer with weights in ``keras.applications.InceptionV3``."""
+    if ours == "predictions":
+        return ours
+    conv = ours.removesuffix("_bn")
+    number = CONVOLUTIONS.index(conv)
+    kind = "conv2d" if conv == ours else "batch_normalization"
+    return f"{kind}_{number}" if number else kind
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).random(shape, np.float32)
+
+
+def weighted(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if layer.weights]
+
+
+def randomise(model: Any) -> None:
+    """Normalisations that do something: other offsets and statistics than those of a new layer."""
+    random = np.random.default_rng(0)
+    for layer in weighted(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+
+
+def with_keras_weights(model: Any, reference: Any) -> Any:
+    for layer in weighted(model):
+        layer.set_weights(reference.get_layer(theirs(layer.name)).get_weights())
+    return model
+
+
+def test_same_outputs_and_statistics_as_keras_applications() -> None:
+    keras.utils.set_random_seed(0)
+    reference = keras.applications.InceptionV3(weights=None, input_shape=(*SIZE, 3), classes=7)
+    randomise(reference)
+    model = with_keras_weights(
+        create_model("inception_v3", num_classes=7, input_shape=(*SIZE, 3), dropout=0), reference
+    )
+    assert len(weighted(model)) == len(weighted(reference))
+    batch = images(3, *SIZE, 3)
+    np.testing.assert_allclose(model(batch), reference(batch), atol=1e-5)
+
+    for layer in weighted(reference):
+        layer.momentum = 0.9  # ours; Keras' own is 0.99
+    np.testing.assert_allclose(model(batch, training=True), reference(batch, training=True), atol=1e-5)
+    for layer in weighted(model):
+        for ours, other in zip(layer.get_weights(), reference.get_layer(theirs(layer.name)).get_weights(), strict=True):
+            np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5, err_msg=layer.name)
+
+
+@pytest.mark.parametrize(
+    ("options", "trainable"),
+    [
+        ({}, 23_817_352),
+        ({"scale": True}, 23_834_568),
+        ({"scale": True, "aux_heads": True}, 27_161_264),
+    ],
+)
+def test_parameters_of_the_forms(options: dict[str, Any], trainable: int) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = create_model("inception_v3", **options)
+        assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == trainable
+
+
+def test_averages_count_the_padding_if_asked_to() -> None:
+    shape = (75, 75, 3)
+    models = []
+    for count_include_pad in (False, True):
+        keras.utils.set_random_seed(0)
+        models.append(create_model("inception_v3", input_shape=shape, count_include_pad=count_include_pad))
+    pools = [keras.Model(m.input, m.get_layer("inception_a1_pool").output)(images(1, *shape)) for m in models]
+    only_pixels, with_zeros = map(np.asarray, pools)
+    np.testing.assert_allclose(with_zeros[:, 1:-1, 1:-1], only_pixels[:, 1:-1, 1:-1], atol=1e-5)
+    np.testing.assert_allclose(with_zeros[:, 0, 0], only_pixels[:, 0, 0] * 4 / 9, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "places"), [(75, 1), (299, 1), (400, 3)])
+def test_the_head_takes_any_size(size: int, places: int) -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        model = create_model("inception_v3", input_shape=(size, size, 3), num_classes=5, aux_heads=True)
+    assert model.get_layer("aux_conv2").output.shape[1:] == (places, places, 768)
+    assert model.output["aux"].shape == (None, 5)
+
+
+def test_the_heads_gradient_reaches_its_branch_and_the_trunk_below() -> None:
+    keras.utils.set_random_seed(0)
+    shape = (75, 75, 3)
+    model = create_model("inception_v3", num_classes=5, input_shape=shape, aux_heads=True)
+    kernels = {layer.name: layer.kernel for layer in model.layers if hasattr(layer, "kernel")}
+    before = {name: np.array(kernel) for name, kernel in kernels.items()}
+    # The main output has a loss of weight 0, so that whatever moves is moved by the head alone.
+    model.compile(
+        keras.optimizers.SGD(1.0),
+        loss={"predictions": "categorical_crossentropy", "aux": "categorical_crossentropy"},
+        loss_weights={"predictions": 0.0, "aux": 1.0},
+        run_eagerly=True,
+    )
+    labels = np.eye(5, dtype="float32")[:2]
+    model.train_on_batch(images(2, *shape), {"predictions": labels, "aux": labels})
+    moved = {name for name, kernel in kernels.items() if not np.array_equal(kernel, before[name])}
+    below = {name for name in CONVOLUTIONS if not name.startswith(("reduction_b", "inception_c"))}
+    assert moved == below | {"aux_conv1", "aux_conv2", "aux"}
+
+
+def test_weights_trained_with_the_head_fit_the_network_without(tmp_path: Path) -> None:
+    shape = (75, 75, 3)
+    keras.utils.set_random_seed(0)
+    trained = create_model("inception_v3", num_classes=5, input_shape=shape, aux_heads=True)
+    randomise(trained)
+    main_network(trained).save_weights(tmp_path / "main.weights.h5")
+    plain = create_model("inception_v3", num_classes=5, input_shape=shape, weights=tmp_path / "main.weights.h5")
+    np.testing.assert_allclose(plain(images(2, *shape)), trained(images(2, *shape))["predictions"], atol=1e-6)

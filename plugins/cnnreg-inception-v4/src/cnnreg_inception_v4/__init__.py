@@ -1,0 +1,206 @@
+"""Inception-v4 and the Inception-ResNets for ``cnn_registry``. Keras is imported when one of them is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnn_registry import Feature, Paper, register_model
+
+if TYPE_CHECKING:
+    import keras
+
+_PAPER = Paper(
+    title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
+    authors="Szegedy, Ioffe, Vanhoucke, Alemi",
+    year=2016,
+    url="https://arxiv.org/abs/1602.07261",
+)
+_INPUT_SHAPE = (299, 299, 3)
+_MIN_SIZE = 75  # below it the last reduction, without padding, has no place for a kernel
+
+
+@register_model(
+    family="inception",
+    summary="Inception-v4: uniform Inception blocks without residual connections",
+    paper=_PAPER,
+    input_shape=_INPUT_SHAPE,
+    trainable_params=42_679_816,
+    non_trainable_params=63_168,
+    macs=12_253_974_624,
+    min_size=_MIN_SIZE,
+    features={
+        "stride2": Feature("stem_conv3_relu", (147, 147, 64)),
+        "stride4": Feature("stem_concat2", (71, 71, 192)),
+        "stride8": Feature("inception_a4_concat", (35, 35, 384)),
+        "stride16": Feature("inception_b7_concat", (17, 17, 1024)),
+        "stride32": Feature("inception_c3_concat", (8, 8, 1536)),
+    },
+)
+def inception_v4(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    scale: bool = True,
+    dropout: float = 0.2,
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build Inception-v4: figure 9 of the paper.
+
+    The stages are ``stem``, ``inception_a1`` to ``inception_a4``, ``reduction_a``, ``inception_b1`` to
+    ``inception_b7``, ``reduction_b`` and ``inception_c1`` to ``inception_c3``; the names of layers begin with them.
+    Where a figure draws a 7x1 and a 1x7 convolution the other way round than the authors' code, or 1x7 twice
+    (figure 5), the code is followed: the parameters are the same. Convolutions have no bias, He initialisation, and a
+    normalisation before their ReLU with momentum 0.9 and, as in the authors' code, epsilon 0.001.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 75.
+        num_classes: number of outputs.
+        scale: whether the normalisations have a scale (gamma). The authors' code has none, which makes 42,648,232
+            trainable parameters; the published count of 42,679,816 is with it.
+        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+    """
+    from ._network import inception_v4 as build
+
+    return build(input_shape, num_classes, scale=scale, dropout=dropout, classifier_activation=classifier_activation)
+
+
+@register_model(
+    family="inception",
+    summary="Inception-ResNet-v1: Inception blocks with residual connections, at the cost of Inception-v3",
+    paper=_PAPER,
+    input_shape=_INPUT_SHAPE,
+    trainable_params=22_742_808,
+    non_trainable_params=27_040,
+    macs=6_206_361_696,
+    min_size=_MIN_SIZE,
+    features={
+        "stride2": Feature("stem_conv3_relu", (147, 147, 64)),
+        "stride4": Feature("stem_conv5_relu", (71, 71, 192)),
+        "stride8": Feature("inception_resnet_a5_relu", (35, 35, 256)),
+        "stride16": Feature("inception_resnet_b10_relu", (17, 17, 896)),
+        "stride32": Feature("inception_resnet_c5_relu", (8, 8, 1792)),
+    },
+)
+def inception_resnet_v1(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    scale: bool = False,
+    residual_scale: Sequence[float] = (0.17, 0.1, 0.2),
+    dropout: float = 0.2,
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build Inception-ResNet-v1: figures 7 and 10 to 15 of the paper.
+
+    The stages are ``stem``, ``inception_resnet_a1`` to ``inception_resnet_a5``, ``reduction_a``,
+    ``inception_resnet_b1`` to ``inception_resnet_b10``, ``reduction_b`` and ``inception_resnet_c1`` to
+    ``inception_resnet_c5``; the names of layers begin with them. Where the paper leaves a choice:
+
+    - A block draws a ReLU at its entrance and one behind the sum. All entrances are rectified already, so only the
+      one behind the sum is built, in the last block too.
+    - The "linear" 1x1 convolution before each sum has a bias and no normalisation, as in the authors' code of
+      Inception-ResNet-v2: the paper normalises "only on top of the traditional layers" (section 3.2).
+
+    Convolutions have no bias, He initialisation, and a normalisation before their ReLU with momentum 0.9 and epsilon
+    0.001.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 75.
+        num_classes: number of outputs.
+        scale: whether the normalisations have a scale (gamma); off as in Inception-ResNet-v2. With it there are
+            22,756,328 trainable parameters.
+        residual_scale: factors of what the blocks A, B and C add. Section 3.3 has 0.1 to 0.3, because with more than
+            1000 channels, which the blocks C have, training died without; these are those of the authors' code of
+            Inception-ResNet-v2. ``(1, 1, 1)`` is the plain sum.
+        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+
+    Raises:
+        UsageError: ``residual_scale`` is not three numbers.
+    """
+    from ._network import inception_resnet_v1 as build
+
+    return build(
+        input_shape,
+        num_classes,
+        scale=scale,
+        residual_scale=residual_scale,
+        dropout=dropout,
+        classifier_activation=classifier_activation,
+    )
+
+
+@register_model(
+    family="inception",
+    summary="Inception-ResNet-v2: Inception blocks with residual connections, at the cost of Inception-v4",
+    paper=_PAPER,
+    input_shape=_INPUT_SHAPE,
+    trainable_params=55_813_192,
+    non_trainable_params=60_544,
+    macs=13_155_794_016,
+    min_size=_MIN_SIZE,
+    features={
+        "stride2": Feature("stem_conv3_relu", (147, 147, 64)),
+        "stride4": Feature("stem_conv5_relu", (71, 71, 192)),
+        "stride8": Feature("inception_resnet_a10_relu", (35, 35, 320)),
+        "stride16": Feature("inception_resnet_b20_relu", (17, 17, 1088)),
+        "stride32": Feature("final_conv_relu", (8, 8, 1536)),
+    },
+)
+def inception_resnet_v2(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    scale: bool = False,
+    residual_scale: Sequence[float] = (0.17, 0.1, 0.2),
+    dropout: float = 0.2,
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build Inception-ResNet-v2 as in its authors' code and `keras.applications`.
+
+    That network is not quite the paper's (figures 15 to 19). It has the stem of Inception-ResNet-v1 with an Inception
+    block at its end in place of figure 3's; 10, 20 and 10 blocks in place of 5, 10 and 5; 320, 1088 and 2080 channels
+    between them in place of 384, 1152 (figure 17 prints 1154) and 2144 (figure 19 prints 2048); and at its end a block
+    that is neither scaled nor activated and a 1x1 convolution of 1536 channels. The branches of the blocks are those
+    of figures 16 to 19.
+
+    The stages are ``stem``, ``inception_resnet_a1`` to ``inception_resnet_a10``, ``reduction_a``,
+    ``inception_resnet_b1`` to ``inception_resnet_b20``, ``reduction_b``, ``inception_resnet_c1`` to
+    ``inception_resnet_c10`` and ``final_conv``; the names of layers begin with them. Convolutions have no bias, He
+    initialisation, and a normalisation before their ReLU with momentum 0.9 and, as in the authors' code, epsilon
+    0.001; the 1x1 convolution before each sum has a bias and neither of the two.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 75.
+        num_classes: number of outputs.
+        scale: whether the normalisations have a scale (gamma); off as in the authors' code. With it there are
+            55,843,464 trainable parameters.
+        residual_scale: factors of what the blocks A, B and C add, but for the last one; by default those of the
+            authors' code. Section 3.3 has 0.1 to 0.3, because with more than 1000 channels training died without.
+        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+
+    Raises:
+        UsageError: ``residual_scale`` is not three numbers.
+    """
+    from ._network import inception_resnet_v2 as build
+
+    return build(
+        input_shape,
+        num_classes,
+        scale=scale,
+        residual_scale=residual_scale,
+        dropout=dropout,
+        classifier_activation=classifier_activation,
+    )

@@ -1,0 +1,86 @@
+"""The networks are those of ``keras.applications``: the same weights give the same numbers."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import create_model
+from cnn_registry.backend import keras as import_keras
+
+keras = import_keras()
+
+THEIRS = {
+    "resnet50": keras.applications.ResNet50,
+    "resnet101": keras.applications.ResNet101,
+    "resnet152": keras.applications.ResNet152,
+    "resnet50_v2": keras.applications.ResNet50V2,
+    "resnet101_v2": keras.applications.ResNet101V2,
+    "resnet152_v2": keras.applications.ResNet152V2,
+}
+SIZE, CLASSES = 64, 5
+
+UNIT = re.compile(r"stage(\d)_(block\d+)_(preact|conv\d|shortcut)(_bn)?")
+OUTSIDE = {"conv1": "conv1_conv", "conv1_bn": "conv1_bn", "post_bn": "post_bn", "predictions": "predictions"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_session() -> Iterator[None]:
+    yield
+    keras.utils.clear_session(free_memory=False)
+
+
+def their_name(ours: str) -> str:
+    """The name in ``keras.applications`` of one of our layers with weights."""
+    if not (match := UNIT.fullmatch(ours)):
+        return OUTSIDE[ours]
+    stage, block, part, norm = match.groups()
+    if part == "preact":
+        return f"conv{int(stage) + 1}_{block}_preact_bn"
+    number = 0 if part == "shortcut" else part.removeprefix("conv")
+    return f"conv{int(stage) + 1}_{block}_{number}{norm or '_conv'}"
+
+
+def randomise(model: Any) -> None:
+    """Give every bias, scale, shift and moving statistic a value of its own, near what a trained network has."""
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        if len(variable.shape) == 1:
+            low, high = (0.5, 1.5) if variable.name in ("gamma", "moving_variance") else (-0.1, 0.1)
+            variable.assign(rng.uniform(low, high, variable.shape))
+
+
+def with_weights(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if layer.weights]
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_same_weights_give_the_same_numbers(name: str) -> None:
+    keras.utils.set_random_seed(0)
+    options: dict[str, Any] = {} if name.endswith("_v2") else {"stride_in": "1x1", "use_bias": True}
+    ours = create_model(name, num_classes=CLASSES, input_shape=(SIZE, SIZE, 3), **options)
+    theirs = THEIRS[name](weights=None, classes=CLASSES, input_shape=(SIZE, SIZE, 3))
+    randomise(theirs)
+
+    assert {their_name(layer.name) for layer in with_weights(ours)} == {layer.name for layer in with_weights(theirs)}
+    for layer in with_weights(ours):
+        layer.set_weights(theirs.get_layer(their_name(layer.name)).get_weights())
+        if isinstance(layer, keras.layers.BatchNormalization):
+            their_norm = theirs.get_layer(their_name(layer.name))
+            their_norm.momentum = layer.momentum
+            # Theirs is 1.001e-5 throughout, ours torchvision's in V1. A hundred layers that normalise over few values
+            # make that visible.
+            assert their_norm.epsilon == pytest.approx(layer.epsilon, rel=2e-3)
+            their_norm.epsilon = layer.epsilon
+
+    images = np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 3)).astype("float32")
+    for training in (False, True):
+        expected = np.asarray(theirs(images, training=training))
+        assert expected.std(axis=0).max() > 1e-3  # the images matter
+        np.testing.assert_allclose(np.asarray(ours(images, training=training)), expected, rtol=0, atol=1e-5)
+    # The step in training mode has moved the statistics.
+    for layer in with_weights(ours):
+        for mine, their in zip(layer.weights, theirs.get_layer(their_name(layer.name)).weights, strict=True):
+            np.testing.assert_allclose(mine.numpy(), their.numpy(), rtol=1e-5, atol=1e-5, err_msg=mine.path)
