@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -191,11 +190,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> Any:
-    """The content of a run's JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def versions() -> dict[str, str]:
