@@ -75,8 +75,6 @@ def test_registering_twice(things: Catalogue[Spec]) -> None:
     assert add(things, "a", replace=True) is things.get("a")
     with pytest.raises(DuplicateNameError):
         add(things, "a")
-    things.unregister("a")
-    assert add(things, "a") is things.get("a")
 
 
 def test_find_warns_of_nothing_and_get_does(things: Catalogue[Spec]) -> None:

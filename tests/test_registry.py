@@ -26,7 +26,7 @@ from cnn_registry.errors import (
     UnknownProviderError,
     UsageError,
 )
-from cnn_registry.registry import describe_models, models
+from cnn_registry.registry import describe_models
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -164,12 +164,6 @@ def test_replace_takes_the_place_of_an_installed_model(plugins: FakePlugins) -> 
     mine = named("fake1")
     register_model(**FACTS, replace=True)(mine)
     assert get_spec("fake1").build is mine
-
-
-def test_a_registration_can_be_taken_back(tiny_model: str) -> None:
-    models.unregister(tiny_model)
-    models.unregister(tiny_model)
-    assert list_models() == []
 
 
 # --- listing -----------------------------------------------------------------------------------------------------

@@ -76,10 +76,6 @@ class Catalogue(Generic[S]):
         self._session[spec.name] = _Registration(spec, place, replace)
         return function
 
-    def unregister(self, name: str) -> None:
-        """Take back a registration of this session; an unknown name is no error."""
-        self._session.pop(name, None)
-
     def names(self, pattern: str | None = None) -> list[str]:
         """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
         names = {entry.name for entry in discovery.installed(self.group)} | self._session.keys()
