@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cnn_registry import ModelSpec, backend, create_model, get_spec, list_models
 from cnn_registry.graph import MAIN, cost
@@ -121,6 +123,53 @@ def test_layer_names_are_stable(name: str) -> None:
     with without_weights():
         first, second = ([layer.name for layer in create_model(name).layers] for _ in range(2))
     assert first[1:] == second[1:]  # the input has no name of its own
+
+
+PUBLISHED = [(name, source) for name in MODELS for source in get_spec(name).weights]
+
+
+@pytest.mark.parametrize(("name", "source"), PUBLISHED)
+def test_the_table_of_names_has_each_layer_once(name: str, source: str) -> None:
+    published = get_spec(name).weights[source]
+    names = published.names()
+    aux: dict[str, Any] = {"aux_heads": True} if get_spec(name).aux_heads and source.startswith("torchvision") else {}
+    with without_weights():
+        layers = {layer.name for layer in create_model(name, **published.options, **aux).layers if layer.weights}
+    assert names.keys() >= layers
+    assert len(set(names.values())) == len(names)
+
+
+@pytest.mark.parametrize("name", ["alexnet_owt", "vgg11_bn", "resnet18", "resnet50", "inception_v1_bn", "inception_v3"])
+def test_weights_come_back_from_a_state_dict(name: str, tmp_path: Path) -> None:
+    spec = get_spec(name)
+    published = spec.weights["torchvision:IMAGENET1K_V1"]
+    shape = (size_of(spec), size_of(spec) + 16, 3)
+    keras.utils.set_random_seed(0)
+    aux: dict[str, Any] = {"aux_heads": True} if spec.aux_heads else {}
+    model = create_model(name, num_classes=3, input_shape=shape, **published.options, **aux)
+    save_file(as_state_dict(model, published.names()), tmp_path / "theirs.safetensors")
+    again = create_model(name, num_classes=3, input_shape=shape, weights=tmp_path / "theirs.safetensors", **aux)
+    for ours, theirs in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    keras.utils.clear_session(free_memory=False)
+
+
+def as_state_dict(model: Any, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The weights as PyTorch has them: its names, output channels first, maps flattened channel by channel."""
+    theirs = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    maps = [layer.input.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.Flatten)]
+    state = {}
+    for layer in model.layers:
+        for weight in layer.weights:
+            array = np.asarray(weight)
+            if array.ndim == 4:
+                array = array.transpose(3, 2, 0, 1)
+            elif array.ndim == 2:
+                flattened = next((shape for shape in maps if np.prod(shape) == len(array)), (1, 1, len(array)))
+                array = array.reshape(*flattened, -1).transpose(3, 2, 0, 1).reshape(array.shape[1], -1)
+            name = {"kernel": "weight"}.get(weight.name, theirs.get(weight.name, weight.name))
+            state[f"{names[layer.name]}.{name}"] = np.ascontiguousarray(array)
+    return state
 
 
 def test_the_table_in_the_docs_is_of_these_models() -> None:

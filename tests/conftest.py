@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,67 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> Pat
 def trained(tiny: str, trained_once: Path, tmp_path: Path) -> Path:
     """A run directory of the test's own, of an installed model."""
     return Path(shutil.copytree(trained_once, tmp_path / "run"))
+
+
+ROOT = Path(__file__).parents[1]
+
+
+class Environment:
+    """A virtual environment with the core's wheel, as users install it; nothing of this checkout is on its path.
+
+    Args:
+        folder: where it is made.
+        core: the core's wheel.
+    """
+
+    def __init__(self, folder: Path, core: Path) -> None:
+        venv.create(folder, with_pip=True)
+        self.binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
+        self.pip("install", "--upgrade", "pip")
+        # Modules are compiled when they are imported; to compile all of TensorFlow takes half a minute.
+        self.pip("install", "--no-compile", f"{core}[cpu]")
+
+    def pip(self, *arguments: object) -> None:
+        """Run pip, with the versions that this checkout is tested with."""
+        self.run("python", "-m", "pip", "--quiet", *arguments, cwd=ROOT)
+
+    def run(self, command: str, *arguments: object, cwd: Path) -> str:
+        """What a command of the environment prints; it must succeed."""
+        words = [str(word) for word in (self.binaries / command, *arguments)]
+        done = subprocess.run(words, cwd=cwd, env=self.variables(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def variables(self) -> dict[str, str]:
+        """The variables of its processes: as if it were activated."""
+        left_out = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", *POLICY_VARIABLES)
+        return {name: value for name, value in os.environ.items() if name not in left_out} | {
+            "PATH": f"{self.binaries}{os.pathsep}{os.environ['PATH']}",
+            "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+            "VIRTUAL_ENV": str(self.binaries.parent),
+        }
+
+
+BuildWheels = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="session")
+def build_wheels(tmp_path_factory: pytest.TempPathFactory) -> BuildWheels:
+    """Build the wheels of projects, given by their folders."""
+
+    def build(*projects: Path) -> list[Path]:
+        folder = tmp_path_factory.mktemp("wheels")
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+        command = [sys.executable, "-m", "pip", "wheel", *options, *map(str, projects)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return list(folder.glob("*.whl"))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def environment(build_wheels: BuildWheels, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment for all tests of installed packages; whoever installs something in it uninstalls it, too."""
+    [core] = build_wheels(ROOT)
+    return Environment(tmp_path_factory.mktemp("environment"), core)

@@ -50,49 +50,14 @@ def the_broken(name: str = "broken") -> Broken:
 
 # --- broken plugins ----------------------------------------------------------------------------------------------
 
-UNPRINTABLE = """
-class Unprintable(Exception):
-    def __str__(self):
-        raise ValueError("no words")
-raise Unprintable
-"""
-
 LONG = "raise ValueError('word ' * 1000)"
 
-UNREADABLE = """
-class Unreadable:
-    def __getattr__(self, name):
-        raise RuntimeError("hands off")
-broken = Unreadable()
-"""
 
-PANIC = """
-class PanicException(BaseException):
-    pass
-raise PanicException("the extension module is lost")
-"""
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("import a_module_that_is_not_there", "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"),
-        ("from cnn_registry import nothing_such", "ImportError: cannot import name 'nothing_such' from 'cnn_registry'"),
-        ("def broken(:", "SyntaxError: invalid syntax (fake_broken.py, line 1)"),
-        ("raise RuntimeError('first\\n  second')", "RuntimeError: first second"),
-        ("assert 1 == 2", "AssertionError"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
-        (PANIC, "PanicException: the extension module is lost"),
-        (UNPRINTABLE, "Unprintable: (its message cannot be printed)"),
-        (UNREADABLE, "RuntimeError: hands off"),
-        ("", "AttributeError: module 'fake_broken' has no attribute 'broken'"),
-    ],
-)
-def test_a_plugin_that_cannot_be_imported_is_broken(healthy: FakePlugins, source: str, reason: str) -> None:
-    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
-    broken = the_broken()
-    assert broken.reason.startswith(reason)
-    assert broken.details.startswith("Traceback (most recent call last):")
+def test_the_traceback_of_a_failed_import_is_kept(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", source="import not_there", entries={"broken": "fake_broken:broken"})
+    details = the_broken().details
+    assert details.startswith("Traceback (most recent call last):")
+    assert details.endswith("ModuleNotFoundError: No module named 'not_there'\n")
 
 
 def test_a_long_reason_is_cut(healthy: FakePlugins) -> None:
@@ -100,11 +65,6 @@ def test_a_long_reason_is_cut(healthy: FakePlugins) -> None:
     broken = the_broken()
     assert broken.reason.endswith("word ...")
     assert len(broken.reason) <= 400
-
-
-def test_what_declares_nothing_is_broken(healthy: FakePlugins) -> None:
-    healthy.install("fake-broken", source="broken = 3", entries={"broken": "fake_broken:broken"})
-    assert the_broken().reason == "fake_broken:broken declares no ModelSpec; decorate it with the register function."
 
 
 def test_a_module_alone_declares_nothing(healthy: FakePlugins) -> None:
@@ -123,25 +83,11 @@ def broken(source):
     assert the_broken().reason.startswith("fake_broken:broken declares no ModelSpec")
 
 
-def test_a_plugin_for_a_newer_interface_is_broken(healthy: FakePlugins) -> None:
-    source = healthy.declaration("broken", api_version=2)
-    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
-    assert the_broken().reason == (
-        "it is written for plugin interface 2, this cnn_registry speaks 1; upgrade cnn-registry."
-    )
-
-
 def test_an_entry_named_unlike_its_function_is_broken(healthy: FakePlugins) -> None:
     healthy.install("fake-broken", "real", entries={"broken": "fake_broken:real"})
     assert the_broken().reason == (
         "the entry point is named 'broken' but fake_broken:real declares 'real'; name them alike."
     )
-
-
-def test_a_declaration_of_a_wrong_type_is_broken(healthy: FakePlugins) -> None:
-    source = healthy.declaration("broken", aliases="bro")
-    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
-    assert the_broken().reason == "DeclarationError: aliases of 'broken' must be of type tuple; got 'bro'."
 
 
 @pytest.mark.parametrize("value", ["", "fake_broken:", "not a module: function", "a-b:c", ":broken", "[extra]"])
@@ -169,24 +115,7 @@ def test_a_mended_plugin_works_after_refresh(healthy: FakePlugins) -> None:
 # --- corrupt metadata --------------------------------------------------------------------------------------------
 
 
-def test_a_line_that_is_no_entry_is_broken_and_spares_its_neighbours(plugins: FakePlugins) -> None:
-    info = plugins.install("fake-healthy", "healthy")
-    with (info / "entry_points.txt").open("a") as file:
-        file.write("broken\n# a comment\n\n[console_scripts]\nanything\n")
-    assert the_broken().reason == "its entry point is '', not of the form 'module:function'."
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\xff\xfe\x00[cnn_registry.models]\n",
-        b"[cnn_registry.models\n",
-        b"no section at all\n",
-        b"[console_scripts]\nno equals sign\n",
-        b"[[]]\n=\n[",
-        b"",
-    ],
-)
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00[cnn_registry.models]\n", b"[[]]\n=\n[", b""])
 @pytest.mark.parametrize("distribution", ["aaa-first", "zzz-last"])
 def test_a_corrupt_file_harms_nobody_else(healthy: FakePlugins, distribution: str, content: bytes) -> None:
     info = healthy.install(distribution, entries={})
@@ -205,8 +134,8 @@ def test_a_corrupt_file_of_a_stranger_stops_the_entrypoints_library_but_not_us(h
 
 @pytest.mark.parametrize(
     "content",
-    [b"Name: Fake-\xe4\xf6\nVersion: 1.0\n", b"", b"\n\nName: somebody-else\nVersion: 9\n", None],
-    ids=["not UTF-8", "empty", "a body alone", "missing"],
+    [b"Name: Fake-\xe4\xf6\n", b"Name: two words\n", b"", b"\n\nName: somebody-else\nVersion: 9\n", None],
+    ids=["not UTF-8", "no name", "empty", "a body alone", "missing"],
 )
 def test_without_readable_metadata_the_package_gives_the_name(plugins: FakePlugins, content: bytes | None) -> None:
     info = plugins.install("fake-nameless", "net")

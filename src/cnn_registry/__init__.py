@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .spec import Feature as Feature
     from .spec import ModelSpec as ModelSpec
     from .spec import Paper as Paper
+    from .spec import Pretrained as Pretrained
     from .training.recipe import Recipe as Recipe
     from .workflow import train as train
 
@@ -29,6 +30,7 @@ _HOME = {
     "Feature": "spec",
     "ModelSpec": "spec",
     "Paper": "spec",
+    "Pretrained": "spec",
     "Recipe": "training.recipe",
     "create_model": "registry",
     "get_spec": "registry",

@@ -22,7 +22,7 @@ from .errors import (
     UnknownNameError,
     UnknownProviderError,
 )
-from .spec import SPEC_ATTRIBUTE, Spec
+from .spec import API_VERSION, SPEC_ATTRIBUTE, Spec
 
 SESSION = "session"
 """What stands for the distribution in ``distribution:name`` for something registered in this session."""
@@ -103,6 +103,13 @@ class Catalogue(Generic[S]):
         if spec.deprecated:
             warnings.warn(
                 f"The {self.noun} {spec.name!r} is deprecated; use {spec.deprecated!r}.", FutureWarning, stacklevel=3
+            )
+        if spec.api_version < API_VERSION:
+            warnings.warn(
+                f"The {self.noun} {spec.name!r} of {spec.provider} is written for plugin interface {spec.api_version}, "
+                f"this cnn_registry speaks {API_VERSION}; a newer version of its package may suit better.",
+                FutureWarning,
+                stacklevel=3,
             )
         return spec
 

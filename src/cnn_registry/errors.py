@@ -129,6 +129,10 @@ class ModelBuildError(CnnRegistryError):
         super().__init__(f"{model} could not be built {what}: {cause}")
 
 
+class WeightsError(CnnRegistryError):
+    """Weights that cannot be read, or that do not fit the model."""
+
+
 class BrokenPluginError(CnnRegistryError):
     """A plugin that is installed but cannot be used."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import backend
 from .catalogue import Ambiguous, Catalogue
-from .discovery import MODELS, Broken
+from .discovery import MODELS, Broken, stdout_to_stderr
 from .errors import (
     CnnRegistryError,
     DeclarationError,
@@ -22,8 +21,9 @@ from .errors import (
     one_line,
     suggestion,
 )
-from .graph import Pooling, feature_network, headless_network
-from .spec import API_VERSION, Feature, ModelSpec, Paper, Provider
+from .graph import MAIN, Pooling, feature_network, headless_network
+from .spec import Feature, ModelSpec, Paper, Pretrained, Provider
+from .weights.source import find_source
 
 if TYPE_CHECKING:
     import keras
@@ -45,11 +45,12 @@ def register_model(
     min_size: int = 1,
     features: Mapping[str, Feature] | None = None,
     aux_heads: Mapping[str, float] | None = None,
+    weights: Mapping[str, Pretrained] | None = None,
     default_recipe: str = "default",
     recipe_settings: Mapping[str, Mapping[str, Any]] | None = None,
     aliases: tuple[str, ...] = (),
     deprecated: str | None = None,
-    api_version: int = API_VERSION,
+    api_version: int = 1,
     replace: bool = False,
 ) -> Callable[[Builder], Builder]:
     """Declare a builder ``def name(input_shape, num_classes, *, option=default, ...) -> keras.Model``.
@@ -71,11 +72,12 @@ def register_model(
         aux_heads: weights of the auxiliary heads' losses by the names of their outputs. The builder then needs an
             option ``aux_heads=False``; with it true it returns a model with a dict of outputs, the main one
             ``"predictions"``. Training uses it, everything else builds without.
+        weights: published weights by the name that ``create_model(..., weights=...)`` takes.
         default_recipe: recipe that ``train`` uses when none is asked for.
         recipe_settings: adjustments of named recipes for this model, as dotted keys.
         aliases: other names that find the model.
         deprecated: the replacement's name; using the model then warns.
-        api_version: the plugin interface the declaration is written for.
+        api_version: the plugin interface the declaration is written for; see "Plugins that misbehave" in the guide.
         replace: take the place of an earlier registration, or of an installed model of that name, in this session.
 
     Returns:
@@ -104,6 +106,7 @@ def register_model(
             min_size=min_size,
             features=features or {},
             aux_heads=aux_heads or {},
+            weights=weights or {},
             options=_options(builder),
             default_recipe=default_recipe,
             recipe_settings=recipe_settings or {},
@@ -172,7 +175,10 @@ def create_model(
         name: a name from `list_models`, an alias, or ``distribution:name``.
         num_classes: number of outputs.
         input_shape: ``(height, width, channels)``; default the model's own.
-        weights: a ``.weights.h5`` file that a model of the same form saved; default random initialisation.
+        weights: published weights that ``get_spec(name).weights`` names, for instance ``"keras:imagenet"``; or a
+            file: ``.weights.h5`` as Keras saves it, or a state dict of PyTorch's in a ``.pth`` or ``.safetensors``
+            file. Where they have other classes, the classifier starts anew. Options that the weights need are set.
+            Default random initialisation.
         include_top: whether the model ends in its classifier, or in the last of its features.
         pooling: without the top: ``"avg"`` or ``"max"`` over each map; default the maps themselves.
         features: names of ``get_spec(name).features``: the model returns a dict of those maps instead.
@@ -186,8 +192,9 @@ def create_model(
         UnknownNameError, AmbiguousNameError, BrokenPluginError: as `get_spec`.
         UnknownOptionError: the model has no such option.
         InputShapeError: the shape is malformed, or smaller than the model can take.
-        ModelBuildError: the builder or the weights file failed.
-        BackendError: Keras or its backend is not installed.
+        ModelBuildError: the builder failed.
+        WeightsError, DownloadError: the weights do not fit, or cannot be read or fetched.
+        BackendError: Keras, its backend, or the library that reads the weights is not installed.
     """
     spec = models.get(name)
     if unknown := [option for option in options if option not in spec.options]:
@@ -196,10 +203,13 @@ def create_model(
         raise UsageError(f"num_classes must be a whole number from 1 on; got {num_classes!r}.")
     shape = checked_input_shape(spec, input_shape)
     _check_parts(spec, include_top, pooling, features)
-    path = None if weights is None else _checked_weights(weights)
+    source = None if weights is None else find_source(spec, weights)
+    options = source.options(options) if source else options
     model = _build(spec, shape, int(num_classes), options)
-    if path is not None:
-        _load_weights(model, path)
+    if source:
+        from .weights.load import load_weights
+
+        load_weights(source, model, lambda: _build(spec, shape, int(num_classes), options))
     if features is not None:
         return feature_network(model, {feature: spec.features[feature].layer for feature in features})
     if not include_top:
@@ -253,41 +263,29 @@ def _is_count(value: object) -> bool:
 
 
 def _build(spec: ModelSpec, shape: tuple[int, int, int], num_classes: int, options: Mapping[str, Any]) -> keras.Model:
-    keras = backend.keras()
-    what = f"for input_shape={shape}, num_classes={num_classes}"
+    backend.keras()
+    by = f" by {spec.provider}" if spec.provider.distribution else ""
+    what = f"for input_shape={shape}, num_classes={num_classes}{by}"
     try:
-        model = spec.build(shape, num_classes, **options)
-    except CnnRegistryError:
+        with stdout_to_stderr():
+            model = spec.build(shape, num_classes, **options)
+            fault = _fault(model, shape, num_classes)
+    except (CnnRegistryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the builder is somebody else's code
+    except BaseException as error:  # the builder is somebody else's code, and may call sys.exit
         raise ModelBuildError(spec.name, what, one_line(error)) from error
-    if not isinstance(model, keras.Model):
-        raise ModelBuildError(spec.name, what, f"its builder returned {type(model).__name__}, not a keras.Model")
+    if fault:
+        raise ModelBuildError(spec.name, what, fault)
     return model
 
 
-def _checked_weights(weights: str | Path) -> Path:
-    path = Path(weights)
-    if not path.name.endswith(".weights.h5"):
-        raise UsageError(f"weights must be a file that ends in '.weights.h5'; got {str(weights)!r}.")
-    if not path.is_file():
-        raise UsageError(f"There is no weights file {path}.")
-    return path
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    """Load a ``.weights.h5`` file into ``model``.
-
-    Raises:
-        ModelBuildError: the file cannot be read, or another model saved it.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Keras only warns of layers in a list that keep their random weights. Of a functional model's own list it
-            # warns beside the error that it raises.
-            warnings.filterwarnings("error", "Skipping nested container")
-            warnings.filterwarnings("ignore", "Skipping nested container at '(.*/)?_operations_by_depth/")
-            model.load_weights(path)
-    except Exception as error:  # HDF5 has many for a file that is no longer what it was
-        what = f"with the weights of {path}, which must be saved by the same model with the same classes and options"
-        raise ModelBuildError(model.name, what, one_line(error)) from error
+def _fault(model: object, shape: tuple[int, int, int], num_classes: int) -> str:
+    """What keeps a builder's result from being the classifier that was asked for, or an empty string."""
+    keras = backend.keras()
+    if not isinstance(model, keras.Model):
+        return f"its builder returned {type(model).__name__}, not a keras.Model"
+    # A subclassed model has no output before it is called.
+    outputs = model.output if hasattr(model, "output") else model(keras.Input(shape))
+    output = outputs.get(MAIN) if isinstance(outputs, dict) else outputs
+    came = getattr(output, "shape", type(output).__name__)
+    return "" if came == (None, num_classes) else f"the shape of its output must be {(None, num_classes)}; got {came}"

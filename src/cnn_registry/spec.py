@@ -6,17 +6,32 @@ run directory read nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from .errors import DeclarationError
 
 API_VERSION = 1
-"""The plugin interface this package speaks. It grows by one whenever an older plugin would no longer work."""
+"""The plugin interface this package speaks. It grows by one whenever an older plugin may no longer work as it did.
+
+A declaration says which one it is written for, or means the first. A newer one is broken, an older one warns.
+"""
+
+_NAME = re.compile("[a-z0-9_]{1,64}")
 
 SPEC_ATTRIBUTE = "__cnn_registry_spec__"
 """Where a declared function carries its spec, so that an entry point can name the function itself."""
+
+
+def name_fault(name: str) -> str:
+    """What is wrong with the name of a model or a data set, or an empty string.
+
+    It is a function's name, is typed into a shell, and becomes a folder's name, on disks too that do not tell upper
+    from lower case. Letters of other alphabets may look like these.
+    """
+    return "" if _NAME.fullmatch(name) else "a name has lower-case letters (a to z), digits and '_', at most 64 of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,33 @@ class Feature:
     shape: tuple[int, int, int]
 
 
+Pixels = Literal["unit", "signed", "imagenet", "caffe"]
+"""How a network wants its pixels.
+
+``"unit"`` is 0 to 1, ``"signed"`` -1 to 1, ``"imagenet"`` torchvision's: each channel less ImageNet's mean and divided
+by its deviation, ``"caffe"`` that of the first VGGs: blue, green, red, each less ImageNet's mean.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """Weights that are published elsewhere.
+
+    Attributes:
+        origin: where they are: ``"module:function"`` for a function that returns the trained Keras model when it is
+            called with ``weights="imagenet"``, or the https address of a PyTorch state dict whose name ends in
+            ``-<the first digits of its SHA-256>.pth``.
+        names: called when the weights are loaded; gives the name there of each of our layers with weights.
+        pixels: how the network was trained to see its pixels.
+        options: options of the builder with which the network is the one that was trained.
+    """
+
+    origin: str
+    names: Callable[[], Mapping[str, str]]
+    pixels: Pixels
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What models and data sets have in common.
@@ -75,7 +117,8 @@ class Spec:
         api_version: the plugin interface it was written for.
 
     Raises:
-        DeclarationError: a field has the wrong type; a listing could not show it.
+        DeclarationError: the name is not of the form that `name_fault` tells, or a field has the wrong type; a listing
+            could not show it.
     """
 
     name: str
@@ -88,6 +131,8 @@ class Spec:
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
+        if fault := name_fault(self.name):
+            raise DeclarationError(f"{self.name!r} cannot be a name: {fault}.")
         _require(self, summary=str, paper=Paper | None, aliases=tuple, deprecated=str | None, api_version=int)
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,6 +155,7 @@ class ModelSpec(Spec):
             network without its top returns.
         aux_heads: weights of the auxiliary heads' losses in training, by the names of their outputs. The builder then
             has an option ``aux_heads``, and with it true returns a dict of outputs, the main one ``"predictions"``.
+        weights: published weights by the name that ``weights=`` takes, for instance ``"keras:imagenet"``.
         options: keyword options of the builder with their defaults.
         default_recipe: name of the recipe that ``train`` uses when none is asked for.
         recipe_settings: adjustments of named recipes for this model, dotted keys:
@@ -124,6 +170,7 @@ class ModelSpec(Spec):
     min_size: int = 1
     features: Mapping[str, Feature] = field(default_factory=dict)
     aux_heads: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Pretrained] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     default_recipe: str = "default"
     recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -131,8 +178,12 @@ class ModelSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(self, family=str, input_shape=tuple, trainable_params=int, non_trainable_params=int, min_size=int)
-        _require(self, macs=int, features=Mapping, aux_heads=Mapping)
+        _require(self, macs=int, features=Mapping, aux_heads=Mapping, weights=Mapping)
         _require(self, default_recipe=str, recipe_settings=Mapping)
+        if len(self.input_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in self.input_shape):
+            raise DeclarationError(
+                f"input_shape of {self.name!r} must be (height, width, channels); got {self.input_shape!r}."
+            )
 
     @property
     def total_params(self) -> int:
@@ -182,6 +233,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, Pretrained):
+        return {"origin": value.origin, "pixels": value.pixels, "options": _plain(value.options)}
     if isinstance(value, Provider | Paper | Feature):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     # An option's default may be any object.

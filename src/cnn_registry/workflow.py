@@ -25,11 +25,15 @@ from .training.checkpoint import load_weights
 from .training.loop import Trained, build_trainable, fit
 from .training.recipe import Recipe, load_recipe
 from .training.run import DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
+from .weights.source import find_source
 
 if TYPE_CHECKING:
     import keras
 
 Settings = Mapping[str, Any]
+
+FINE_TUNE = "fine_tune"
+"""The recipe for training on from given weights where none is named."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def train(
         model: a model's name, as for `create_model`.
         dataset: a data set's name; default the default data set, or the folder ``data``.
         data: a folder of class folders; with ``dataset``, where that data set's archive or images are.
-        recipe: a built-in recipe's name, a TOML file, or a `Recipe`; default what the model's spec names.
+        recipe: a built-in recipe's name, a TOML file, or a `Recipe`; default what the model's spec names, or
+            ``"fine_tune"`` where the settings name weights.
         settings: dotted settings that replace the recipe's, for instance ``{"optimizer.learning_rate": 0.01}``.
         split: ``"stratified"``, or one that the data set brings; default its own if it has one, else stratified.
         out: where the new run directory is made.
@@ -108,12 +113,20 @@ def train(
 
 
 def _recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Settings) -> Recipe:
-    """The recipe with the model's adjustments and the user's settings, its model options checked."""
-    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or spec.default_recipe)
+    """The recipe with the model's adjustments and the user's settings, its model options checked.
+
+    Pretrained weights bring what they were trained with: options of the model, and how it sees its pixels.
+    """
+    fallback = FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or fallback)
     chosen = chosen.with_settings(dict(spec.recipe_settings.get(chosen.name, {})) | dict(settings))
     if unknown := [option for option in chosen.model if option not in spec.options]:
         raise UnknownOptionError(spec.name, unknown, spec.options)
-    return chosen
+    if not chosen.fine_tuning.weights:
+        return chosen
+    source = find_source(spec, chosen.fine_tuning.weights)
+    pixels = {"pixels": source.published.pixels} if source.published else {}
+    return chosen.with_settings({"model": source.options(chosen.model)} | pixels | dict(settings))
 
 
 def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tuple[int, int, int]:

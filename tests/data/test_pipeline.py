@@ -11,7 +11,8 @@ import pytest
 from cnn_registry.data.augment import Augmentation
 from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
-from cnn_registry.data.pipeline import Pixels, evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.spec import Pixels
 
 FULL = Augmentation(crop_area=(0.3, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
 
@@ -102,10 +103,16 @@ def test_evaluation_is_in_order_and_as_it_is(images: LoadedImages) -> None:
 
 def test_pixels_are_scaled_as_the_network_wants_them(images: LoadedImages) -> None:
     raw = images.source.read(np.arange(18)).astype(np.float32)
-    ranges: dict[Pixels, np.ndarray] = {"unit": raw / 255, "signed": raw / 127.5 - 1}
+    mean, deviation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    ranges: dict[Pixels, np.ndarray] = {
+        "unit": raw / 255,
+        "signed": raw / 127.5 - 1,
+        "imagenet": (raw / 255 - mean) / deviation,
+        "caffe": raw[..., ::-1] - [103.939, 116.779, 123.68],
+    }
     for pixels, expected in ranges.items():
         ((batch, _),) = evaluation_batches(images, np.arange(18), batch_size=18, pixels=pixels).as_numpy_iterator()
-        np.testing.assert_allclose(batch, expected, atol=1e-6)
+        np.testing.assert_allclose(batch, expected, rtol=1e-6, atol=1e-5)
 
 
 def test_shapes_and_length_are_known_beforehand(images: LoadedImages) -> None:

@@ -70,3 +70,15 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
     after = {name: float(variable.numpy()[0]) for name, variable in weights.items()}
     assert after["kernel"] == pytest.approx(1 - 0.5 * 0.1)
     assert [after[name] for name in ("bias", "gamma", "beta")] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_variables_with_a_share_of_the_rate_move_by_that_share(name: str) -> None:
+    settings = {"optimizer.name": name, "schedule.warmup_epochs": 0, "optimizer.weight_decay": 0.0}
+    weights = variables()
+    optimizer = build_optimizer(load_recipe("default").with_settings(settings), 5, [(weights["kernel"], 0.25)])
+    optimizer.build(list(weights.values()))
+    optimizer.apply([keras.ops.ones(3) for _ in weights])
+    moved = {name: 1 - float(variable.numpy()[0]) for name, variable in weights.items()}
+    assert moved["kernel"] == pytest.approx(moved["beta"] / 4, rel=1e-4)
+    assert moved["bias"] == moved["beta"] > 0

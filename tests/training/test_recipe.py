@@ -12,8 +12,8 @@ from cnn_registry.training.recipe import Recipe, load_recipe, parse_settings, re
 
 
 def test_the_built_in_recipes_load() -> None:
-    assert recipe_names() == ["article", "default"]
-    assert [load_recipe(name).name for name in recipe_names()] == ["article", "default"]
+    assert recipe_names() == ["article", "default", "fine_tune"]
+    assert [load_recipe(name).name for name in recipe_names()] == recipe_names()
 
 
 def test_article_is_the_article_to_the_letter() -> None:

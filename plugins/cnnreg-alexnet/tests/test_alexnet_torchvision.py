@@ -1,6 +1,6 @@
 """``alexnet_owt`` with torchvision's weights gives torchvision's outputs."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,39 +8,27 @@ import pytest
 from cnn_registry import create_model
 
 pytestmark = pytest.mark.torch
-torch = pytest.importorskip("torch")
-torchvision = pytest.importorskip("torchvision")
-
-THEIRS = {
-    "conv1": "features.0",
-    "conv2": "features.3",
-    "conv3": "features.6",
-    "conv4": "features.8",
-    "conv5": "features.10",
-    "fc6": "classifier.1",
-    "fc7": "classifier.4",
-    "predictions": "classifier.6",
-}
-
-
-def move_weights(theirs: Any, ours: Any) -> None:
-    """Torch has a kernel's output and input channels first, and flattens maps channel by channel."""
-    state = {name: weight.numpy() for name, weight in theirs.state_dict().items()}
-    for name, their_name in THEIRS.items():
-        kernel, bias = state[f"{their_name}.weight"], state[f"{their_name}.bias"]
-        if name == "fc6":
-            kernel = kernel.reshape(-1, 256, 6, 6).transpose(0, 2, 3, 1).reshape(len(kernel), -1)
-        kernel = kernel.T if kernel.ndim == 2 else kernel.transpose(2, 3, 1, 0)
-        ours.get_layer(name).set_weights([kernel, bias])
+torch = pytest.importorskip("torch", reason="needs torch")
+torchvision = pytest.importorskip("torchvision", reason="needs torchvision")
 
 
 @pytest.mark.parametrize("size", [(224, 224), (95, 130)])
-def test_same_outputs_as_torchvision(size: tuple[int, int]) -> None:
+def test_same_outputs_as_torchvision(size: tuple[int, int], tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = torchvision.models.alexnet(weights=None, num_classes=10).eval()
-    ours = create_model("alexnet_owt", num_classes=10, input_shape=(*size, 3), classifier_activation=None)
-    move_weights(theirs, ours)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight)  # keeps the differences between the images
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = create_model(
+        "alexnet_owt",
+        num_classes=10,
+        input_shape=(*size, 3),
+        weights=tmp_path / "theirs.pth",
+        classifier_activation=None,
+    )
     images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
     with torch.no_grad():
         expected = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
-    np.testing.assert_allclose(ours(images, training=False), expected, atol=1e-5)
+    assert expected.std(axis=0).max() > 1e-1  # the images matter
+    np.testing.assert_allclose(ours(images, training=False), expected, rtol=1e-4, atol=1e-5)

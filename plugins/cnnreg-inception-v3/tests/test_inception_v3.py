@@ -9,28 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cnnreg_inception_v3._weights import keras_names
 
 from cnn_registry import backend, create_model
 from cnn_registry.graph import main_network
+from cnn_registry.weights.foreign import of_keras_model
+from cnn_registry.weights.load import fill
 
 keras = backend.keras()
 
 SIZE = (107, 91)
-INCEPTION_A = "1x1 5x5_reduce 5x5 double3x3_reduce double3x3_1 double3x3_2 pool_proj"
-INCEPTION_B = "1x1 7x7_reduce 7x7_1 7x7_2 double7x7_reduce double7x7_1 double7x7_2 double7x7_3 double7x7_4 pool_proj"
-INCEPTION_C = "1x1 3x3_reduce 3x3_1x3 3x3_3x1 double3x3_reduce double3x3 double3x3_1x3 double3x3_3x1 pool_proj"
-STAGES = {
-    **dict.fromkeys(("inception_a1", "inception_a2", "inception_a3"), INCEPTION_A),
-    "reduction_a": "3x3 double3x3_reduce double3x3_1 double3x3_2",
-    **dict.fromkeys(("inception_b1", "inception_b2", "inception_b3", "inception_b4"), INCEPTION_B),
-    "reduction_b": "3x3_reduce 3x3 7x7x3_reduce 7x7x3_1 7x7x3_2 7x7x3_3",
-    **dict.fromkeys(("inception_c1", "inception_c2"), INCEPTION_C),
-}
-CONVOLUTIONS = [
-    *(f"conv{number}" for number in range(1, 6)),
-    *(f"{stage}_{part}" for stage, parts in STAGES.items() for part in parts.split()),
-]
-"""Our names by the numbers that Keras gives its convolutions."""
+CONVOLUTIONS = [name for name in keras_names() if not name.endswith("_bn") and name != "predictions"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +27,6 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)
     yield
     keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
-
-
-def theirs(ours: str) -> str:
-    """The name of a layer with weights in ``keras.applications.InceptionV3``."""
-    if ours == "predictions":
-        return ours
-    conv = ours.removesuffix("_bn")
-    number = CONVOLUTIONS.index(conv)
-    kind = "conv2d" if conv == ours else "batch_normalization"
-    return f"{kind}_{number}" if number else kind
 
 
 def images(*shape: int) -> np.ndarray:
@@ -66,20 +45,12 @@ def randomise(model: Any) -> None:
             layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
 
 
-def with_keras_weights(model: Any, reference: Any) -> Any:
-    for layer in weighted(model):
-        layer.set_weights(reference.get_layer(theirs(layer.name)).get_weights())
-    return model
-
-
 def test_same_outputs_and_statistics_as_keras_applications() -> None:
     keras.utils.set_random_seed(0)
     reference = keras.applications.InceptionV3(weights=None, input_shape=(*SIZE, 3), classes=7)
     randomise(reference)
-    model = with_keras_weights(
-        create_model("inception_v3", num_classes=7, input_shape=(*SIZE, 3), dropout=0), reference
-    )
-    assert len(weighted(model)) == len(weighted(reference))
+    model = create_model("inception_v3", num_classes=7, input_shape=(*SIZE, 3), dropout=0)
+    assert fill(model, of_keras_model(reference), keras_names(), "theirs") == []
     batch = images(3, *SIZE, 3)
     np.testing.assert_allclose(model(batch), reference(batch), atol=1e-5)
 
@@ -87,7 +58,9 @@ def test_same_outputs_and_statistics_as_keras_applications() -> None:
         layer.momentum = 0.9  # ours; Keras' own is 0.99
     np.testing.assert_allclose(model(batch, training=True), reference(batch, training=True), atol=1e-5)
     for layer in weighted(model):
-        for ours, other in zip(layer.get_weights(), reference.get_layer(theirs(layer.name)).get_weights(), strict=True):
+        for ours, other in zip(
+            layer.get_weights(), reference.get_layer(keras_names()[layer.name]).get_weights(), strict=True
+        ):
             np.testing.assert_allclose(ours, other, rtol=1e-4, atol=1e-5, err_msg=layer.name)
 
 

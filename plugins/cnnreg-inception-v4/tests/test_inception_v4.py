@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cnnreg_inception_v4._weights import keras_names
 
 from cnn_registry import create_model, get_spec
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, UsageError
+from cnn_registry.weights.foreign import of_keras_model
+from cnn_registry.weights.load import fill
 
 keras = import_keras()
 
@@ -113,44 +116,6 @@ def test_residual_scale_zero_leaves_the_shortcut(name: str) -> None:
     np.testing.assert_allclose(total, np.maximum(x + 0.5 * up, 0), rtol=1e-5, atol=1e-6)
 
 
-# Parity with keras.applications: its convolutions by the names of ours, block by block. It numbers most of its layers
-# as they are made, conv2d, conv2d_1, ...; a normalisation has the number of its convolution.
-
-
-def convolutions(block: str, *branches: int) -> list[str]:
-    """Names of the convolutions of a block whose branches have so many each."""
-    return [
-        f"{block}_branch{branch}_conv{number}"
-        for branch, length in enumerate(branches, start=1)
-        for number in range(1, length + 1)
-    ]
-
-
-UNNAMED = [
-    *(f"stem_conv{number}" for number in range(1, 6)),
-    *convolutions("stem_inception", 1, 2, 3),
-    "stem_inception_pool_proj",
-    *(name for block in range(1, 11) for name in convolutions(f"inception_resnet_a{block}", 1, 2, 3)),
-    *convolutions("reduction_a", 1, 3),
-    *(name for block in range(1, 21) for name in convolutions(f"inception_resnet_b{block}", 1, 3)),
-    *convolutions("reduction_b", 2, 2, 3),
-    *(name for block in range(1, 11) for name in convolutions(f"inception_resnet_c{block}", 1, 3)),
-]
-BLOCKS = {"a": ("block35", 10), "b": ("block17", 20), "c": ("block8", 10)}
-
-
-def names_in_keras() -> dict[str, str]:
-    """The name in keras.applications of each of our layers with weights."""
-    names = {"final_conv": "conv_7b", "final_conv_bn": "conv_7b_bn", "predictions": "predictions"}
-    for number, ours in enumerate(UNNAMED):
-        suffix = f"_{number}" if number else ""
-        names |= {ours: f"conv2d{suffix}", f"{ours}_bn": f"batch_normalization{suffix}"}
-    for letter, (theirs, repeats) in BLOCKS.items():
-        for block in range(1, repeats + 1):
-            names[f"inception_resnet_{letter}{block}_up"] = f"{theirs}_{block}_conv"
-    return names
-
-
 @pytest.fixture(scope="module")
 def pair() -> Sequence[Any]:
     """Ours and that of keras.applications, with the same random weights, those of the normalisations included."""
@@ -170,11 +135,7 @@ def pair() -> Sequence[Any]:
                     random.uniform(0.5, 1.5, variance.shape),
                 ]
             )
-    names = names_in_keras()
-    assert set(names) == {layer.name for layer in ours.layers if layer.weights}
-    assert set(names.values()) == {layer.name for layer in theirs.layers if layer.weights}
-    for our_name, their_name in names.items():
-        ours.get_layer(our_name).set_weights(theirs.get_layer(their_name).get_weights())
+    assert fill(ours, of_keras_model(theirs), keras_names(), "theirs") == []
     return ours, theirs
 
 
@@ -185,7 +146,7 @@ def test_inception_resnet_v2_computes_what_keras_applications_does(pair: Sequenc
     probabilities = np.asarray(theirs(images, training=training))
     assert probabilities.std(axis=0).max() > 1e-4  # the images are told apart by more than the tolerance
     np.testing.assert_allclose(np.asarray(ours(images, training=training)), probabilities, rtol=0, atol=1e-5)
-    for our_name, their_name in names_in_keras().items():
+    for our_name, their_name in keras_names().items():
         for our_weight, their_weight in zip(
             ours.get_layer(our_name).get_weights(), theirs.get_layer(their_name).get_weights(), strict=True
         ):

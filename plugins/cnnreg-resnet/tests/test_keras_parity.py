@@ -1,14 +1,15 @@
 """The networks are those of ``keras.applications``: the same weights give the same numbers."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import create_model
+from cnn_registry import create_model, get_spec
 from cnn_registry.backend import keras as import_keras
+from cnn_registry.weights.foreign import of_keras_model
+from cnn_registry.weights.load import fill
 
 keras = import_keras()
 
@@ -22,25 +23,11 @@ THEIRS = {
 }
 SIZE, CLASSES = 64, 5
 
-UNIT = re.compile(r"stage(\d)_(block\d+)_(preact|conv\d|shortcut)(_bn)?")
-OUTSIDE = {"conv1": "conv1_conv", "conv1_bn": "conv1_bn", "post_bn": "post_bn", "predictions": "predictions"}
-
 
 @pytest.fixture(autouse=True)
 def fresh_session() -> Iterator[None]:
     yield
     keras.utils.clear_session(free_memory=False)
-
-
-def their_name(ours: str) -> str:
-    """The name in ``keras.applications`` of one of our layers with weights."""
-    if not (match := UNIT.fullmatch(ours)):
-        return OUTSIDE[ours]
-    stage, block, part, norm = match.groups()
-    if part == "preact":
-        return f"conv{int(stage) + 1}_{block}_preact_bn"
-    number = 0 if part == "shortcut" else part.removeprefix("conv")
-    return f"conv{int(stage) + 1}_{block}_{number}{norm or '_conv'}"
 
 
 def randomise(model: Any) -> None:
@@ -59,16 +46,15 @@ def with_weights(model: Any) -> list[Any]:
 @pytest.mark.parametrize("name", THEIRS)
 def test_same_weights_give_the_same_numbers(name: str) -> None:
     keras.utils.set_random_seed(0)
-    options: dict[str, Any] = {} if name.endswith("_v2") else {"stride_in": "1x1", "use_bias": True}
-    ours = create_model(name, num_classes=CLASSES, input_shape=(SIZE, SIZE, 3), **options)
+    published = get_spec(name).weights["keras:imagenet"]
+    ours = create_model(name, num_classes=CLASSES, input_shape=(SIZE, SIZE, 3), **published.options)
     theirs = THEIRS[name](weights=None, classes=CLASSES, input_shape=(SIZE, SIZE, 3))
     randomise(theirs)
-
-    assert {their_name(layer.name) for layer in with_weights(ours)} == {layer.name for layer in with_weights(theirs)}
+    names = published.names()
+    assert fill(ours, of_keras_model(theirs), names, "theirs") == []
     for layer in with_weights(ours):
-        layer.set_weights(theirs.get_layer(their_name(layer.name)).get_weights())
         if isinstance(layer, keras.layers.BatchNormalization):
-            their_norm = theirs.get_layer(their_name(layer.name))
+            their_norm = theirs.get_layer(names[layer.name])
             their_norm.momentum = layer.momentum
             # Theirs is 1.001e-5 throughout, ours torchvision's in V1. A hundred layers that normalise over few values
             # make that visible.
@@ -82,5 +68,5 @@ def test_same_weights_give_the_same_numbers(name: str) -> None:
         np.testing.assert_allclose(np.asarray(ours(images, training=training)), expected, rtol=0, atol=1e-5)
     # The step in training mode has moved the statistics.
     for layer in with_weights(ours):
-        for mine, their in zip(layer.weights, theirs.get_layer(their_name(layer.name)).weights, strict=True):
+        for mine, their in zip(layer.weights, theirs.get_layer(names[layer.name]).weights, strict=True):
             np.testing.assert_allclose(mine.numpy(), their.numpy(), rtol=1e-5, atol=1e-5, err_msg=mine.path)

@@ -1,18 +1,18 @@
 """VGG-16 and VGG-19 with the weights of keras.applications' give the same outputs."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
+from cnnreg_vgg import CONVOLUTIONS
+from cnnreg_vgg._weights import keras_names
 
 from cnn_registry import create_model
 from cnn_registry.backend import keras as import_keras
+from cnn_registry.weights.foreign import of_keras_model
+from cnn_registry.weights.load import fill
 
 keras = import_keras()
-
-THEIRS = {"fc6": "fc1", "fc7": "fc2"}
-"""Their names where they differ from ours."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,17 +21,11 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)
 
 
-def move_weights(theirs: Any, ours: Any) -> None:
-    for layer in ours.layers:
-        if layer.weights:
-            layer.set_weights(theirs.get_layer(THEIRS.get(layer.name, layer.name)).get_weights())
-
-
-@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
-def test_same_outputs_as_keras_applications(name: str) -> None:
+@pytest.mark.parametrize("depth", [16, 19])
+def test_same_outputs_as_keras_applications(depth: int) -> None:
     keras.utils.set_random_seed(0)
     shape, rng = (40, 32, 3), np.random.default_rng(0)
-    reference = getattr(keras.applications, name.upper())
+    reference = getattr(keras.applications, f"VGG{depth}")
     theirs = reference(weights=None, input_shape=shape, classes=7, classifier_activation=None)
     for layer in theirs.layers:
         if layer.weights:  # kernels that keep the activations' scale, and biases other than the zeros they start with
@@ -39,8 +33,8 @@ def test_same_outputs_as_keras_applications(name: str) -> None:
             fan_in = np.prod(kernel.shape[:-1])
             kernel.assign(rng.normal(scale=np.sqrt(2 / fan_in), size=kernel.shape))
             bias.assign(rng.normal(scale=0.1, size=bias.shape))
-    ours = create_model(name, input_shape=shape, num_classes=7, classifier_activation=None, dropout=0)
-    move_weights(theirs, ours)
+    ours = create_model(f"vgg{depth}", input_shape=shape, num_classes=7, classifier_activation=None, dropout=0)
+    assert fill(ours, of_keras_model(theirs), keras_names(CONVOLUTIONS[depth]), "theirs") == []
 
     images = rng.normal(size=(3, *shape)).astype("float32")
     expected = np.asarray(theirs(images, training=False))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cnn_registry import backend
-from cnn_registry.data.paths import cache_root
+from cnn_registry.catalogue import Catalogue
 from cnn_registry.data.registry import datasets
-from cnn_registry.discovery import Broken, InstalledEntry, describe, installed
+from cnn_registry.discovery import Broken, InstalledEntry, describe, import_seconds, installed, slowness
+from cnn_registry.paths import cache_root
 from cnn_registry.registry import models
+from cnn_registry.spec import API_VERSION, Spec
 
 from .common import common_options, json_option, print_json, print_table
 
@@ -23,17 +25,19 @@ from .common import common_options, json_option, print_json, print_table
 @common_options
 def command(as_json: bool) -> None:
     """Show versions, what the processor offers, the health of every plugin, and the cache."""
+    # First, while nothing else has imported what a plugin should not import.
+    plugins = [*_healths(models), *_healths(datasets)]
     facts: dict[str, Any] = {
         "versions": _versions(),
         "machine": _machine(),
-        "plugins": [_health(entry, group) for group in (models, datasets) for entry in installed(group.group)],
+        "plugins": plugins,
         "cache": _cache(cache_root()),
     }
     if as_json:
         print_json(facts)
     else:
         _print(facts)
-    if any(plugin["status"] != "ok" for plugin in facts["plugins"]):
+    if any(plugin["status"].startswith("broken") for plugin in plugins):
         click.get_current_context().exit(1)
 
 
@@ -72,16 +76,34 @@ def _simd() -> list[str]:
     return [name for name in wanted if features.get(name)]
 
 
-def _health(entry: InstalledEntry, group: Any) -> dict[str, Any]:
-    began = time.perf_counter()
-    described = describe(entry, group.kind)
+def _healths(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
+    entries = installed(catalogue.group)
+    uses = Counter(entry.name for entry in entries)
+    return [_health(entry, catalogue, is_shared=uses[entry.name] > 1) for entry in entries]
+
+
+def _health(entry: InstalledEntry, catalogue: Catalogue[Any], *, is_shared: bool) -> dict[str, Any]:
+    described = describe(entry, catalogue.kind)
     return {
         "name": entry.name,
-        "kind": group.noun,
+        "kind": catalogue.noun,
         "provided by": f"{entry.distribution} {entry.version or ''}".strip(),
-        "import": f"{(time.perf_counter() - began) * 1000:.1f} ms",
-        "status": f"broken: {described.reason}" if isinstance(described, Broken) else "ok",
+        "import": f"{import_seconds(entry.provider) * 1000:.1f} ms",
+        "status": _status(entry, described, is_shared),
     }
+
+
+def _status(entry: InstalledEntry, described: Spec | Broken, is_shared: bool) -> str:
+    """What there is to say of an entry; ``ok`` if nothing."""
+    if isinstance(described, Broken):
+        return f"broken: {described.reason}"
+    if slow := slowness(entry.provider):
+        return f"slow: {slow}"
+    if is_shared:
+        return f"ambiguous: write {entry.distribution}:{entry.name}"
+    if described.api_version < API_VERSION:
+        return f"old: written for plugin interface {described.api_version}, this cnn_registry speaks {API_VERSION}"
+    return "ok"
 
 
 def _cache(root: Path) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:
         "MACs": f"{spec.macs:,} an image of that size" if spec.macs else "",
         "features": _maps({name: part.shape for name, part in spec.features.items()}),
         "auxiliary heads": ", ".join(f"{name} (loss weight {weight})" for name, weight in spec.aux_heads.items()),
+        "weights": ", ".join(spec.weights),
         "options": ", ".join(f"{name}={default!r}" for name, default in spec.options.items()),
         "recipe": spec.default_recipe,
         "aliases": ", ".join(spec.aliases),

@@ -8,29 +8,42 @@ from typing import Any
 import click
 
 from cnn_registry.catalogue import Ambiguous
-from cnn_registry.discovery import Broken
-from cnn_registry.spec import Spec
+from cnn_registry.discovery import Broken, slowness
+from cnn_registry.spec import Provider, Spec
 
 from .common import is_verbose
 
 
 def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
-    """One entry as JSON-ready data, with its status: ok, deprecated, broken or ambiguous."""
+    """One entry as JSON-ready data, with its status: ok, deprecated, broken or ambiguous.
+
+    Of one that was imported, ``slow`` has the time and the reason, or is ``None``.
+    """
     if isinstance(item, Broken):
         entry = item.entry
-        return {"name": entry.name, "status": "broken", "distribution": entry.distribution, "reason": item.reason}
+        facts = {"name": entry.name, "status": "broken", "distribution": entry.distribution, "reason": item.reason}
+        return facts | {"slow": slowness(entry.provider) or None}
     if isinstance(item, Ambiguous):
         return {"name": item.name, "status": "ambiguous", "providers": list(item.providers)}
-    return {"status": "deprecated" if item.deprecated else "ok"} | item.to_dict()
+    status = "deprecated" if item.deprecated else "ok"
+    return {"status": status, "slow": slowness(item.provider) or None} | item.to_dict()
 
 
 def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
-    """A line for each broken or ambiguous entry; with ``-v`` also the traceback."""
+    """A line for each broken or ambiguous entry; on standard error one for each slow one, with ``-v`` tracebacks."""
     for item in items:
         if isinstance(item, Broken):
             click.echo(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
             if is_verbose():
                 click.echo(item.details, err=True)
+            _note_if_slow(item.entry.name, item.entry.provider)
         elif isinstance(item, Ambiguous):
             choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
             click.echo(f"ambiguous: {item.name}: write {choices}")
+        else:
+            _note_if_slow(item.name, item.provider)
+
+
+def _note_if_slow(name: str, provider: Provider) -> None:
+    if slow := slowness(provider):
+        click.echo(f"slow: {name} ({provider.distribution}): {slow}", err=True)

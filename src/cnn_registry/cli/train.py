@@ -28,6 +28,10 @@ from .common import (
 )
 @click.option("--recipe", shell_complete=complete_recipes, help="A recipe's name or a .toml file; see: cnnreg recipes.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
+@click.option("--weights", help="Train on from published weights or a file, as --set fine_tuning.weights=SOURCE.")
+@click.option(
+    "--freeze", metavar="STAGE", help="Leave a stage and all before it as is, as --set fine_tuning.freeze=STAGE."
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
 @click.option("--split", help="'stratified', or a split that the data set brings.")
 @click.option(
@@ -47,12 +51,21 @@ from .common import (
 )
 @json_option
 @common_options
-def command(model: str, epochs: int | None, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(
+    model: str,
+    epochs: int | None,
+    weights: str | None,
+    freeze: str | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train MODEL and leave a run directory with weights, history, report and pictures."""
     from cnn_registry.training.recipe import parse_settings
     from cnn_registry.workflow import train
 
-    settings = parse_settings(assignments) | ({"epochs": epochs} if epochs else {})
+    given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze}
+    settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
     run = train(model, settings=settings, **options)
     if as_json:
         print_json({"run": str(run.path), "status": run.record.status, "result": run.record.result})

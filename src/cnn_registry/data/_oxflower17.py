@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..download import download
 from ..errors import DataError, DownloadError, one_line
+from ..paths import datasets_dir
 from ..progress import note
 from .archive import extract
 from .dataset import ImageDataset, Indices, Split
-from .download import download
-from .paths import datasets_dir
 from .registry import embedded_datasets
 
 ARCHIVE = "17flowers.tgz"
@@ -100,7 +100,7 @@ def _found_in(folder: Path) -> Path | None:
 def _fetch() -> Path:
     archive = _home() / ARCHIVE
     try:
-        download(_urls(ARCHIVE), archive, md5=ARCHIVE_MD5)
+        download(_urls(ARCHIVE), archive, digest=f"md5:{ARCHIVE_MD5}")
     except DownloadError as error:
         embedded = " or ".join(f"--dataset {name}" for name in embedded_datasets())
         raise DownloadError(
@@ -108,7 +108,7 @@ def _fetch() -> Path:
             f"or put the archive at {archive}."
         ) from error
     try:
-        download(_urls(SPLITS), archive.with_name(SPLITS), md5=SPLITS_MD5)
+        download(_urls(SPLITS), archive.with_name(SPLITS), digest=f"md5:{SPLITS_MD5}")
     except DownloadError as error:
         note(f"The official splits are left out: {error}")
     return archive

@@ -22,10 +22,10 @@ import psutil
 from PIL import Image
 
 from ..errors import BadImageError, DataError, one_line
+from ..paths import decoded_dir
 from ..progress import note, progress
 from .dataset import Bytes, ImageDataset
 from .image import decode, resized
-from .paths import decoded_dir
 from .sources import ArrayImages, ImageSource, StreamedImages
 from .threads import in_threads
 

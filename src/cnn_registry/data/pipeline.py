@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import backend
+from ..spec import Pixels
 from .augment import Augmentation, augment
 from .cache import LoadedImages
 from .dataset import Bytes, Indices
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
     from tensorflow.data import Dataset
 
-Pixels = Literal["unit", "signed"]
-"""How a network wants its pixels: 0 to 1, or -1 to 1."""
+CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
+"""ImageNet's mean blue, green and red, as Simonyan & Zisserman (2014) and ``keras.applications`` subtract them."""
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+"""Of ImageNet's red, green and blue from 0 to 1, as torchvision's weights expect them."""
 
 Draw = NDArray[np.int32]
 """The seed of one batch's augmentation, ``(2,)``."""
@@ -110,5 +115,11 @@ def _batches(
 
 
 def scale(images: Any, pixels: Pixels) -> Any:
-    """Values of 0 to 255, an array or a tensor, in the range that a network wants them."""
-    return images / np.float32(255) if pixels == "unit" else images / np.float32(127.5) - np.float32(1)
+    """Red, green and blue of 0 to 255, an array or a tensor, as a network wants them."""
+    if pixels == "unit":
+        return images / np.float32(255)
+    if pixels == "signed":
+        return images / np.float32(127.5) - np.float32(1)
+    if pixels == "caffe":
+        return images[..., ::-1] - CAFFE_MEAN
+    return (images / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..catalogue import Catalogue
 from ..discovery import DATASETS
 from ..errors import UsageError
-from ..spec import API_VERSION, DatasetSpec, Paper, Provider
+from ..spec import DatasetSpec, Paper, Provider
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 
@@ -26,7 +26,7 @@ def register_dataset(
     paper: Paper | None = None,
     aliases: tuple[str, ...] = (),
     deprecated: str | None = None,
-    api_version: int = API_VERSION,
+    api_version: int = 1,
     replace: bool = False,
 ) -> Callable[[Loader], Loader]:
     """Declare a loader ``def name(source: Path | None) -> ImageDataset``; its name is the data set's name.

@@ -11,8 +11,9 @@ import numpy as np
 from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.pipeline import Pixels, evaluation_batches
+from cnn_registry.data.pipeline import evaluation_batches
 from cnn_registry.errors import DataError, RunError, UsageError
+from cnn_registry.spec import Pixels
 from cnn_registry.training.run import Run
 
 from .model import Weights, load_model

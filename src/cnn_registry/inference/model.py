@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from cnn_registry.errors import RunError
 from cnn_registry.registry import create_model
 from cnn_registry.training.run import Run
+from cnn_registry.weights.load import load_exactly
 
 if TYPE_CHECKING:
     import keras
@@ -21,13 +22,13 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     Raises:
         RunError: the run has no such weights.
         UnknownNameError: the plugin that provides the model is not installed.
-        ModelBuildError: the weights do not fit, or their file is damaged.
+        WeightsError: the weights do not fit, or their file is damaged.
     """
     path = run.best_weights if weights == "best" else run.last_weights
     if not path.is_file():
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. Train it again.")
     model = run.record.model
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
-    return create_model(
-        model.name, num_classes=model.num_classes, input_shape=model.input_shape, weights=path, **options
-    )
+    network = create_model(model.name, num_classes=model.num_classes, input_shape=model.input_shape, **options)
+    load_exactly(network, path)
+    return network

@@ -15,9 +15,10 @@ from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, trai
 from cnn_registry.errors import TrainingError
 from cnn_registry.graph import main_network
 from cnn_registry.progress import note
-from cnn_registry.registry import create_model
+from cnn_registry.registry import create_model, get_spec
 
 from .checkpoint import save_weights
+from .fine_tuning import freeze, rate_shares
 from .history import Epoch, best_epoch
 from .optimizer import build_optimizer
 from .recipe import Recipe
@@ -52,16 +53,30 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> ker
     """The model of ``record`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
     Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
+
+    Raises:
+        UsageError: the model has no such stage to freeze, or no features for rates of their own.
+        CnnRegistryError: as `create_model`.
     """
     from .heads import with_aux_losses
 
     keras = backend.keras()
     keras.utils.set_random_seed(recipe.seed)
     options = record.options | ({"aux_heads": True} if record.aux_heads else {})
-    model = create_model(record.name, num_classes=record.num_classes, input_shape=record.input_shape, **options)
+    tuning, spec = recipe.fine_tuning, get_spec(record.name)
+    model = create_model(
+        record.name,
+        num_classes=record.num_classes,
+        input_shape=record.input_shape,
+        weights=tuning.weights,
+        **options,
+    )
     if record.aux_heads:
         model = with_aux_losses(model, record.aux_heads)
-    optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size))
+    if tuning.freeze:
+        freeze(model, spec, tuning.freeze)
+    shares = rate_shares(model, spec, tuning.rate_decay) if tuning.rate_decay < 1 else ()
+    optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)
     model.compile(

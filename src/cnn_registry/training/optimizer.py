@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
@@ -19,8 +20,18 @@ LONGEST_WARMUP = 4
 """A warm-up takes at most one fourth of the training, so that a training of few epochs is not all warm-up."""
 
 
-def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.Optimizer:
-    """The optimizer of ``recipe``, with its schedule counted in steps."""
+Shares = Sequence[tuple["keras.Variable", float]]
+"""Variables with the share of the learning rate that each gets."""
+
+
+def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -> keras.Optimizer:
+    """The optimizer of ``recipe``, with its schedule counted in steps.
+
+    Args:
+        recipe: how to train.
+        steps_per_epoch: batches an epoch.
+        shares: see there; the other variables get the whole rate.
+    """
     keras = backend.keras()
     settings = recipe.optimizer
     classes = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -33,10 +44,29 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.Optimizer:
         arguments |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
     elif settings.name == "adamw":
         arguments["weight_decay"] = settings.weight_decay
-    optimizer = classes[settings.name](**arguments)
+    chosen = classes[settings.name]
+    optimizer = (_with_shares(chosen, shares) if shares else chosen)(**arguments)
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
+
+
+def _with_shares(optimizer: type[keras.Optimizer], shares: Shares) -> type[keras.Optimizer]:
+    """The class with a learning rate of its own for each variable.
+
+    Keras has one rate an optimizer. Every step of ours is proportional to the rate, its weight decay too, so a share of
+    the rate is that share of the step.
+    """
+    ops = backend.keras().ops
+
+    class Discriminative(optimizer):  # type: ignore[misc]  # Keras ships no type information
+        def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+            before = [ops.copy(variable) for variable, _ in shares]
+            super().apply(grads, trainable_variables)
+            for old, (variable, share) in zip(before, shares, strict=True):
+                variable.assign(old + share * (variable - old))
+
+    return Discriminative
 
 
 def learning_rate(schedule: ScheduleSettings, peak: float, epochs: int, steps_per_epoch: int) -> Any:

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnn_registry.catalogue import natural_key
 from cnn_registry.data.augment import Augmentation
-from cnn_registry.data.pipeline import Pixels
 from cnn_registry.errors import RecipeError, UnknownNameError, suggestion
+from cnn_registry.spec import Pixels
 
 BUILT_IN = resources.files("cnn_registry.training") / "recipes"
 
@@ -73,6 +73,22 @@ class EarlyStoppingSettings(Settings):
     min_delta: float = Field(default=0.0, ge=0)
 
 
+class FineTuningSettings(Settings):
+    """Training on from trained weights.
+
+    Attributes:
+        weights: published weights of the model or a file, as for `create_model`; ``None`` to train from scratch.
+        freeze: a stage of the network that stays as it is with everything before it: a feature of the model's spec,
+            a layer's name, or the beginning of layers' names up to an underscore.
+        rate_decay: share of the learning rate that each part of the network, between one feature and the next, gets
+            of that of the part behind it; 1 for the same rate everywhere.
+    """
+
+    weights: str | None = None
+    freeze: str | None = None
+    rate_decay: float = Field(default=1.0, gt=0, le=1)
+
+
 class Recipe(Settings):
     """Everything about a training that is neither the model nor the data.
 
@@ -82,10 +98,11 @@ class Recipe(Settings):
         epochs: passes over the training images.
         batch_size: images a step.
         image_size: edge length in pixels; ``None`` for the data set's natural size, else the model's.
-        pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1).
+        pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
+            are for pretrained weights, see `cnn_registry.spec.Pixels`.
         label_smoothing: share of the target spread evenly over all classes.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
-        optimizer, schedule, augmentation: see there.
+        optimizer, schedule, augmentation, fine_tuning: see there.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
     """
@@ -101,6 +118,7 @@ class Recipe(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     early_stopping: EarlyStoppingSettings | None = None
     model: dict[str, Any] = Field(default_factory=dict)
 
@@ -233,5 +251,7 @@ def _keys_of(tables: Iterable[str]) -> list[str]:
 
 
 def _all_keys() -> list[str]:
-    tables = {name: _keys_of([name]) for name in ("optimizer", "schedule", "augmentation", "early_stopping")}
+    tables = {
+        name: _keys_of([name]) for name in ("optimizer", "schedule", "augmentation", "fine_tuning", "early_stopping")
+    }
     return [*Recipe.model_fields, *(f"{table}.{key}" for table, keys in tables.items() for key in keys)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from ._weights import TORCHVISION
 
 if TYPE_CHECKING:
     import keras
@@ -138,6 +140,11 @@ def alexnet_paper(
         "stride8": Feature("conv2", (27, 27, 192)),
         "stride16": Feature("conv5", (13, 13, 256)),
         "stride32": Feature("pool5", (6, 6, 256)),
+    },
+    weights={
+        "torchvision:IMAGENET1K_V1": Pretrained(
+            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", lambda: TORCHVISION, pixels="imagenet"
+        )
     },
     min_size=95,  # leaves 2x2 after the last pooling: a compiled adaptive pooling of Keras cannot enlarge a map of 1x1
     recipe_settings={"default": _DEFAULT},

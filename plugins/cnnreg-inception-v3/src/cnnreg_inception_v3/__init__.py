@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from ._weights import keras_names, torchvision_names
 
 if TYPE_CHECKING:
     import keras
@@ -32,6 +34,20 @@ if TYPE_CHECKING:
         "stride32": Feature("inception_c2_concat", (8, 8, 2048)),
     },
     aux_heads={"aux": 0.3},
+    weights={
+        "keras:imagenet": Pretrained(
+            "keras.applications:InceptionV3",
+            keras_names,
+            pixels="signed",
+            options={"scale": False, "count_include_pad": False},
+        ),
+        "torchvision:IMAGENET1K_V1": Pretrained(
+            "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+            torchvision_names,
+            pixels="signed",  # into which torchvision's model turns its inputs itself
+            options={"scale": True, "count_include_pad": True},
+        ),
+    },
 )
 def inception_v3(
     input_shape: tuple[int, int, int],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from ._weights import keras_names
 
 if TYPE_CHECKING:
     import keras
@@ -153,6 +155,11 @@ def inception_resnet_v1(
         "stride8": Feature("inception_resnet_a10_relu", (35, 35, 320)),
         "stride16": Feature("inception_resnet_b20_relu", (17, 17, 1088)),
         "stride32": Feature("final_conv_relu", (8, 8, 1536)),
+    },
+    weights={
+        "keras:imagenet": Pretrained(
+            "keras.applications:InceptionResNetV2", keras_names, pixels="signed", options={"scale": False}
+        )
     },
 )
 def inception_resnet_v2(

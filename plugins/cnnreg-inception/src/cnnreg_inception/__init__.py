@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from ._weights import torchvision_names
 
 if TYPE_CHECKING:
     import keras
@@ -105,6 +107,14 @@ def inception_v1(
         **_GOOGLENET_BLOCKS,
     },
     aux_heads=_AUX_HEADS,
+    weights={
+        "torchvision:IMAGENET1K_V1": Pretrained(
+            "https://download.pytorch.org/models/googlenet-1378be20.pth",
+            torchvision_names,
+            pixels="signed",  # into which torchvision's model turns its inputs itself
+            options={"large_kernel": 3},
+        )
+    },
 )
 def inception_v1_bn(
     input_shape: tuple[int, int, int],

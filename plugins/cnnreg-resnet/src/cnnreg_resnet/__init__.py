@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from . import _weights
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +38,9 @@ _V2 = Paper(
 )
 
 
-def _basic(depth: int, *, trainable_params: int, non_trainable_params: int, macs: int) -> Callable[..., keras.Model]:
+def _basic(
+    depth: int, *, trainable_params: int, non_trainable_params: int, macs: int, torchvision: str
+) -> Callable[..., keras.Model]:
     """Declare the ResNet of ``depth`` layers with weights, made of basic units."""
 
     def build(
@@ -85,11 +90,12 @@ def _basic(depth: int, *, trainable_params: int, non_trainable_params: int, macs
         non_trainable_params=non_trainable_params,
         macs=macs,
         features=_features(depth, expansion=1),
+        weights=_torchvision(depth, {"use_bias": False}, torchvision),
     )(build)
 
 
 def _bottleneck(
-    depth: int, *, trainable_params: int, non_trainable_params: int, macs: int
+    depth: int, *, trainable_params: int, non_trainable_params: int, macs: int, torchvision: tuple[str, ...]
 ) -> Callable[..., keras.Model]:
     """Declare the ResNet of ``depth`` layers with weights, made of bottleneck units."""
 
@@ -148,6 +154,15 @@ def _bottleneck(
         non_trainable_params=non_trainable_params,
         macs=macs,
         features=_features(depth, expansion=4),
+        weights={
+            "keras:imagenet": Pretrained(
+                f"keras.applications:ResNet{depth}",
+                partial(_weights.keras_names, UNITS[depth]),
+                pixels="caffe",
+                options={"stride_in": "1x1", "use_bias": True},
+            ),
+            **_torchvision(depth, {"stride_in": "3x3", "use_bias": False}, *torchvision),
+        },
     )(build)
 
 
@@ -202,6 +217,14 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
         non_trainable_params=non_trainable_params,
         macs=macs,
         features=_features_v2(depth),
+        weights={
+            "keras:imagenet": Pretrained(
+                f"keras.applications:ResNet{depth}V2",
+                partial(_weights.keras_v2_names, UNITS[depth]),
+                pixels="signed",
+                options={"stride_unit": "last"},
+            )
+        },
     )(build)
 
 
@@ -224,11 +247,44 @@ def _features_v2(depth: int) -> dict[str, Feature]:
     return features | {"stride32": Feature("post_relu", (7, 7, 2048))}
 
 
-resnet18 = _basic(18, trainable_params=11_689_512, non_trainable_params=9_600, macs=1_814_073_344)
-resnet34 = _basic(34, trainable_params=21_797_672, non_trainable_params=17_024, macs=3_663_761_408)
-resnet50 = _bottleneck(50, trainable_params=25_557_032, non_trainable_params=53_120, macs=4_089_184_256)
-resnet101 = _bottleneck(101, trainable_params=44_549_160, non_trainable_params=105_344, macs=7_801_405_440)
-resnet152 = _bottleneck(152, trainable_params=60_192_808, non_trainable_params=151_424, macs=11_513_626_624)
+def _torchvision(depth: int, options: dict[str, object], *versions: str) -> dict[str, Pretrained]:
+    """torchvision's weights of the network with ``options``, by the end of the file's name of each version."""
+    names = partial(_weights.torchvision_names, UNITS[depth], 2 if depth < 50 else 3)
+    return {
+        f"torchvision:IMAGENET1K_V{number}": Pretrained(
+            f"https://download.pytorch.org/models/resnet{depth}-{version}.pth", names, "imagenet", options
+        )
+        for number, version in enumerate(versions, start=1)
+    }
+
+
+resnet18 = _basic(
+    18, trainable_params=11_689_512, non_trainable_params=9_600, macs=1_814_073_344, torchvision="f37072fd"
+)
+resnet34 = _basic(
+    34, trainable_params=21_797_672, non_trainable_params=17_024, macs=3_663_761_408, torchvision="b627a593"
+)
+resnet50 = _bottleneck(
+    50,
+    trainable_params=25_557_032,
+    non_trainable_params=53_120,
+    macs=4_089_184_256,
+    torchvision=("0676ba61", "11ad3fa6"),
+)
+resnet101 = _bottleneck(
+    101,
+    trainable_params=44_549_160,
+    non_trainable_params=105_344,
+    macs=7_801_405_440,
+    torchvision=("63fe2227", "cd907fc2"),
+)
+resnet152 = _bottleneck(
+    152,
+    trainable_params=60_192_808,
+    non_trainable_params=151_424,
+    macs=11_513_626_624,
+    torchvision=("394f9c45", "f82ba261"),
+)
 resnet50_v2 = _preact(50, trainable_params=25_568_360, non_trainable_params=45_440, macs=3_482_255_360)
 resnet101_v2 = _preact(101, trainable_params=44_577_896, non_trainable_params=97_664, macs=7_194_476_544)
 resnet152_v2 = _preact(152, trainable_params=60_236_904, non_trainable_params=143_744, macs=10_906_697_728)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cnn_registry import Feature, Paper, register_model
+from cnn_registry import Feature, Paper, Pretrained, register_model
+
+from . import _weights
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +31,13 @@ _DEFAULT_WITHOUT_BN: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimiz
 
 
 def _declare(
-    depth: int, *, batch_norm: bool = False, trainable_params: int, non_trainable_params: int = 0, macs: int
+    depth: int,
+    *,
+    batch_norm: bool = False,
+    trainable_params: int,
+    non_trainable_params: int = 0,
+    macs: int,
+    torchvision: str,
 ) -> Callable[..., keras.Model]:
     """Declare the VGG of ``depth`` layers with weights, counted without those of the normalisation."""
 
@@ -76,6 +85,7 @@ def _declare(
         macs=macs,
         features=_features(depth, "_relu" if batch_norm else ""),
         min_size=32,  # five poolings halve it
+        weights=_pretrained(depth, batch_norm, torchvision),
         recipe_settings={"article": _ARTICLE} | ({} if batch_norm else {"default": _DEFAULT_WITHOUT_BN}),
     )(build)
 
@@ -91,11 +101,55 @@ def _features(depth: int, suffix: str) -> dict[str, Feature]:
     return features | {"stride32": Feature("block5_pool", (7, 7, 512))}
 
 
-vgg11 = _declare(11, trainable_params=132_863_336, macs=7_609_090_048)
-vgg13 = _declare(13, trainable_params=133_047_848, macs=11_308_466_176)
-vgg16 = _declare(16, trainable_params=138_357_544, macs=15_470_264_320)
-vgg19 = _declare(19, trainable_params=143_667_240, macs=19_632_062_464)
-vgg11_bn = _declare(11, batch_norm=True, trainable_params=132_868_840, non_trainable_params=5_504, macs=7_609_090_048)
-vgg13_bn = _declare(13, batch_norm=True, trainable_params=133_053_736, non_trainable_params=5_888, macs=11_308_466_176)
-vgg16_bn = _declare(16, batch_norm=True, trainable_params=138_365_992, non_trainable_params=8_448, macs=15_470_264_320)
-vgg19_bn = _declare(19, batch_norm=True, trainable_params=143_678_248, non_trainable_params=11_008, macs=19_632_062_464)
+def _pretrained(depth: int, batch_norm: bool, torchvision: str) -> dict[str, Pretrained]:
+    """torchvision's weights, by the end of their file's name, and Keras' where there are any."""
+    convolutions, name = CONVOLUTIONS[depth], f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"
+    weights = {
+        "torchvision:IMAGENET1K_V1": Pretrained(
+            f"https://download.pytorch.org/models/{name}-{torchvision}.pth",
+            partial(_weights.torchvision_names, convolutions, batch_norm),
+            pixels="imagenet",
+        )
+    }
+    if depth in (16, 19) and not batch_norm:
+        names = partial(_weights.keras_names, convolutions)
+        weights["keras:imagenet"] = Pretrained(f"keras.applications:VGG{depth}", names, pixels="caffe")
+    return weights
+
+
+vgg11 = _declare(11, trainable_params=132_863_336, macs=7_609_090_048, torchvision="8a719046")
+vgg13 = _declare(13, trainable_params=133_047_848, macs=11_308_466_176, torchvision="19584684")
+vgg16 = _declare(16, trainable_params=138_357_544, macs=15_470_264_320, torchvision="397923af")
+vgg19 = _declare(19, trainable_params=143_667_240, macs=19_632_062_464, torchvision="dcbb9e9d")
+vgg11_bn = _declare(
+    11,
+    batch_norm=True,
+    trainable_params=132_868_840,
+    non_trainable_params=5_504,
+    macs=7_609_090_048,
+    torchvision="6002323d",
+)
+vgg13_bn = _declare(
+    13,
+    batch_norm=True,
+    trainable_params=133_053_736,
+    non_trainable_params=5_888,
+    macs=11_308_466_176,
+    torchvision="abd245e5",
+)
+vgg16_bn = _declare(
+    16,
+    batch_norm=True,
+    trainable_params=138_365_992,
+    non_trainable_params=8_448,
+    macs=15_470_264_320,
+    torchvision="6c64b313",
+)
+vgg19_bn = _declare(
+    19,
+    batch_norm=True,
+    trainable_params=143_678_248,
+    non_trainable_params=11_008,
+    macs=19_632_062_464,
+    torchvision="c79401a0",
+)

@@ -10,8 +10,8 @@ from pathlib import Path
 import requests
 import urllib3
 
-from ..errors import DownloadError
-from ..progress import progress
+from .errors import DownloadError
+from .progress import progress
 
 TIMEOUTS = (10, 30)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -22,7 +22,7 @@ MAX_BYTES = 4 * 2**30
 _BLOCK = 1 << 16
 
 
-def download(urls: Sequence[str], target: Path, *, size: int | None = None, md5: str) -> None:
+def download(urls: Sequence[str], target: Path, *, size: int | None = None, digest: str) -> None:
     """Fetch a file from the first of ``urls`` that has it.
 
     What has arrived lies beside the target as ``<name>.part``, and the next attempt goes on from there where the
@@ -33,7 +33,8 @@ def download(urls: Sequence[str], target: Path, *, size: int | None = None, md5:
         urls: where the file is, in the order to try.
         target: the file to make; its folder is made too.
         size: bytes of the file; default whatever the server says, up to `MAX_BYTES`.
-        md5: its MD5 digest in hexadecimal. It tells a damaged file from a whole one, nothing more.
+        digest: ``"sha256:..."`` or ``"md5:..."`` in hexadecimal, or its first digits where no more is published. So
+            few, and MD5, tell a damaged file from a whole one, nothing more.
 
     Raises:
         DownloadError: no URL gave the file; the message has the reason of each.
@@ -44,7 +45,7 @@ def download(urls: Sequence[str], target: Path, *, size: int | None = None, md5:
     for url in urls:
         try:
             _fetch(url, part, size)
-            _check(part, size, md5)
+            _check(part, size, digest)
         except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             failures.append(f"{url}: {_reason(error)}")
         else:
@@ -97,15 +98,16 @@ def _goes_on_from(response: requests.Response, have: int) -> bool:
     return response.status_code == requests.codes.partial_content and came is not None and int(came[1]) == have
 
 
-def _check(part: Path, size: int | None, md5: str) -> None:
+def _check(part: Path, size: int | None, digest: str) -> None:
+    algorithm, _, expected = digest.partition(":")
     with part.open("rb") as file:
-        came = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if came != md5:
+        came = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    if not came.startswith(expected):
         length = _size(part)
         part.unlink()
-        expected = f"md5 {md5}" + (f" and {size:,} bytes" if size else "")
+        wanted = f"{algorithm} {expected}" + (f" and {size:,} bytes" if size else "")
         raise DownloadError(
-            f"what came is not the expected file: expected {expected}, got md5 {came}, {length:,} bytes"
+            f"what came is not the expected file: expected {wanted}, got {algorithm} {came}, {length:,} bytes"
         )
 
 

@@ -22,3 +22,8 @@ def datasets_dir() -> Path:
 def decoded_dir() -> Path:
     """Images decoded and resized; one folder for each set and size."""
     return cache_root() / "decoded"
+
+
+def weights_dir() -> Path:
+    """Trained weights that were fetched."""
+    return cache_root() / "weights"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from cnn_registry.data.paths import cache_root, datasets_dir, decoded_dir
+from cnn_registry.paths import cache_root, datasets_dir, decoded_dir, weights_dir
 
 
-def test_the_environment_chooses_the_folder(cache_folder: Path) -> None:
-    assert cache_root() == cache_folder
-    assert {datasets_dir().parent, decoded_dir().parent} == {cache_folder}
-    assert datasets_dir() != decoded_dir()
+def test_the_environment_chooses_the_folder(own_cache: Path) -> None:
+    assert cache_root() == own_cache
+    assert {datasets_dir().parent, decoded_dir().parent, weights_dir().parent} == {own_cache}
+    assert len({datasets_dir(), decoded_dir(), weights_dir()}) == 3
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

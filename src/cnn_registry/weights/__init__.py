@@ -1,0 +1,1 @@
+"""Trained weights: published ones and those of a file, brought into a model that was just built."""
