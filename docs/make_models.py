@@ -14,8 +14,8 @@ HEAD = """# Models
 Of the packages in `plugins/`; `make docs` writes this table from `cnnreg list`. Parameters are with 1000 classes at the
 default input, multiplications with addition (MACs) are for one image of it.
 
-| model | package | paper | year | trainable parameters | parameters in all | MACs | input |
-|---|---|---|---|---:|---:|---:|---|"""
+| model | package | paper | year | trainable parameters | parameters in all | MACs | input | published weights |
+|---|---|---|---|---:|---:|---:|---|---|"""
 
 
 def table() -> str:
@@ -37,6 +37,7 @@ def row(spec: ModelSpec) -> str:
         f"{spec.total_params:,}",
         f"{spec.macs / 1e9:.3f} G",
         "x".join(map(str, spec.input_shape)),
+        ", ".join(f"`{name}`" for name in spec.weights),
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -305,3 +305,20 @@ def test_the_shell_completes_names(tiny: str, words: str, completed: list[str]) 
     completion = ShellComplete(group, {}, "cnnreg", "_CNNREG_COMPLETE")
     assert [item.value for item in completion.get_completions(arguments, incomplete)] == completed
     assert isinstance(group, click.Group)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--weights", "imagenet"), "two has no weights 'imagenet'"),
+        (("--weights", "nowhere.pth"), "There is no weights file nowhere.pth."),
+        (("--freeze", "stage9"), "two has no stage 'stage9'"),
+    ],
+)
+def test_weights_and_stages_that_are_not_there_are_refused(
+    cnnreg: Cnnreg, two: str, colours: Path, tmp_path: Path, arguments: tuple[str, str], words: str
+) -> None:
+    ended = cnnreg("train", two, "--data", colours, "--out", tmp_path / "runs", "--set", "image_size=8", *arguments)
+    assert ended.code == 2
+    assert words in one_line(ended.err.splitlines(keepends=True)[-1])
+    assert not (tmp_path / "runs").exists()
