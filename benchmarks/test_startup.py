@@ -1,4 +1,4 @@
-"""``cnnreg list`` as a whole process, beside the least that a command made with click can take."""
+"""The commands that name and describe models, as whole processes, with 1 to 1,000 plugins installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,66 +14,149 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.conftest import Comparison
 from cnn_registry import discovery
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare
 
-MODULE = '''"""A plugin of one model."""
+SIZES = (1, 10, 100, 1000)
+"""Distributions, of two models each."""
+
+ROUNDS = 9
+
+MODULE = '''"""A plugin of two models."""
 
 from cnn_registry import Paper, register_model
 
+PAPER = Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")
+'''
+
+MODEL = '''
 
 @register_model(
     family="tiny",
     summary="A tiny network, number {number}",
-    paper=Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org"),
+    paper=PAPER,
     trainable_params=5112,
     recipe_settings={{"article": {{"optimizer.learning_rate": 1e-5}}}},
 )
-def tiny{number}(input_shape, num_classes, *, width=4, classifier_activation="softmax"):
+def {name}{number}(input_shape, num_classes, *, width=4, classifier_activation="softmax"):
     """Build the network."""
     from tiny{number}_network import build
 
     return build(input_shape, num_classes, width=width, classifier_activation=classifier_activation)
 '''
 
+NAMES = ("narrow", "wide")
 
-# With ten models the promise is five times click's import. With a thousand the limit keeps a listing linear: it would
-# not hold if every model cost one more look through the installed packages.
-@pytest.mark.parametrize(("models", "limit", "rounds"), [(10, 5, 15), (1000, 25, 7)], ids=["10", "1000"])
-def test_list(
-    models: int, limit: float, rounds: int, benchmark: BenchmarkFixture, compare: Compare, tmp_path: Path
+NAMING: dict[str, tuple[list[str], dict[str, str]]] = {
+    "list --names": (["list", "--names"], {}),
+    "completion": ([], {"_CNNREG_COMPLETE": "bash_complete", "COMP_WORDS": "cnnreg train wide", "COMP_CWORD": "2"}),
+    "info": (["info", "wide0"], {}),
+}
+"""Arguments and variables of commands that need names alone; the last one then describes a single model."""
+
+LIMIT = 3
+"""What naming may cost, in times of what the standard library needs to read the same entry points."""
+
+MS_A_PLUGIN = 1
+"""What each plugin more may add to a list."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """``site(plugins)``: a folder of installed distributions."""
+    made: dict[int, Path] = {}
+
+    def folder(plugins: int) -> Path:
+        if plugins not in made:
+            made[plugins] = tmp_path_factory.mktemp(f"site{plugins}")
+            install(plugins, made[plugins])
+        return made[plugins]
+
+    return folder
+
+
+@pytest.mark.parametrize("plugins", SIZES)
+@pytest.mark.parametrize("command", NAMING)
+def test_naming(
+    command: str, plugins: int, benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]
 ) -> None:
-    install(models, tmp_path)
-    variables = only_those_in(tmp_path)
+    arguments, variables = NAMING[command]
+    environment = only_those_in(site(plugins))
+    bare: list[float] = []
 
-    def list_models() -> float:
-        seconds, output = timed(Path(sys.executable).with_name("cnnreg"), "list", **variables)
-        assert len(output.splitlines()) == 1 + models
+    def read_entry_points() -> float:
+        bare.append(bare_interpreter())
+        code = f"from importlib.metadata import entry_points; entry_points(group={discovery.MODELS!r})"
+        return timed([sys.executable, "-c", code], environment)[0]
+
+    def name_models() -> float:
+        seconds, output = timed([cnnreg(), *arguments], environment | variables)
+        assert "wide0" in output
         return seconds
 
-    compared = compare(list_models, import_click, rounds)
-    spent = np.median(compared.costs - compared.references)
-    benchmark.extra_info["list / import of click"] = compared.summary()
-    benchmark.extra_info["beyond the import of click"] = f"{1e3 * spent:.0f} ms, {1e3 * spent / models:.2f} ms a model"
-    compared.check(limit, f"cnnreg list with {models} models, in imports of click")
+    compared = compare(name_models, read_entry_points, ROUNDS)
+    beside_bare = Comparison(compared.costs, np.array(bare[1:]))
+    benchmark.extra_info[f"{command} / reading of entry points"] = compared.summary()
+    benchmark.extra_info[f"{command} / bare interpreter"] = beside_bare.summary()
+    compared.check(LIMIT, f"cnnreg {command} with {plugins} plugins, in readings of their entry points")
 
 
-def import_click() -> float:
-    """Seconds for a bare interpreter and click's import."""
-    seconds, _ = timed(sys.executable, "-c", "import click")
+@pytest.mark.parametrize("plugins", SIZES)
+def test_list(plugins: int, benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]) -> None:
+    compared = compare(lambda: list_models(site(plugins), plugins), bare_interpreter, ROUNDS)
+    benchmark.extra_info["list / bare interpreter"] = compared.summary()
+
+
+def test_list_grows_linearly(benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]) -> None:
+    most, fewer = max(SIZES), max(SIZES) // 10
+    compared = compare(lambda: list_models(site(most), most), lambda: list_models(site(fewer), fewer), ROUNDS)
+    milliseconds = 1e3 * (compared.costs - compared.references) / (most - fewer)
+    low, median, high = np.quantile(milliseconds, (0.25, 0.5, 0.75))
+    benchmark.extra_info[f"list with {most} plugins / with {fewer}"] = compared.summary()
+    benchmark.extra_info["a plugin more"] = f"{median:.2f} ms (quartiles {low:.2f} to {high:.2f})"
+    compared.check(10, f"cnnreg list with {most} plugins, in lists of {fewer}")
+    assert low <= MS_A_PLUGIN
+
+
+def test_list_beside_click(benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]) -> None:
+    def import_click() -> float:
+        return timed([sys.executable, "-c", "import click"], {})[0]
+
+    compared = compare(lambda: list_models(site(10), 10), import_click, ROUNDS)
+    benchmark.extra_info["list with 10 plugins / import of click"] = compared.summary()
+    compared.check(5, "cnnreg list with 10 plugins, in imports of click")
+
+
+def list_models(folder: Path, plugins: int) -> float:
+    """Seconds for ``cnnreg list``."""
+    seconds, output = timed([cnnreg(), "list"], only_those_in(folder))
+    assert len(output.splitlines()) == 1 + len(NAMES) * plugins
     return seconds
 
 
-def install(models: int, folder: Path) -> None:
-    """Write distributions of one model each, as pip would leave them."""
-    for number in range(models):
-        (folder / f"tiny{number}.py").write_text(MODULE.format(number=number))
+def bare_interpreter() -> float:
+    """Seconds for a Python that does nothing."""
+    return timed([sys.executable, "-c", "pass"], {})[0]
+
+
+def cnnreg() -> str:
+    """The command beside this interpreter."""
+    return str(Path(sys.executable).with_name("cnnreg"))
+
+
+def install(plugins: int, folder: Path) -> None:
+    """Write distributions of two models each, as pip would leave them."""
+    for number in range(plugins):
+        source = MODULE + "".join(MODEL.format(name=name, number=number) for name in NAMES)
+        (folder / f"tiny{number}.py").write_text(source)
         info = folder / f"tiny{number}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: tiny{number}\nVersion: 1.0\n\nRead me\n")
-        (info / "entry_points.txt").write_text(f"[{discovery.MODELS}]\ntiny{number} = tiny{number}:tiny{number}\n")
+        lines = [f"{name}{number} = tiny{number}:{name}{number}" for name in NAMES]
+        (info / "entry_points.txt").write_text("\n".join([f"[{discovery.MODELS}]", *lines, ""]))
 
 
 def only_those_in(folder: Path) -> dict[str, str]:
@@ -81,10 +165,10 @@ def only_those_in(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "CNNREG_PLUGINS": "", "CNNREG_DISABLE_PLUGINS": ",".join(others)}
 
 
-def timed(*command: str | Path, **variables: str) -> tuple[float, str]:
+def timed(command: list[str], variables: Mapping[str, str]) -> tuple[float, str]:
     """How many seconds a process takes from its start to its end, and what it prints."""
     # Users' modules are compiled. The first round, which does not count, must be able to leave them so.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
-    ended = subprocess.run(command, env=inherited | variables, capture_output=True, text=True, check=True)
+    ended = subprocess.run(command, env={**inherited, **variables}, capture_output=True, text=True, check=True)
     return time.perf_counter() - began, ended.stdout

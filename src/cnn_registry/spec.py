@@ -229,6 +229,8 @@ def _require(spec: Spec, **types: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """``value`` with dataclasses, mappings and tuples turned into what JSON knows."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -237,5 +239,4 @@ def _plain(value: Any) -> Any:
         return {"origin": value.origin, "pixels": value.pixels, "options": _plain(value.options)}
     if isinstance(value, Provider | Paper | Feature):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    # An option's default may be any object.
-    return value if value is None or isinstance(value, str | int | float) else repr(value)
+    return repr(value)  # an option's default may be any object

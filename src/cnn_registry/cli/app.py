@@ -7,6 +7,7 @@ import sys
 import traceback
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -16,7 +17,7 @@ from cnn_registry.errors import CnnRegistryError, suggestion
 
 from .common import common_options, is_verbose
 
-COMMANDS = ("list", "info", "train", "evaluate", "predict", "datasets", "recipes", "doctor")
+COMMANDS = ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor")
 INTERRUPTED = 130
 
 
@@ -58,6 +59,8 @@ def cnnreg() -> None:
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, TextIOWrapper):  # what a plugin says of itself may not fit the terminal's encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0)
     except click.UsageError as error:

@@ -64,23 +64,24 @@ class Augmentation(BaseModel):
         return bool(self.brightness or self.contrast or self.saturation)
 
 
-def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int) -> Tensor:
+def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tensor) -> Tensor:
     """Vary each image of a batch on its own.
 
     Args:
         images: ``(B, H, W, 3)``, 0 to 255, uint8 or float32.
         seed: ``(2,)``, int32; the same seed and images give the same result.
         config: what varies.
-        size: edge length in pixels of the crops.
+        size: edge length in pixels of the result.
 
     Returns:
-        ``(B, size, size, 3)``, float32, 0 to 255. With nothing to vary, the images as they are.
+        ``(B, size, size, 3)``, float32, 0 to 255. With nothing to vary nor to resize, the images as they are.
     """
     tf = backend.tensorflow()
-    if not (config.moves or config.colours):
+    stays = not config.moves and isinstance(size, int) and size == images.shape[1] == images.shape[2]
+    if stays and not config.colours:
         return tf.cast(images, tf.float32)
     uniform = tf.unstack(tf.random.stateless_uniform((tf.shape(images)[0], 8), seed), axis=1)
-    if config.moves:
+    if not stays:
         images = tf.image.crop_and_resize(
             images, _boxes(uniform[:5], config), tf.range(tf.shape(images)[0]), (size, size)
         )

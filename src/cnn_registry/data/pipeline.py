@@ -7,8 +7,8 @@ never from what was drawn before: training can go on from any batch and sees wha
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,20 @@ Draw = NDArray[np.int32]
 """The seed of one batch's augmentation, ``(2,)``."""
 
 
+class Choice(NamedTuple):
+    """What a batch is made of.
+
+    Attributes:
+        indices: its images.
+        draw: the seed of its augmentation.
+        size: its edge length in pixels.
+    """
+
+    indices: Indices
+    draw: Draw
+    size: int
+
+
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
     """Batches that hold all images once; the last may be smaller."""
     return -(-num_images // batch_size)
@@ -48,6 +62,7 @@ def training_batches(
     seed: int,
     augmentation: Augmentation,
     pixels: Pixels,
+    sizes: Sequence[int] = (),
 ) -> Dataset:
     """All batches of a training, in a new order each epoch.
 
@@ -59,56 +74,63 @@ def training_batches(
         seed: of the order and the augmentation, from 0 on.
         augmentation: what varies from one look at an image to the next.
         pixels: the range of the values.
+        sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
 
     Returns:
         ``epochs * steps_per_epoch`` pairs of images ``(B, size, size, 3)`` and one-hot labels ``(B, classes)``, both
-        float32.
+        float32. With several sizes the size is not part of the static shape, so that whatever uses the batches is
+        traced once.
     """
-    steps = steps_per_epoch(len(indices), batch_size)
+    steps, sizes = steps_per_epoch(len(indices), batch_size), sizes or (images.source.size,)
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> Indices:
         return indices[np.random.default_rng((seed, epoch)).permutation(len(indices))]
 
-    def choose(step: int) -> tuple[Indices, Draw]:
+    def choose(step: int) -> Choice:
         epoch, batch = divmod(step, steps)
         chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
-        return chosen, np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
+        draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
+        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs])
 
-    return _batches(images, epochs * steps, choose, augmentation, pixels)
+    return _batches(images, epochs * steps, choose, augmentation, pixels, sizes)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
     """The images at ``indices`` once, in that order and as they are; arguments and batches as `training_batches`."""
 
-    def choose(step: int) -> tuple[Indices, Draw]:
-        return indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32)
+    size = images.source.size
 
-    return _batches(images, steps_per_epoch(len(indices), batch_size), choose, Augmentation(), pixels)
+    def choose(step: int) -> Choice:
+        return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
+
+    return _batches(images, steps_per_epoch(len(indices), batch_size), choose, Augmentation(), pixels, (size,))
 
 
 def _batches(
     images: LoadedImages,
     steps: int,
-    choose: Callable[[int], tuple[Indices, Draw]],
+    choose: Callable[[int], Choice],
     augmentation: Augmentation,
     pixels: Pixels,
+    sizes: Sequence[int],
 ) -> Dataset:
-    """One batch for each step: ``choose`` gives its images, and the seed of its augmentation."""
+    """One batch for each step, as ``choose`` says, of one of ``sizes``."""
     tf = backend.tensorflow()
-    size = images.source.size
+    decoded, only = images.source.size, sizes[0] if len(set(sizes)) == 1 else None
     one_hot = np.eye(len(images.dataset.class_names), dtype=np.float32)
 
-    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw]:
-        chosen, draw = choose(int(step))
-        return images.source.read(chosen), one_hot[images.dataset.labels[chosen]], draw
+    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32]:
+        chosen, draw, size = choose(int(step))
+        return images.source.read(chosen), one_hot[images.dataset.labels[chosen]], draw, np.int32(size)
 
     def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
-        batch, labels, draw = tf.numpy_function(gather, [step], (tf.uint8, tf.float32, tf.int32))
-        batch.set_shape((None, size, size, 3))
+        batch, labels, draw, size = tf.numpy_function(gather, [step], (tf.uint8, tf.float32, tf.int32, tf.int32))
+        batch.set_shape((None, decoded, decoded, 3))
         labels.set_shape((None, len(one_hot)))
         draw.set_shape((2,))
-        return scale(augment(batch, draw, augmentation, size), pixels), labels
+        size.set_shape(())
+        return scale(augment(batch, draw, augmentation, only or size), pixels), labels
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     return tf.data.Dataset.range(steps).map(as_it_is(prepare)).prefetch(2)

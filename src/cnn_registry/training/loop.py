@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,10 +12,11 @@ from cnn_registry import backend
 from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
-from cnn_registry.errors import TrainingError
+from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.graph import main_network
 from cnn_registry.progress import note
 from cnn_registry.registry import create_model, get_spec
+from cnn_registry.spec import ModelSpec
 
 from .checkpoint import save_weights
 from .fine_tuning import freeze, rate_shares
@@ -55,7 +56,8 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> ker
     Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
 
     Raises:
-        UsageError: the model has no such stage to freeze, or no features for rates of their own.
+        UsageError: the model has no such stage to freeze, no features for rates of their own, or other weights at
+            one of the recipe's sizes.
         CnnRegistryError: as `create_model`.
     """
     from .heads import with_aux_losses
@@ -71,8 +73,14 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> ker
         weights=tuning.weights,
         **options,
     )
+    if recipe.train_sizes:
+        _check_sizes(spec, record, recipe.train_sizes, options)
     if record.aux_heads:
         model = with_aux_losses(model, record.aux_heads)
+    if recipe.train_sizes:
+        model.input_spec = (
+            None  # the graph's layers take other sizes; Keras would compare with the one it was built for
+        )
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
     shares = rate_shares(model, spec, tuning.rate_decay) if tuning.rate_decay < 1 else ()
@@ -86,6 +94,27 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> ker
         jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
     )
     return model
+
+
+def _check_sizes(spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]) -> None:
+    """Refuse sizes for which the network would have other weights.
+
+    Raises:
+        UsageError: it has, as every network has that flattens its maps.
+        InputShapeError: a size is too small for it.
+    """
+
+    def shapes(size: int) -> list[tuple[int, ...]]:
+        with backend.keras().StatelessScope(initialize_variables=False):
+            model = create_model(spec.name, num_classes=record.num_classes, input_shape=(size, size, 3), **options)
+            return [tuple(weight.shape) for weight in model.weights]
+
+    trained_at = [size for size in sizes if shapes(size) != shapes(record.input_shape[0])]
+    if trained_at:
+        raise UsageError(
+            f"{spec.name} has other weights at {trained_at[0]} pixels than at {record.input_shape[0]}, so it cannot go "
+            f"through train_sizes; leave them out."
+        )
 
 
 def fit(
@@ -121,6 +150,7 @@ def fit(
         seed=recipe.seed,
         augmentation=recipe.augmentation,
         pixels=recipe.pixels,
+        sizes=recipe.train_sizes,
     )
     validation = evaluation_batches(images, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
     ending: Ending = "finished"

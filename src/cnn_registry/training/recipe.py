@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -98,6 +98,10 @@ class Recipe(Settings):
         epochs: passes over the training images.
         batch_size: images a step.
         image_size: edge length in pixels; ``None`` for the data set's natural size, else the model's.
+        train_sizes: edge lengths in pixels that training goes through, each for an equal share of the epochs, for a
+            network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
+            crops make objects larger in training than in evaluation, which a larger ``image_size`` makes up for:
+            Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
             are for pretrained weights, see `cnn_registry.spec.Pixels`.
         label_smoothing: share of the target spread evenly over all classes.
@@ -112,6 +116,7 @@ class Recipe(Settings):
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     image_size: int | None = Field(default=None, gt=0)
+    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
     pixels: Pixels = "unit"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)

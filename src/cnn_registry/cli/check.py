@@ -1,0 +1,135 @@
+"""``cnnreg check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from cnn_registry.catalogue import Ambiguous
+from cnn_registry.discovery import Broken, normalised
+from cnn_registry.errors import AmbiguousNameError, UsageError
+from cnn_registry.progress import progress
+from cnn_registry.registry import describe_models, models
+from cnn_registry.spec import ModelSpec
+
+from .common import common_options, complete_datasets, complete_models, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from cnn_registry.testing.outcome import CheckResult
+    from cnn_registry.testing.run import BoundCheck
+
+
+@click.command("check")
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_models)
+@click.option("--all", "every", is_flag=True, help="Check all models that are installed.")
+@click.option("--plugin", metavar="DIST", help="Check all models of a distribution.")
+@click.option("--dataset", "dataset_names", multiple=True, shell_complete=complete_datasets, help="Check a data set.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Make only this check; may be given again.")
+@click.option("--full", is_flag=True, help="Make the expensive checks of large models, too.")
+@json_option
+@common_options
+def command(
+    names: tuple[str, ...],
+    every: bool,
+    plugin: str | None,
+    dataset_names: tuple[str, ...],
+    only: tuple[str, ...],
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Check that models, by NAME or otherwise, are what their plugins promise.
+
+    Exit code 1 says that a check failed. Models of more than 30 million parameters are spared the expensive checks.
+    """
+    from cnn_registry.data.registry import datasets
+    from cnn_registry.testing.run import dataset_checks, model_checks
+
+    if not (names or every or plugin or dataset_names):
+        raise click.UsageError("Name a model, or give --all, --plugin or --dataset.", click.get_current_context())
+    specs = _chosen(names, every, plugin)
+    data = [datasets.get(name) for name in dataset_names]
+    checks = [list(model_checks(spec, only=only, full=full)) for spec in specs if isinstance(spec, ModelSpec)]
+    checks += [list(dataset_checks(spec, only=only)) for spec in data]
+    results = [*_unusable(specs), *_made(checks)]
+    if as_json:
+        from dataclasses import asdict
+
+        print_json([asdict(result) for result in results])
+    else:
+        _print(results, [check for made in checks for check in made])
+    if any(result.outcome == "failed" for result in results):
+        click.get_current_context().exit(1)
+
+
+def _chosen(names: tuple[str, ...], every: bool, plugin: str | None) -> list[ModelSpec | Broken | Ambiguous]:
+    """What was asked for, each once.
+
+    Raises:
+        UsageError: a name means nothing or several models, or the plugin provides no model.
+    """
+    found = [models.find(name) for name in names]
+    for item in found:
+        if isinstance(item, Ambiguous):
+            raise AmbiguousNameError(models.noun, item.name, item.providers)
+    if every:
+        found += describe_models()
+    if plugin:
+        listed = describe_models()
+        own = [item for item in listed if _distribution(item) == normalised(plugin)]
+        if not own:
+            known = sorted({_distribution(item) for item in listed} - {""})
+            raise UsageError(f"No model is provided by {plugin!r}. There are models of: {', '.join(known) or 'none'}.")
+        found += own
+    return [item for position, item in enumerate(found) if item not in found[:position]]
+
+
+def _distribution(item: ModelSpec | Broken | Ambiguous) -> str:
+    if isinstance(item, ModelSpec):
+        return normalised(item.provider.distribution or "")
+    return normalised(item.entry.distribution) if isinstance(item, Broken) else ""
+
+
+def _unusable(items: list[ModelSpec | Broken | Ambiguous]) -> Iterator[CheckResult]:
+    """A failure for each that cannot be checked."""
+    from cnn_registry.testing.outcome import CheckResult
+
+    for item in items:
+        if isinstance(item, Broken):
+            yield CheckResult(item.entry.name, "usable", "failed", f"its plugin is broken: {item.reason}", 0.0)
+        elif isinstance(item, Ambiguous):
+            choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
+            yield CheckResult(item.name, "usable", "failed", f"several plugins provide it; check {choices}", 0.0)
+
+
+def _made(checks: list[list[BoundCheck]]) -> Iterator[CheckResult]:
+    for of_one in checks:
+        if not of_one:
+            continue
+        with progress(f"Checking {of_one[0].model}", len(of_one)) as advance:
+            for check in of_one:
+                yield check.result()
+                advance(1)
+
+
+def _print(results: list[CheckResult], checks: list[BoundCheck]) -> None:
+    """A row a check, then each failure in full, so that it can be copied, then the count."""
+    about = {(check.model, check.check.name): check.check.about for check in checks}
+    rows = [
+        [
+            result.model,
+            result.check,
+            result.outcome,
+            f"{result.seconds:.1f}",
+            result.message if result.outcome == "skipped" else about.get((result.model, result.check), ""),
+        ]
+        for result in results
+    ]
+    print_table(["model", "check", "outcome", "seconds", "what"], rows, right=["seconds"])
+    for result in results:
+        if result.outcome == "failed":
+            click.echo(result.line)
+    counts = Counter(result.outcome for result in results)
+    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))

@@ -1,0 +1,40 @@
+"""``cnnreg new``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from .common import common_options
+
+TEMPLATES = ("plain", "residual", "inception")
+
+
+@click.command("new")
+@click.argument("name")
+@click.option("--dataset", is_flag=True, help="A data set instead of a model.")
+@click.option(
+    "--template", type=click.Choice(TEMPLATES), help="The network that the model starts from.  [default: plain]"
+)
+@click.option("--author", help="For the metadata and the licence.  [default: The cnnreg-NAME authors]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default=True,
+    help="Where the new folder cnnreg-NAME is made.",
+)
+@common_options
+def command(name: str, dataset: bool, template: str | None, author: str | None, out: Path) -> None:
+    """Write a plugin package that provides the model NAME, ready to be installed, changed and published."""
+    from cnn_registry.scaffold.new import new_package
+
+    if dataset and template:
+        raise click.UsageError("--template is for models, not for --dataset.", click.get_current_context())
+    folder = new_package(name, template="dataset" if dataset else template or "plain", author=author, out=out)
+    click.echo(f"{folder} is written. Next:")
+    click.echo(f"  cd {shlex.quote(str(folder))}")
+    click.echo("  pip install -e .")
+    click.echo(f"  cnnreg check {'--dataset ' if dataset else ''}{name}")

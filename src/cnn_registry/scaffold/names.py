@@ -1,0 +1,89 @@
+"""Which names a new plugin may have, and what follows from one."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from importlib import metadata
+from typing import Any
+
+from ..catalogue import Ambiguous, Catalogue
+from ..discovery import Broken
+from ..errors import AmbiguousAliasError, UnknownNameError, UsageError
+
+MAX_LENGTH = 30
+"""The templates' lines stay within their length up to here."""
+
+USED = frozenset({"annotations", "keras", "register_dataset", "register_model"})
+"""Names that the declaring modules import; a function of that name would hide them."""
+
+
+def distribution_name(name: str) -> str:
+    """The distribution that provides ``name``: ``cnnreg-my-net`` for ``my_net``."""
+    return f"cnnreg-{name.replace('_', '-')}"
+
+
+def check_name(name: str, catalogue: Catalogue[Any]) -> None:
+    """Refuse a name that a new plugin cannot have.
+
+    Args:
+        name: the name of a model or a data set, as the user gave it.
+        catalogue: where such names are looked up.
+
+    Raises:
+        UsageError: the name is malformed, means something to Python, or is taken.
+    """
+    if fault := _fault(name) or _taken(name, catalogue) or _installed(distribution_name(name)):
+        raise UsageError(f"A new {catalogue.noun} cannot be named {name!r}: {fault} Choose another name.")
+
+
+def check_author(author: str) -> str:
+    """``author`` without the spaces around it.
+
+    Raises:
+        UsageError: it is empty, longer than a line, or has characters that cannot be printed.
+    """
+    author = author.strip()
+    if not author.isprintable() or not 0 < len(author) <= 80:
+        raise UsageError(f"The author must be a name of 1 to 80 printable characters; got {author!r}.")
+    return author
+
+
+def _fault(name: str) -> str:
+    """What makes ``name`` unfit, or an empty string."""
+    if not re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        return "a name is lower-case letters and digits, parted by single underscores, and begins with a letter."
+    if not 2 <= len(name) <= MAX_LENGTH:
+        return f"a name has 2 to {MAX_LENGTH} characters; this one has {len(name)}."
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python."
+    if name in USED or hasattr(builtins, name):
+        return "the package's own code needs that name."
+    return ""
+
+
+def _taken(name: str, catalogue: Catalogue[Any]) -> str:
+    """What is installed under ``name``, or an empty string."""
+    try:
+        found = catalogue.find(name)
+    except UnknownNameError:
+        return ""
+    except AmbiguousAliasError as error:
+        return str(error)
+    if isinstance(found, Ambiguous):
+        return f"{' and '.join(found.providers)} provide it."
+    if isinstance(found, Broken):
+        return f"{found.entry.provider} provides it."
+    if found.name != name:
+        return f"it is an alias of {found.name!r}, which {found.provider} provides."
+    return f"{found.provider} provides it."
+
+
+def _installed(distribution: str) -> str:
+    """That a distribution is installed, or an empty string."""
+    try:
+        version = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+    return f"the package {distribution} {version} is installed."

@@ -1,0 +1,69 @@
+"""From templates to the files of a package, in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from string import Template
+
+from .. import __version__
+from ..discovery import CORE, DATASETS, MODELS
+from .names import distribution_name
+
+FOLDER = Path(__file__).parent / "templates"
+SUFFIX = ".tmpl"
+"""Keeps the templates from being taken for Python modules and projects."""
+
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "plain": ("common", "model", "plain"),
+    "residual": ("common", "model", "residual"),
+    "inception": ("common", "model", "inception"),
+    "dataset": ("common", "dataset"),
+}
+"""The folders whose files make up each template."""
+
+
+def render(name: str, template: str, author: str) -> dict[str, str]:
+    """The files of a new package: their text by their path in it.
+
+    Args:
+        name: the model's or the data set's name.
+        template: one of `LAYERS`.
+        author: for the metadata and the licence.
+    """
+    is_dataset = template == "dataset"
+    distribution, module = distribution_name(name), f"cnnreg_{name}"
+    values = {
+        "name": name,
+        "module": module,
+        "distribution": distribution,
+        "noun": "data set" if is_dataset else "model",
+        "group": DATASETS if is_dataset else MODELS,
+        "requirement": requirement(__version__),
+        "author": author,
+        "quoted_author": json.dumps(author, ensure_ascii=False),  # a JSON string is a TOML string, too
+        "year": str(date.today().year),
+    }
+    return {
+        path.replace("MODULE", module).replace("NAME", name): Template(text).substitute(values)
+        for layer in LAYERS[template]
+        for path, text in _templates(FOLDER / layer)
+    }
+
+
+def requirement(version: str) -> str:
+    """What a plugin written with ``version`` of this package requires: ``cnn-registry>=0.1.0,<0.2`` for 0.1.0.
+
+    Plugins may break with the next major version, before version 1 with the next minor one.
+    """
+    public = version.partition("+")[0]  # a local version cannot be compared with >=
+    major, minor = map(int, re.findall(r"\d+", f"{public}.0")[:2])
+    return f"{CORE}>={public},<{major + 1 if major else f'0.{minor + 1}'}"
+
+
+def _templates(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        yield path.relative_to(folder).as_posix().removesuffix(SUFFIX), path.read_text(encoding="utf-8")

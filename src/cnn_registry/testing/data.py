@@ -1,0 +1,195 @@
+"""Checks of data sets."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_registry.catalogue import SESSION
+from cnn_registry.data.dataset import ImageDataset, Indices
+from cnn_registry.data.image import decode
+from cnn_registry.errors import DownloadError, one_line
+from cnn_registry.spec import DatasetSpec
+
+from .declared import common_faults, refuse_faults, refuse_heavy_import
+from .fresh_import import fresh_import
+from .outcome import CheckSkipped, failed
+
+LOOKED_AT = 200
+"""Images that are decoded, spread evenly over the data set."""
+
+EDGE = 32
+
+
+class DataSubject:
+    """A data set under examination.
+
+    Args:
+        spec: the data set's spec.
+        source: the archive or folder that holds it; ``None`` where it finds or fetches its own.
+    """
+
+    def __init__(self, spec: DatasetSpec, source: Path | None) -> None:
+        self.spec = spec
+        self._source = source
+
+    def load(self) -> Any:
+        """What the loader returns.
+
+        Raises:
+            CheckSkipped: the data could not be fetched.
+        """
+        try:
+            return self.spec.build(self._source)
+        except DownloadError as error:
+            raise CheckSkipped(f"the data is not here: {error}") from error
+
+    @cached_property
+    def loaded(self) -> ImageDataset:
+        """The data set. Where it does not load, one check says so, and the others are skipped."""
+        try:
+            loaded = self.load()
+        except CheckSkipped:
+            raise
+        except Exception as error:
+            raise CheckSkipped("it does not load") from error
+        if not isinstance(loaded, ImageDataset):
+            raise CheckSkipped("it does not load")
+        return loaded
+
+    @property
+    def looked_at(self) -> list[int]:
+        """The positions of the images that are decoded."""
+        return sorted(set(np.linspace(0, len(self.loaded.images) - 1, LOOKED_AT).astype(int).tolist()))
+
+
+def check_light_import(subject: DataSubject) -> None:
+    """Declaring the data set imports neither Keras nor TensorFlow, as a new process shows."""
+    spec = subject.spec
+    name = f"{spec.provider.distribution or SESSION}:{spec.name}"
+    catalogue = ("cnn_registry.data.registry", "datasets")
+    refuse_heavy_import(spec, fresh_import(spec.build.__module__, catalogue, name))
+
+
+def check_spec(subject: DataSubject) -> None:
+    """The spec is complete and well-formed."""
+    refuse_faults(_faults(subject.spec))
+
+
+def _faults(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
+    yield from common_faults(spec)
+    if spec.num_classes < 1 or spec.num_images < spec.num_classes:
+        yield "num_classes from 1 on and no fewer num_images", f"{spec.num_classes} and {spec.num_images}"
+    if spec.image_size is not None and spec.image_size < 1:
+        yield "image_size from 1 on, or None where the images vary", str(spec.image_size)
+
+
+def check_docstring(subject: DataSubject) -> None:
+    """The loader says in a docstring what it reads."""
+    if not (inspect.getdoc(subject.spec.build) or "").strip():
+        raise failed("a docstring", "none", "Say in the loader what it reads and what it makes of the source.")
+
+
+def check_loads(subject: DataSubject) -> None:
+    """The loader returns an ImageDataset."""
+    mend = "The loader takes what --data gave, or None, and returns a cnn_registry.data.dataset.ImageDataset."
+    try:
+        loaded = subject.load()
+    except CheckSkipped:
+        raise
+    except Exception as error:  # a loader may be anyone's code
+        raise failed("a data set that loads", one_line(error).rstrip("."), mend) from error
+    if not isinstance(loaded, ImageDataset):
+        raise failed("an ImageDataset", type(loaded).__name__, mend)
+
+
+def check_counts(subject: DataSubject) -> None:
+    """There are as many classes and images as the spec says, and an id for each image."""
+    spec, loaded = subject.spec, subject.loaded
+    declared = {"num_classes": spec.num_classes, "num_images": spec.num_images, "image_size": spec.image_size}
+    found = {
+        "num_classes": len(loaded.class_names),
+        "num_images": len(loaded.images),
+        "image_size": loaded.image_size,
+    }
+    if found != declared:
+        raise failed(f"{declared} as declared", str(found), "Correct the declaration or the loader.")
+    if not len(set(loaded.ids)) == len(loaded.ids) == len(loaded.labels) == len(loaded.images):
+        counts = f"{len(set(loaded.ids))} different ids, {len(loaded.labels)} labels, {len(loaded.images)} images"
+        raise failed("an id of its own and a label for each image", counts, "A path below the root makes a good id.")
+
+
+def check_class_names(subject: DataSubject) -> None:
+    """The names of the classes are different and not empty."""
+    names = subject.loaded.class_names
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise failed("names of classes", repr(names), "Give each class a name that people read.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise failed("different names of classes", f"{twice[0]!r} twice", "Predictions are told by these names.")
+
+
+def check_labels(subject: DataSubject) -> None:
+    """The labels are positions of class names, and every class has an image."""
+    labels, classes = np.asarray(subject.loaded.labels), len(subject.loaded.class_names)
+    mend = "labels[i] is the position in class_names of the class of image i."
+    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+        raise failed("labels (images,) of whole numbers", f"{labels.dtype} of {labels.shape}", mend)
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
+        raise failed(f"labels from 0 to {classes - 1}", f"{labels.min()} to {labels.max()}", mend)
+    if empty := sorted(set(range(classes)) - set(labels.tolist())):
+        raise failed("an image of every class", f"none of {subject.loaded.class_names[empty[0]]!r}", mend)
+
+
+def check_order(subject: DataSubject) -> None:
+    """Loading twice gives the same images in the same order."""
+    first, second = subject.loaded, subject.load()
+    for what in ("class_names", "ids"):
+        if getattr(first, what) != getattr(second, what):
+            raise failed(
+                f"the same {what} when it is loaded again", "others", "Sort what a folder or an archive lists."
+            )
+    if not np.array_equal(first.labels, second.labels):
+        raise failed("the same labels when it is loaded again", "others", "A split by chance needs a fixed seed.")
+
+
+def check_images(subject: DataSubject) -> None:
+    """The images are RGB of 8 bits, or files that decode to them."""
+    images = subject.loaded.images
+    mend = "Give files that Pillow reads, or an array of all images."
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise failed("uint8 (images, height, width, 3)", f"{images.dtype} {images.shape}", mend)
+        return
+    for position in subject.looked_at:
+        decode(images[position], EDGE)
+
+
+def check_splits(subject: DataSubject) -> None:
+    """The parts of each split are disjoint, and within the data set."""
+    loaded = subject.loaded
+    if loaded.default_split is not None and loaded.default_split not in loaded.splits:
+        raise failed(f"the default split {loaded.default_split!r}", f"{sorted(loaded.splits)}", "Name one of them.")
+    if not loaded.splits:
+        raise CheckSkipped("it brings no splits")
+    for name, split in loaded.splits.items():
+        parts = {"train": split.train, "val": split.val, "test": split.test}
+        _check_parts(name, parts, len(loaded.images))
+
+
+def _check_parts(name: str, parts: dict[str, Indices], count: int) -> None:
+    mend = "Each part is an int64 array of positions; train and val are not empty."
+    together = np.concatenate([np.asarray(part).ravel() for part in parts.values()])
+    if not np.issubdtype(together.dtype, np.integer) or not len(parts["train"]) or not len(parts["val"]):
+        sizes = ", ".join(f"{part} {len(indices)}" for part, indices in parts.items())
+        raise failed(f"positions to train on and to validate on in the split {name!r}", sizes, mend)
+    if together.min() < 0 or together.max() >= count:
+        raise failed(
+            f"positions from 0 to {count - 1} in the split {name!r}", f"{together.min()} to {together.max()}", mend
+        )
+    if len(np.unique(together)) != len(together):
+        raise failed(f"no image twice in the split {name!r}", f"{len(together) - len(np.unique(together))} are", mend)

@@ -1,0 +1,74 @@
+"""The process in which saved models are read again. It imports Keras once, and answers for one model after the other.
+
+A model is never built there before the question about it, so whatever it needs must come from its files and from the
+import of its module. One process for all models of a run saves the seconds that TensorFlow's import takes for each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from cnn_registry import backend, discovery
+from cnn_registry.errors import one_line
+from cnn_registry.registry import create_model
+
+from .processes import IMAGES, KERAS_FILE, WEIGHTS_FILE
+
+
+def main() -> None:
+    """Answer each line of standard input with a line of standard output, both JSON, until the input ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what plugins print is no answer
+    for line in sys.stdin:
+        _tell(answers, _answer(json.loads(line)))
+
+
+def _tell(answers: TextIO, answer: dict[str, str]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _answer(question: dict[str, Any]) -> dict[str, str]:
+    """Faults by what was tried: ``backend``, ``import``, ``weights``, ``keras``. Outputs are left in the folder."""
+    sys.path[:] = question["paths"]
+    allow, deny = question["policy"]
+    discovery.use_policy(discovery.Policy(None if allow is None else frozenset(allow), frozenset(deny)))
+    discovery.refresh()
+    folder = Path(question["folder"])
+    images = np.load(folder / IMAGES)
+    try:
+        keras = backend.keras()
+    except Exception as error:  # a backend that is there but does not work
+        return {"backend": one_line(error)}
+    try:
+        importlib.import_module(question["module"])
+    except Exception as error:  # somebody else's code, as everything below
+        return {"import": one_line(error)}
+    faults = {}
+    try:
+        shape, classes = tuple(question["input_shape"]), question["num_classes"]
+        built = create_model(question["name"], input_shape=shape, num_classes=classes, weights=folder / WEIGHTS_FILE)
+        _save_outputs(folder / "weights.npy", built, images)
+    except Exception as error:
+        faults["weights"] = one_line(error)
+    try:
+        _save_outputs(folder / "keras.npy", keras.saving.load_model(folder / KERAS_FILE, compile=False), images)
+    except Exception as error:
+        faults["keras"] = one_line(error)
+    return faults
+
+
+def _save_outputs(path: Path, model: Any, images: np.ndarray) -> None:
+    outputs = backend.keras().ops.convert_to_numpy(model(images, training=False))
+    np.save(path, np.asarray(outputs, np.float32))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The checks as tests of pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from cnn_registry.errors import UsageError, suggestion
+from cnn_registry.spec import ModelSpec
+
+from .outcome import CheckSkipped
+from .run import BoundCheck, model_checks
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def parametrize_with_checks(
+    names: Iterable[str | ModelSpec],
+    *,
+    expected_failures: Mapping[str, Mapping[str, str]] | None = None,
+    full: bool = False,
+) -> pytest.MarkDecorator:
+    """Make a test with the argument ``check`` run once for each check of each model; its body is ``check()``.
+
+    The tests' ids are ``<model>-<check>``, for instance ``resnet18-gradients``.
+
+    Args:
+        names: names of models, or specs.
+        expected_failures: reasons by check by model, ``{"mynet": {"learns": "needs a thousand steps"}}``. Such a test
+            is expected to fail, and fails if it passes.
+        full: make the expensive checks of models with more than 30 million parameters, too.
+
+    Raises:
+        UsageError: an expected failure of a model that is not among ``names``, or of a check that does not exist.
+    """
+    import pytest
+
+    expected = {name: dict(reasons) for name, reasons in (expected_failures or {}).items()}
+    parameters = []
+    for name in names:
+        for check in model_checks(name, full=full):
+            reason = expected.get(check.model, {}).pop(check.check.name, None)
+            marks = () if reason is None else pytest.mark.xfail(reason=reason, strict=True)
+            parameters.append(pytest.param(_as_test(check), id=f"{check.model}-{check.check.name}", marks=marks))
+    known = {parameter.id for parameter in parameters}
+    for name, left in expected.items():
+        for check_name in left:
+            hint = suggestion(f"{name}-{check_name}", map(str, known))
+            raise UsageError(f"expected_failures: there is no check {check_name!r} of {name!r}.{hint}")
+    return pytest.mark.parametrize("check", parameters)
+
+
+def _as_test(check: BoundCheck) -> Callable[[], None]:
+    def run() -> None:
+        import pytest
+
+        try:
+            check()
+        except CheckSkipped as skipped:
+            pytest.skip(str(skipped))
+
+    return run

@@ -1,0 +1,122 @@
+"""Questions to another process, about what it computes from a saved model."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_registry import discovery
+from cnn_registry.errors import one_line
+
+if TYPE_CHECKING:
+    import keras
+
+IMAGES, KERAS_FILE, WEIGHTS_FILE = "images.npy", "model.keras", "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the other process found.
+
+    Attributes:
+        faults: what went wrong, by what was tried: ``"process"``, ``"backend"``, ``"import"``, ``"save"``,
+            ``"weights"`` and ``"keras"``.
+        outputs: by ``"weights"`` (the network built there with the saved weights) and ``"keras"`` (read from its file).
+    """
+
+    faults: dict[str, str]
+    outputs: dict[str, np.ndarray]
+
+
+class Process:
+    """A Python process with Keras on one backend, that waits for questions.
+
+    Args:
+        backend_name: what ``KERAS_BACKEND`` says there.
+    """
+
+    def __init__(self, backend_name: str) -> None:
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  (see `close`)
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "cnn_registry.testing.elsewhere"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | {"KERAS_BACKEND": backend_name},
+        )
+
+    def ask(self, question: dict[str, Any]) -> dict[str, str]:
+        """The faults that it answers with; ``"process"`` where it ended instead."""
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return dict(json.loads(line))
+        code = self._process.wait()
+        self._errors.seek(0)
+        last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
+        return {"process": f"it ended with exit code {code}: {last}"}
+
+    def close(self) -> None:
+        """Let it end."""
+        self._process.communicate()
+        self._errors.close()
+
+
+_running: dict[str, Process] = {}
+
+
+def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: Any) -> Answer:
+    """Save ``model`` and let another process read it.
+
+    Args:
+        backend_name: of Keras there.
+        model: what is saved.
+        images: what both compute outputs for.
+        **question: the ``module`` that declares the model, its ``name``, ``input_shape`` and ``num_classes``.
+    """
+    with tempfile.TemporaryDirectory(prefix="cnnreg-check-") as name:
+        folder = Path(name)
+        np.save(folder / IMAGES, images)
+        faults = _saved(model, folder)
+        if backend_name not in _running:
+            _running[backend_name] = Process(backend_name)
+        current = discovery.policy()
+        policy = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
+        found = _running[backend_name].ask({"paths": sys.path, "policy": policy, "folder": name, **question})
+        if "process" in found:
+            _running.pop(backend_name).close()
+        # What could not be saved is not there to be read; the first fault tells more.
+        outputs = {path.stem: np.load(path) for path in folder.glob("*.npy") if path.name != IMAGES}
+        return Answer(found | faults, outputs)
+
+
+def _saved(model: keras.Model, folder: Path) -> dict[str, str]:
+    faults = {}
+    for what, save, file in (("keras", model.save, KERAS_FILE), ("weights", model.save_weights, WEIGHTS_FILE)):
+        try:
+            save(folder / file)
+        except Exception as error:  # a layer's own code saves it
+            faults[what] = f"it cannot be saved: {one_line(error)}"
+    return faults
+
+
+@atexit.register
+def _close_all() -> None:
+    for process in _running.values():
+        process.close()

@@ -1,0 +1,235 @@
+"""Which checks there are, and how they are made."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from cnn_registry.catalogue import Catalogue
+from cnn_registry.data.registry import datasets
+from cnn_registry.errors import UsageError, one_line, suggestion
+from cnn_registry.registry import models
+from cnn_registry.spec import DatasetSpec, ModelSpec
+
+from . import data, declared, graphs, learning, outputs, saved
+from .outcome import Check, CheckFailed, CheckResult, CheckSkipped, failed
+from .subject import Subject
+
+OnFail = Literal["raise", "warn"]
+
+LARGE = 30_000_000
+"""Parameters from which only the cheap checks are made, unless all are asked for."""
+
+MODEL_CHECKS: tuple[Check[Subject], ...] = (
+    Check(declared.check_light_import),
+    Check(declared.check_spec),
+    Check(declared.check_docstring),
+    Check(graphs.check_parameters),
+    Check(graphs.check_macs),
+    Check(graphs.check_sizes),
+    Check(graphs.check_smallest),
+    Check(graphs.check_classes),
+    Check(graphs.check_channels),
+    Check(graphs.check_options),
+    Check(graphs.check_aux_heads),
+    Check(graphs.check_features),
+    Check(graphs.check_names),
+    Check(graphs.check_no_lambda),
+    Check(graphs.check_no_tensorflow),
+    Check(outputs.check_probabilities, cheap=False),
+    Check(outputs.check_rows, cheap=False),
+    Check(outputs.check_seed, cheap=False),
+    Check(outputs.check_mixed_float16, cheap=False),
+    Check(outputs.check_mixed_bfloat16, cheap=False),
+    Check(learning.check_gradients, cheap=False),
+    Check(learning.check_gradient_norm, cheap=False),
+    Check(learning.check_learns, cheap=False),
+    Check(saved.check_keras_file, cheap=False),
+    Check(saved.check_weights_file, cheap=False),
+    Check(saved.check_backends, cheap=False),
+)
+
+DATASET_CHECKS: tuple[Check[data.DataSubject], ...] = (
+    Check(data.check_light_import),
+    Check(data.check_spec),
+    Check(data.check_docstring),
+    Check(data.check_loads),
+    Check(data.check_counts),
+    Check(data.check_class_names),
+    Check(data.check_labels),
+    Check(data.check_order),
+    Check(data.check_images),
+    Check(data.check_splits),
+)
+
+
+class _Held:
+    """A subject that is made when it is first asked for, and let go when another one is: networks are large."""
+
+    latest: ClassVar[_Held | None] = None
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._subject = make, None
+
+    def __call__(self) -> Any:
+        if _Held.latest is not self:
+            if _Held.latest:
+                _Held.latest._subject = None
+            _Held.latest = self
+        self._subject = self._subject or self._make()
+        return self._subject
+
+
+@dataclass(frozen=True)
+class BoundCheck:
+    """A check of one model or data set, to be made by calling it.
+
+    Attributes:
+        model: the name of the model or data set.
+        check: the check.
+        subject: gives what is checked.
+        full: whether it is made of models of any size.
+    """
+
+    model: str
+    check: Check[Any]
+    subject: Callable[[], Any]
+    full: bool
+
+    def __call__(self) -> None:
+        """Make the check.
+
+        Raises:
+            CheckFailed: with what was expected, what came, and how it is mended.
+            CheckSkipped: with the reason.
+        """
+        subject = self.subject()
+        if not self.check.cheap and not self.full and subject.spec.total_params > LARGE:
+            millions = f"{subject.spec.total_params / 1e6:.0f} million parameters"
+            raise CheckSkipped(
+                f"{millions} are more than {LARGE / 1e6:.0f}; full=True or --full checks it all the same"
+            )
+        try:
+            # What Keras remarks of an odd form, such as a softmax of one class, is no fault of the model.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.check.function(subject)
+        except (CheckFailed, CheckSkipped):
+            raise
+        except Exception as error:  # the plugin's code, in whatever way it fails
+            raise failed(
+                f"the check to come to an end ({self.check.about.rstrip('.')})",
+                one_line(error).rstrip("."),
+                "Mend what raises this; where the check needs a form that the model does not have, see its spec.",
+            ) from error
+
+    def result(self) -> CheckResult:
+        """Make the check and tell how it ended."""
+        began = time.perf_counter()
+        ended: partial[CheckResult] = partial(CheckResult, self.model, self.check.name)
+        try:
+            self()
+        except CheckFailed as failure:
+            return ended("failed", str(failure), time.perf_counter() - began)
+        except CheckSkipped as skipped:
+            return ended("skipped", str(skipped), time.perf_counter() - began)
+        return ended("passed", "", time.perf_counter() - began)
+
+
+def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool = False) -> Iterator[BoundCheck]:
+    """The checks of a model, to be made one by one; nothing is imported or built before the first is.
+
+    Args:
+        model: a name as for `create_model`, or a spec.
+        only: names of checks; default all.
+        full: make the expensive ones of large models, too.
+
+    Raises:
+        UsageError: there is no such check.
+    """
+    name = model if isinstance(model, str) else model.name
+    subject = _Held(lambda: Subject(_spec(models, model)))
+    for check in _chosen(MODEL_CHECKS, only):
+        yield BoundCheck(name, check, subject, full)
+
+
+def dataset_checks(
+    dataset: str | DatasetSpec, source: Path | None = None, *, only: Sequence[str] = ()
+) -> Iterator[BoundCheck]:
+    """The checks of a data set; ``source`` and the name are as for `train`."""
+    name = dataset if isinstance(dataset, str) else dataset.name
+    subject = _Held(lambda: data.DataSubject(_spec(datasets, dataset), source))
+    for check in _chosen(DATASET_CHECKS, only):
+        yield BoundCheck(name, check, subject, full=True)
+
+
+def _spec(catalogue: Catalogue[Any], wanted: Any) -> Any:
+    return catalogue.get(wanted) if isinstance(wanted, str) else wanted
+
+
+def _chosen(checks: tuple[Check[Any], ...], only: Sequence[str]) -> list[Check[Any]]:
+    known = [check.name for check in checks]
+    if unknown := [name for name in only if name not in known]:
+        hint = suggestion(unknown[0], known)
+        raise UsageError(f"There is no check {unknown[0]!r}.{hint} There are: {', '.join(known)}.")
+    return [check for check in checks if not only or check.name in only]
+
+
+def check_model(
+    model: str | ModelSpec, on_fail: OnFail | None = "raise", *, only: Sequence[str] = (), full: bool = False
+) -> list[CheckResult]:
+    """Check that a model is what its plugin promises.
+
+    Args:
+        model: a name as for `create_model`, or a spec.
+        on_fail: ``"raise"`` at the first failure, ``"warn"`` of each, or ``None`` to leave it to the caller.
+        only: names of checks; default all.
+        full: make the expensive checks of models with more than 30 million parameters, too.
+
+    Returns:
+        How each check ended, in the order in which they were made.
+
+    Raises:
+        CheckFailed: a check failed, and ``on_fail`` is ``"raise"``.
+        UsageError: no such model or check, or another ``on_fail``.
+    """
+    return _results(model_checks(model, only=only, full=full), on_fail)
+
+
+def check_dataset(
+    dataset: str | DatasetSpec, data: Path | str | None = None, on_fail: OnFail | None = "raise"
+) -> list[CheckResult]:
+    """Check that a data set is what its plugin promises.
+
+    Args:
+        dataset: a name, or a spec.
+        data: an archive or a folder that holds it; default the data set finds or fetches its own.
+        on_fail: as for `check_model`.
+
+    Returns:
+        How each check ended, in the order in which they were made.
+
+    Raises:
+        CheckFailed: a check failed, and ``on_fail`` is ``"raise"``.
+        UsageError: no such data set, or another ``on_fail``.
+    """
+    return _results(dataset_checks(dataset, None if data is None else Path(data)), on_fail)
+
+
+def _results(checks: Iterable[BoundCheck], on_fail: OnFail | None) -> list[CheckResult]:
+    if on_fail not in ("raise", "warn", None):
+        raise UsageError(f"on_fail must be 'raise', 'warn' or None; got {on_fail!r}.")
+    results = []
+    for check in checks:
+        results.append(check.result())
+        if results[-1].outcome == "failed":
+            if on_fail == "raise":
+                raise CheckFailed(results[-1].line)
+            if on_fail == "warn":
+                warnings.warn(results[-1].line, stacklevel=3)
+    return results

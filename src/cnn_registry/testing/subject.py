@@ -1,0 +1,162 @@
+"""A model under examination: its networks in several forms, each built once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_registry import backend
+from cnn_registry.catalogue import SESSION
+from cnn_registry.registry import create_model
+from cnn_registry.spec import ModelSpec
+
+from .fresh_import import FreshImport, fresh_import
+from .outcome import failed
+from .processes import Answer, ask
+
+if TYPE_CHECKING:
+    import keras
+
+    from .gradients import Gradients
+
+Floats = NDArray[np.float32]
+
+SEED = 0
+SMALL_EDGE = 64
+"""Pixels at which networks are run: enough for a map of two pixels behind a stride of 32."""
+
+SMALL_CLASSES = 4
+IMAGES_PER_CLASS = 4
+
+
+class Subject:
+    """A model under examination.
+
+    Args:
+        spec: the model's spec.
+
+    Attributes:
+        name: under which ``create_model`` builds just this model, whatever else has its name.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.name = f"{spec.provider.distribution or SESSION}:{spec.name}"
+        self._graphs: dict[object, keras.Model] = {}
+        self._answers: dict[str, Answer] = {}
+
+    @cached_property
+    def small_shape(self) -> tuple[int, int, int]:
+        """The input shape that networks are run at: small, but none that the model refuses."""
+        height, width, channels = self.spec.input_shape
+        least = max(self.spec.min_size, SMALL_EDGE)
+        return min(height, least), min(width, least), channels
+
+    def graph(
+        self, input_shape: tuple[int, int, int] | None = None, num_classes: int = 1000, **options: Any
+    ) -> keras.Model:
+        """The network without the memory and the time that weights take."""
+        shape = input_shape or self.spec.input_shape
+        key = (shape, num_classes, tuple((name, repr(value)) for name, value in options.items()))
+        if key not in self._graphs:
+            self._graphs[key] = self.new_graph(shape, num_classes, **options)
+        return self._graphs[key]
+
+    def new_graph(self, input_shape: tuple[int, int, int], num_classes: int, **options: Any) -> keras.Model:
+        """As `graph`, built anew."""
+        with backend.keras().StatelessScope(initialize_variables=False):
+            return create_model(self.name, input_shape=input_shape, num_classes=num_classes, **options)
+
+    def build(self, **options: Any) -> keras.Model:
+        """The network at the small size, with weights from a fixed seed."""
+        backend.keras().utils.set_random_seed(SEED)
+        return create_model(self.name, input_shape=self.small_shape, num_classes=SMALL_CLASSES, **options)
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """What `build` gives in the default form. Whoever changes its weights builds one of his own."""
+        return self.build()
+
+    @cached_property
+    def labels(self) -> Floats:
+        """One-hot, ``(images, classes)``, as many of each class."""
+        return np.eye(SMALL_CLASSES, dtype=np.float32).repeat(IMAGES_PER_CLASS, axis=0)
+
+    @cached_property
+    def images(self) -> Floats:
+        """One picture a label, values from -1 to 1: a coarse pattern, half of it its class's, under a little noise."""
+        height, width, channels = self.small_shape
+        random = np.random.default_rng(SEED)
+        of_class = random.uniform(-0.9, 0.9, (SMALL_CLASSES, 4, 4, channels)).repeat(IMAGES_PER_CLASS, axis=0)
+        coarse = (of_class + random.uniform(-0.9, 0.9, of_class.shape)) / 2
+        rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+        patterns = coarse[:, rows][:, :, columns]
+        return (patterns + random.uniform(-0.1, 0.1, patterns.shape)).astype(np.float32)
+
+    @cached_property
+    def outputs(self) -> Floats:
+        """What `model` says of `images` in inference."""
+        return self.infer(self.model, self.images)
+
+    @staticmethod
+    def infer(model: keras.Model, images: Floats) -> Floats:
+        """The one output for ``images`` in inference, as float32."""
+        output_of(model)
+        outputs = backend.keras().ops.convert_to_numpy(model(images, training=False))
+        return np.asarray(outputs, np.float32)
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """The gradients of the training loss on `images` and `labels`."""
+        from .gradients import gradients
+
+        return gradients(self)
+
+    def elsewhere(self, backend_name: str) -> Answer:
+        """What another process computes from the saved `model`, with Keras on the backend of that name."""
+        if backend_name not in self._answers:
+            self._answers[backend_name] = ask(
+                backend_name,
+                self.model,
+                self.images,
+                module=self.spec.build.__module__,
+                name=self.name,
+                input_shape=self.small_shape,
+                num_classes=SMALL_CLASSES,
+            )
+        return self._answers[backend_name]
+
+    @cached_property
+    def imported(self) -> FreshImport:
+        """What happens when a new process imports the declaring module."""
+        return fresh_import(self.spec.build.__module__, ("cnn_registry.registry", "models"), self.name)
+
+
+def output_of(model: keras.Model) -> keras.KerasTensor:
+    """The symbolic output of a model that has one.
+
+    Raises:
+        CheckFailed: it has several, or does not know them.
+    """
+    output = getattr(model, "output", None)
+    if output is None or isinstance(output, dict | list | tuple):
+        came = "none" if output is None else f"a {type(output).__name__} of {len(output)}"
+        raise failed(
+            "a functional or sequential model with one output",
+            came,
+            "Return keras.Model(inputs, outputs) with a single tensor; auxiliary outputs are for aux_heads=True alone.",
+        )
+    return output
+
+
+def layers_of(model: Any) -> Iterator[Any]:
+    """All layers but the inputs, those of nested models too."""
+    for layer in model.layers:
+        if type(layer).__name__ != "InputLayer":
+            yield layer
+        if hasattr(layer, "layers"):
+            yield from layers_of(layer)

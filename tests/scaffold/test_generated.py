@@ -1,0 +1,57 @@
+"""What ``cnnreg new`` writes, as users install it: wheels beside the core's, in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import BuildWheels, Environment
+
+MODELS = {f"my_{template}": template for template in ("plain", "residual", "inception")}
+DATASET = "my_shapes"
+DISTRIBUTIONS = [f"cnnreg-{name.replace('_', '-')}" for name in (*MODELS, DATASET)]
+
+
+@pytest.fixture(scope="module")
+def installed(
+    environment: Environment, build_wheels: BuildWheels, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Environment]:
+    """The environment with a package of every template, written by the installed command."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name, template in MODELS.items():
+        environment.run("cnnreg", "new", name, "--template", template, cwd=folder)
+    environment.run("cnnreg", "new", DATASET, "--dataset", cwd=folder)
+    environment.pip("install", *build_wheels(*folder.iterdir()))
+    yield environment
+    environment.pip("uninstall", "--yes", *DISTRIBUTIONS)
+
+
+def test_all_are_listed(installed: Environment, tmp_path: Path) -> None:
+    listed = json.loads(installed.run("cnnreg", "list", "--json", cwd=tmp_path))
+    listed += json.loads(installed.run("cnnreg", "datasets", "--json", cwd=tmp_path))
+    found = {item["name"]: item for item in listed if item["name"] in (*MODELS, DATASET)}
+    assert {name: item["status"] for name, item in found.items()} == dict.fromkeys((*MODELS, DATASET), "ok")
+    providers = [found[name]["provider"] for name in (*MODELS, DATASET)]
+    assert [(provider["distribution"], provider["version"]) for provider in providers] == [
+        (distribution, "0.1.0") for distribution in DISTRIBUTIONS
+    ]
+
+
+def test_all_pass_the_conformance_kit(installed: Environment, tmp_path: Path) -> None:
+    checked = json.loads(installed.run("cnnreg", "check", *MODELS, "--dataset", DATASET, "--json", cwd=tmp_path))
+    passed = {(result["model"], result["check"]) for result in checked if result["outcome"] == "passed"}
+    needed = [(name, check) for name in MODELS for check in ("parameters", "macs", "smallest", "features", "learns")]
+    assert passed >= {*needed, (DATASET, "images")}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_trains_on_the_new_data_set(installed: Environment, tmp_path: Path, model: str) -> None:
+    command = ["train", model, "--dataset", DATASET, "--epochs", "1", "--set", "image_size=16", "--json"]
+    trained = json.loads(installed.run("cnnreg", *command, cwd=tmp_path))
+    assert trained["status"] == "finished"
+    assert (tmp_path / trained["run"] / "best.weights.h5").is_file()
