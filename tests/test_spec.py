@@ -53,6 +53,7 @@ def test_a_model_as_json() -> None:
         "min_size": 1,
         "features": {"stride2": {"layer": "conv", "shape": [4, 5, 6]}},
         "aux_heads": {"aux": 0.3},
+        "weights": {},
         "options": {"rate": 0.5, "variant": None},
         "default_recipe": "default",
         "recipe_settings": {"article": {"optimizer.learning_rate": 1e-5}},

@@ -197,7 +197,9 @@ def _load_keras_file(model: keras.Model, path: Path, build: Callable[[], keras.M
     except WeightsError as strict:
         # What a training leaves has no auxiliary heads.
         values, missing = _what_fits(main_network(build()), path)
-        if not values or not set(missing) <= _output_layers(model):
+        if not values:
+            raise
+        if not set(missing) <= _output_layers(model):
             raise WeightsError(f"{strict} First layers that do not fit: {', '.join(missing[:SHOWN])}.") from strict
         for layer, arrays in values.items():
             model.get_layer(layer).set_weights(arrays)
