@@ -121,3 +121,23 @@ def test_shapes_and_length_are_known_beforehand(images: LoadedImages) -> None:
     assert (int(training.cardinality()), int(evaluation.cardinality())) == (15, 5)
     for batches_of in (training, evaluation):
         assert [spec.shape.as_list() for spec in batches_of.element_spec] == [[None, 6, 6, 3], [None, 3]]
+
+
+def test_sizes_follow_each_other_in_equal_shares(images: LoadedImages) -> None:
+    training = training_batches(
+        images, np.arange(18), batch_size=9, epochs=4, seed=0, augmentation=FULL, pixels="unit", sizes=(4, 8)
+    )
+    assert [pixels.shape for pixels, _ in training.as_numpy_iterator()] == 4 * [(9, 4, 4, 3)] + 4 * [(9, 8, 8, 3)]
+    assert training.element_spec[0].shape.as_list() == [None, None, None, 3]
+
+
+def test_a_size_without_augmentation_is_the_image_made_smaller(images: LoadedImages) -> None:
+    ((smaller, labels),) = training_batches(
+        images, np.arange(18), batch_size=18, epochs=1, seed=0, augmentation=Augmentation(), pixels="unit", sizes=(3,)
+    ).as_numpy_iterator()
+    ((whole, same),) = training_batches(
+        images, np.arange(18), batch_size=18, epochs=1, seed=0, augmentation=Augmentation(), pixels="unit"
+    ).as_numpy_iterator()
+    assert smaller.shape == (18, 3, 3, 3)
+    np.testing.assert_array_equal(labels, same)
+    np.testing.assert_allclose(smaller[:, 0, 0], whole[:, 0, 0], atol=1e-6)  # corners stay where they are

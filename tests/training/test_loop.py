@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend, create_model, train
-from cnn_registry.errors import TrainingError
+from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.training.history import best_epoch, read_history
 from cnn_registry.training.run import Run
@@ -132,3 +132,34 @@ def test_a_sequential_model_is_trained_and_cut_as_well(plugins: FakePlugins, col
     images = np.zeros((2, 16, 16, 3), "float32")
     assert create_model("row", include_top=False)(images).shape == (2, 8, 8, 4)
     assert create_model("row", features=("stride2",))(images)["stride2"].shape == (2, 8, 8, 4)
+
+
+def test_sizes_in_turn_trace_the_step_once(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[tuple[int | None, ...]] = []
+    train_step = keras.Model.train_step
+
+    def counting(model: Any, data: Any) -> Any:
+        traced.append(tuple(data[0].shape))  # Python runs where the step is traced, and not again
+        return train_step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counting)
+    run = train(tiny, data=colours, settings=SETTINGS | {"train_sizes": [8, 12, 16]}, out=tmp_path)
+    assert traced == [(None, None, None, 3)]
+    assert len(read_history(run.history_csv)) == 3
+    assert evaluate(run).accuracy == pytest.approx(run.record.result["report"]["accuracy"])
+
+
+def test_a_network_that_flattens_its_maps_takes_no_other_sizes(
+    plugins: FakePlugins, colours: Path, tmp_path: Path
+) -> None:
+    source = (
+        plugins.declaration("flat")
+        .replace("GlobalAveragePooling2D", "Flatten")
+        .replace("Dense(num_classes)", "Dense(num_classes, activation='softmax')")
+    )
+    plugins.install("cnnreg-flat", source=source, entries={"flat": "cnnreg_flat:flat"})
+    with pytest.raises(UsageError, match=r"flat has other weights at 8 pixels than at 16, so it cannot go through"):
+        train("flat", data=colours, settings=SETTINGS | {"train_sizes": [8, 16]}, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
