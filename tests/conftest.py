@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import venv
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -149,6 +150,35 @@ def run_python() -> RunPython:
         return subprocess.run(
             [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
         )
+
+    return run
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code, and what it printed where."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cnnreg = Callable[..., Ended]
+
+
+@pytest.fixture
+def cnnreg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cnnreg:
+    """Run the command line in this process: ``cnnreg("list", "--json")``."""
+    from cnn_registry.cli import common, main
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["cnnreg", *map(str, arguments)])
+        monkeypatch.setattr(common, "_shown", {"tracebacks": False})
+        monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main() replaces it
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, *capsys.readouterr())
 
     return run
 

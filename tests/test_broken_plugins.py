@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,12 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from cnn_registry import ModelSpec, backend, create_model, discovery, get_spec, list_models, train
-from cnn_registry.cli import common, main
 from cnn_registry.discovery import MODELS
 from cnn_registry.registry import describe_models
 
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
+    from tests.conftest import Cnnreg, Ended, FakePlugins
 
 HEALTHY = """
 import cnn_registry
@@ -225,32 +222,6 @@ CASES = {
     "prints": Case(declared("print('look at me')\n"), [("bad", "ok")]),
     "sleeps": Case(declared(f"import time; time.sleep({1.5 * BRIEFLY})\n"), [("bad", "slow: 0.3 s")]),
 }
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Cnnreg = Callable[..., Ended]
-
-
-@pytest.fixture
-def cnnreg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cnnreg:
-    """Run the command in this process."""
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["cnnreg", *map(str, arguments)])
-        monkeypatch.setattr(common, "_shown", {"tracebacks": False})
-        monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main() replaces it
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

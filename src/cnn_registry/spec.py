@@ -90,7 +90,7 @@ class Pretrained:
     Attributes:
         origin: where they are: ``"module:function"`` for a function that returns the trained Keras model when it is
             called with ``weights="imagenet"``, or the https address of a PyTorch state dict whose name ends in
-            ``-<the first digits of its SHA-256>.pth``.
+            ``-<the first digits of its SHA-256>`` and ``.pth`` or ``.safetensors``.
         names: called when the weights are loaded; gives the name there of each of our layers with weights.
         pixels: how the network was trained to see its pixels.
         options: options of the builder with which the network is the one that was trained.

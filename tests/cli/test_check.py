@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
-import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.cli import common, main
-
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
-
-Check = Callable[..., tuple[int, str, str]]
+    from tests.conftest import Cnnreg, FakePlugins
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
-    """Run ``cnnreg check``: exit code, standard output and standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cnnreg", "check", *arguments])
-        monkeypatch.setattr(common, "_shown", {"tracebacks": False})
-        monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main() replaces it
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
+def check(cnnreg: Cnnreg) -> Cnnreg:
+    return functools.partial(cnnreg, "check")
 
 
-def test_a_table_and_below_it_each_failure_in_full(check: Check, tiny: str) -> None:
+def test_a_table_and_below_it_each_failure_in_full(check: Cnnreg, tiny: str) -> None:
     code, out, err = check("tiny", "--only", "spec", "--only", "macs", "--only", "names")
     heading, *rows, failure, counts = out.splitlines()
     assert code == 1
@@ -51,7 +32,7 @@ def test_a_table_and_below_it_each_failure_in_full(check: Check, tiny: str) -> N
     assert "Checking tiny" in err
 
 
-def test_json(check: Check, tiny: str) -> None:
+def test_json(check: Cnnreg, tiny: str) -> None:
     code, out, _ = check("smallest", "--only", "docstring", "--json")
     [result] = json.loads(out)
     assert code == 0
@@ -60,13 +41,13 @@ def test_json(check: Check, tiny: str) -> None:
 
 
 @pytest.mark.parametrize("choice", [["--all"], ["--plugin", "Cnnreg_Tiny"], ["tiny", "--all"]])
-def test_all_models_and_those_of_a_plugin(check: Check, tiny: str, choice: list[str]) -> None:
+def test_all_models_and_those_of_a_plugin(check: Cnnreg, tiny: str, choice: list[str]) -> None:
     code, out, _ = check(*choice, "--only", "spec")
     assert code == 0
     assert out.splitlines()[-1] == "1 passed, 0 failed, 0 skipped"
 
 
-def test_a_broken_plugin_and_an_ambiguous_name_among_all_are_failures(check: Check, plugins: FakePlugins) -> None:
+def test_a_broken_plugin_and_an_ambiguous_name_among_all_are_failures(check: Cnnreg, plugins: FakePlugins) -> None:
     plugins.install("cnnreg-bad", entries={"bad": "cnnreg_bad:bad"}, source="import nothing_of_that_name")
     plugins.install("cnnreg-one", "same")
     plugins.install("cnnreg-two", "same")
@@ -77,7 +58,7 @@ def test_a_broken_plugin_and_an_ambiguous_name_among_all_are_failures(check: Che
     assert check("cnnreg-one:same", "--only", "spec")[0] == 0
 
 
-def test_a_data_set(check: Check) -> None:
+def test_a_data_set(check: Cnnreg) -> None:
     code, out, _ = check("--dataset", "digits")
     assert code == 0
     assert "digits  splits        skipped" in out
@@ -93,7 +74,7 @@ def test_a_data_set(check: Check) -> None:
         (["--dataset", "digitz"], "Did you mean 'digits'?"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(check: Check, tiny: str, arguments: list[str], words: str) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(check: Cnnreg, tiny: str, arguments: list[str], words: str) -> None:
     code, out, err = check(*arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1

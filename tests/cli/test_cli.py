@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from cnn_registry import discovery
-from cnn_registry.cli import common, main
 from cnn_registry.cli.app import cnnreg as group
 
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Cnnreg = Callable[..., Ended]
-
-
-@pytest.fixture
-def cnnreg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cnnreg:
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["cnnreg", *map(str, arguments)])
-        monkeypatch.setattr(common, "_shown", {"tracebacks": False})
-        monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main() replaces it
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, out, err)
-
-    return run
+    from tests.conftest import Cnnreg, FakePlugins
 
 
 def one_line(text: str) -> str:
@@ -55,7 +26,7 @@ def one_line(text: str) -> str:
 def test_help_names_every_command(cnnreg: Cnnreg) -> None:
     ended = cnnreg("--help")
     assert ended.code == 0
-    for command in ("list", "info", "train", "evaluate", "predict", "datasets", "recipes", "doctor"):
+    for command in ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor"):
         assert f"\n  {command} " in ended.out
 
 

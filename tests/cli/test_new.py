@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.cli import common, main
-
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-New = Callable[..., Ended]
+    from tests.conftest import Cnnreg, FakePlugins
 
 
 @pytest.fixture
-def new(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> New:
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["cnnreg", "new", *map(str, arguments)])
-        monkeypatch.setattr(common, "_shown", {"tracebacks": False})
-        monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main() replaces it
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, *capsys.readouterr())
-
-    return run
+def new(plugins: FakePlugins, cnnreg: Cnnreg) -> Cnnreg:
+    return functools.partial(cnnreg, "new")
 
 
-def test_it_says_what_to_do_next(new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_what_to_do_next(new: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ended = new("my_net")
     assert ended == (
@@ -51,7 +29,7 @@ def test_it_says_what_to_do_next(new: New, tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "cnnreg-my-net" / "src" / "cnnreg_my_net" / "_network.py").is_file()
 
 
-def test_the_folder_it_names_can_be_entered(new: New, tmp_path: Path) -> None:
+def test_the_folder_it_names_can_be_entered(new: Cnnreg, tmp_path: Path) -> None:
     out = tmp_path / "my plugins"
     ended = new("mynet", "--out", out)
     assert shlex.split(ended.out.splitlines()[1]) == ["cd", str(out / "cnnreg-mynet")]
@@ -60,14 +38,14 @@ def test_the_folder_it_names_can_be_entered(new: New, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "block"), [("plain", "Conv2D_BN"), ("residual", "BasicBlock"), ("inception", "InceptionBlock_3")]
 )
-def test_a_template_is_built_of_its_blocks(new: New, tmp_path: Path, template: str, block: str) -> None:
+def test_a_template_is_built_of_its_blocks(new: Cnnreg, tmp_path: Path, template: str, block: str) -> None:
     assert new("mynet", "--template", template, "--author", "Doe", "--out", tmp_path).code == 0
     folder = tmp_path / "cnnreg-mynet"
     assert f"{block}(" in (folder / "src" / "cnnreg_mynet" / "_network.py").read_text()
     assert " Doe\n" in (folder / "LICENSE").read_text()
 
 
-def test_a_data_set(new: New, tmp_path: Path) -> None:
+def test_a_data_set(new: Cnnreg, tmp_path: Path) -> None:
     ended = new("shapes", "--dataset", "--out", tmp_path)
     assert ended.code == 0
     assert ended.out.endswith("\n  cnnreg check --dataset shapes\n")
@@ -85,7 +63,7 @@ def test_a_data_set(new: New, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_told_in_a_line_and_leave_nothing(
-    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    new: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = list(tmp_path.iterdir())
@@ -96,7 +74,7 @@ def test_mistakes_are_told_in_a_line_and_leave_nothing(
     assert list(tmp_path.iterdir()) == before
 
 
-def test_a_second_time_is_refused(new: New, tmp_path: Path) -> None:
+def test_a_second_time_is_refused(new: Cnnreg, tmp_path: Path) -> None:
     new("mynet", "--out", tmp_path)
     ended = new("mynet", "--out", tmp_path, "--template", "residual")
     assert ended.code == 2

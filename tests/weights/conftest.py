@@ -59,7 +59,7 @@ PUBLISHED = """{
     "torchvision:IMAGENET1K_V1": cnn_registry.Pretrained("%s", lambda: NAMES, "imagenet", {"bias": True}),
 }"""
 
-ADDRESS = "https://127.0.0.1:1/foreign-0123abcd.pth"
+ADDRESS = "https://127.0.0.1:1/foreign-0123abcd.safetensors"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -138,8 +139,8 @@ def test_a_truncated_file_is_told(foreign: str, safetensors: Path) -> None:
 
 def test_torch_files_say_what_reads_them(foreign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pth").write_bytes(b"")
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(BackendError, match=r"^A \.pth file is read with torch, .* Install it with: pip install torch$"):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendError, match=r"^weights\.pth is read with torch, .* Install it with: pip install torch$"):
         create_model(foreign, weights=tmp_path / "weights.pth")
 
 
@@ -169,7 +170,9 @@ def test_a_failing_download_of_keras_is_told(foreign: str, monkeypatch: pytest.M
 
 
 def test_no_network_is_told(foreign: str) -> None:
-    with pytest.raises(DownloadError, match=r"foreign-0123abcd\.pth could not be fetched \(.*: no connection\)"):
+    with pytest.raises(
+        DownloadError, match=r"foreign-0123abcd\.safetensors could not be fetched \(.*: no connection\)"
+    ):
         create_model(foreign, weights="torchvision:IMAGENET1K_V1")
 
 
@@ -195,29 +198,72 @@ def test_published_state_dicts_are_checked_by_the_hash_in_their_name(
     install: Callable[..., str], served: tuple[Path, str], own_cache: Path
 ) -> None:
     folder, address = served
-    (folder / "foreign-0123abcd.pth").write_bytes(b"something else")
-    name = install(f"{address}/foreign-0123abcd.pth")
+    (folder / "foreign-0123abcd.safetensors").write_bytes(b"something else")
+    name = install(f"{address}/foreign-0123abcd.safetensors")
     came = sha256(b"something else").hexdigest()
     with pytest.raises(DownloadError, match=f"expected sha256 0123abcd, got sha256 {came}"):
         create_model(name, weights="torchvision:IMAGENET1K_V1")
     assert list((own_cache / "weights").iterdir()) == []
 
 
-@pytest.mark.torch
 def test_published_state_dicts_are_fetched_once(
     install: Callable[..., str], served: tuple[Path, str], own_cache: Path, state: State
 ) -> None:
-    torch = pytest.importorskip("torch", reason="needs torch")
     folder, address = served
-    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, folder / "file")
-    digest = sha256((folder / "file").read_bytes()).hexdigest()[:8]
-    (folder / "file").rename(folder / f"foreign-{digest}.pth")
-    name = install(f"{address}/foreign-{digest}.pth")
+    file = save(state, folder / "file.safetensors")
+    digest = sha256(file.read_bytes()).hexdigest()[:8]
+    file = file.rename(folder / f"foreign-{digest}.safetensors")
+    name = install(f"{address}/{file.name}")
     for _ in range(2):
         model = create_model(name, num_classes=10, weights="torchvision:IMAGENET1K_V1")
         np.testing.assert_array_equal(model.get_layer("stem").bias, state["features.0.bias"])
-        (folder / f"foreign-{digest}.pth").unlink(missing_ok=True)
-    assert [path.name for path in (own_cache / "weights").iterdir()] == [f"foreign-{digest}.pth"]
+        file.unlink(missing_ok=True)
+    assert [path.name for path in (own_cache / "weights").iterdir()] == [file.name]
+
+
+def test_what_reads_a_file_is_asked_for_before_it_is_fetched(
+    install: Callable[..., str], served: tuple[Path, str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = served
+    (folder / "foreign-0123abcd.pth").write_bytes(b"much")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendError, match=r"^foreign-0123abcd\.pth is read with torch, which cannot be imported"):
+        create_model(install(f"{address}/foreign-0123abcd.pth"), weights="torchvision:IMAGENET1K_V1")
+    assert not (own_cache / "weights").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_a_state_dict_of_torch_is_read_and_a_damaged_one_refused(
+    foreign: str, state: State, tmp_path: Path, suffix: str
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    path = tmp_path / f"weights{suffix}"
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+    model = create_model(foreign, num_classes=10, weights=path)
+    np.testing.assert_array_equal(model.get_layer("stem").bias, state["features.0.bias"])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"cannot be read as a PyTorch state dict: .* Is it whole"):
+        create_model(foreign, num_classes=10, weights=path)
+
+
+class Runs:
+    """An object whose pickle runs code when it is read."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.victim,)
+
+
+@pytest.mark.torch
+def test_no_code_in_a_file_of_torch_is_run(foreign: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    torch.save({"features.0.weight": Runs(tmp_path / "victim")}, tmp_path / "hostile.pth")
+    with pytest.raises(WeightsError, match="cannot be read as a PyTorch state dict"):
+        create_model(foreign, weights=tmp_path / "hostile.pth")
+    assert not (tmp_path / "victim").exists()
 
 
 def test_a_keras_file_is_loaded_whole(foreign: str, tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ from cnn_registry.weights.source import address_digest, find_source
 
 def test_published_weights_are_found_by_name(foreign: str) -> None:
     spec = get_spec(foreign)
-    kinds = {name: find_source(spec, name).kind for name in spec.weights}
-    assert kinds == {"keras:imagenet": "keras model", "torchvision:IMAGENET1K_V1": "torch"}
+    assert {name: find_source(spec, name).published for name in spec.weights} == dict(spec.weights)
 
 
 @pytest.mark.parametrize(
-    ("file", "kind"),
-    [("a.weights.h5", "keras file"), ("a.pth", "torch"), ("a.pt", "torch"), ("a.safetensors", "torch")],
+    ("file", "names"),
+    [("a.weights.h5", None), *((f"a{end}", "torchvision:IMAGENET1K_V1") for end in (".pth", ".pt", ".safetensors"))],
 )
-def test_a_file_is_told_by_its_ending(foreign: str, tmp_path: Path, file: str, kind: str) -> None:
+def test_a_file_is_told_by_its_ending(foreign: str, tmp_path: Path, file: str, names: str | None) -> None:
     (tmp_path / file).touch()
-    source = find_source(get_spec(foreign), tmp_path / file)
-    assert (source.kind, source.path) == (kind, tmp_path / file)
+    spec = get_spec(foreign)
+    source = find_source(spec, tmp_path / file)
+    assert (source.published, source.path) == (spec.weights[names] if names else None, tmp_path / file)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,6 @@ def test_a_model_without_names_in_pytorch_says_so(tiny: str, tmp_path: Path) -> 
 
 def test_the_digest_of_an_address() -> None:
     assert address_digest("https://download.pytorch.org/models/vgg16-397923af.pth") == "397923af"
+    assert address_digest("https://example.org/net-0123456789.safetensors") == "0123456789"
+    assert address_digest("https://example.org/net.pth") is None
     assert address_digest("keras.applications:VGG16") is None

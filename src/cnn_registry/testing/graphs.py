@@ -66,10 +66,14 @@ def check_sizes(subject: Subject) -> None:
     ):
         model = subject.graph(shape)
         _require_shape(output_of(model), 1000, f"of an input of {'x'.join(map(str, shape))}")
-        if tuple(model.input_shape) != (None, *shape):
-            raise failed(
-                f"a network for any number of images {shape}", str(model.input_shape), "Use keras.Input(input_shape)."
-            )
+        _require_input(model, shape)
+
+
+def _require_input(model: Any, shape: tuple[int, int, int]) -> None:
+    """A subclassed model takes whatever it is called with, and has no such attribute."""
+    came = getattr(model, "input_shape", (None, *shape))
+    if tuple(came) != (None, *shape):
+        raise failed(f"a network for any number of images {shape}", str(came), "Use keras.Input(input_shape).")
 
 
 def _require_shape(output: Any, num_classes: int, where: str) -> None:
@@ -109,9 +113,7 @@ def check_channels(subject: Subject) -> None:
     """It builds for images of 1, 3 and 4 channels."""
     height, width, _ = subject.small_shape
     for channels in (1, 3, 4):
-        model = subject.graph((height, width, channels))
-        if model.input_shape[-1] != channels:
-            raise failed(f"a network for {channels} channels", str(model.input_shape), "Use keras.Input(input_shape).")
+        _require_input(subject.graph((height, width, channels)), (height, width, channels))
 
 
 def check_options(subject: Subject) -> None:

@@ -109,12 +109,14 @@ def _check_sizes(spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], opt
             model = create_model(spec.name, num_classes=record.num_classes, input_shape=(size, size, 3), **options)
             return [tuple(weight.shape) for weight in model.weights]
 
-    trained_at = [size for size in sizes if shapes(size) != shapes(record.input_shape[0])]
-    if trained_at:
-        raise UsageError(
-            f"{spec.name} has other weights at {trained_at[0]} pixels than at {record.input_shape[0]}, so it cannot go "
-            f"through train_sizes; leave them out."
-        )
+    evaluated_at = record.input_shape[0]
+    own = shapes(evaluated_at)
+    for size in set(sizes) - {evaluated_at}:
+        if shapes(size) != own:
+            raise UsageError(
+                f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "
+                f"train_sizes; leave them out."
+            )
 
 
 def fit(

@@ -59,8 +59,25 @@ def _as_keras(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def reader_of(name: str) -> Any:
+    """The library that reads a file of PyTorch's by its name.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    module = "safetensors.numpy" if name.endswith(".safetensors") else "torch"
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise BackendError(
+            f"{name} is read with {package}, which cannot be imported ({one_line(error)}). "
+            f"Install it with: pip install {package}"
+        ) from error
+
+
 def _state_dict(path: Path) -> dict[str, np.ndarray]:
-    torch = _library("torch", "a .pth file")
+    torch = reader_of(path.name)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {str(key): tensor.detach().float().numpy() for key, tensor in dict(state).items()}
@@ -69,23 +86,12 @@ def _state_dict(path: Path) -> dict[str, np.ndarray]:
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
-    safetensors = _library("safetensors.numpy", "a .safetensors file")
+    safetensors = reader_of(path.name)
     try:
         loaded: dict[str, np.ndarray] = safetensors.load_file(path)
     except Exception as error:  # likewise, and KeyError for a type that NumPy lacks
         raise _unreadable(path, "safetensors", error) from error
     return loaded
-
-
-def _library(module: str, what: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise BackendError(
-            f"{what.capitalize()} is read with {package}, which cannot be imported ({one_line(error)}). "
-            f"Install it with: pip install {package}"
-        ) from error
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:

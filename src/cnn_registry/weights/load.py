@@ -19,7 +19,7 @@ from ..graph import main_network
 from ..paths import weights_dir
 from ..progress import note
 from ..spec import Pretrained
-from .foreign import Foreign, read_keras_model, read_torch
+from .foreign import Foreign, read_keras_model, read_torch, reader_of
 from .source import Source, address_digest
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _read(source: Source, published: Pretrained) -> Foreign:
     if digest is None:
         return read_keras_model(origin)
     path = weights_dir() / origin.rpartition("/")[2]
+    reader_of(path.name)  # before a long download
     if not path.exists():
         download([origin], path, digest=f"sha256:{digest}")
     return read_torch(path)
@@ -80,7 +81,7 @@ def fill(model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: s
     Raises:
         WeightsError: anything else differs.
     """
-    layers = [layer for layer in model.layers if layer.weights]
+    layers = _with_weights(model)
     heads, main = _output_layers(model), {layer.name for layer in main_network(model).layers}
     flat = _flattened_maps(model) if foreign.channels_first else {}
     values, problems = {}, []

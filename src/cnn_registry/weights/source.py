@@ -6,17 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import UsageError, suggestion
 from ..spec import ModelSpec, Pretrained
 
-Kind = Literal["keras model", "keras file", "torch"]
-
 KERAS_FILE = ".weights.h5"
 TORCH_FILES = (".pth", ".pt", ".safetensors")
 
-_ADDRESS = re.compile(r"https?://.*-([0-9a-f]{8,64})\.pth")
+_ADDRESS = re.compile(r"https?://.*-([0-9a-f]{8,64})(\.pth|\.pt|\.safetensors)")
 
 
 @dataclass(frozen=True)
@@ -25,13 +23,11 @@ class Source:
 
     Attributes:
         name: as the user gave it.
-        kind: a function that makes a trained Keras model, a file that Keras saved, or PyTorch's state dict.
         published: how to read weights with names other than ours; ``None`` for a file that Keras saved.
         path: the user's file, or ``None`` for weights that are published.
     """
 
     name: str
-    kind: Kind
     published: Pretrained | None
     path: Path | None = None
 
@@ -64,7 +60,7 @@ def find_source(spec: ModelSpec, weights: str | Path) -> Source:
         UsageError: neither published weights of the model nor a file that is there and can be used for it.
     """
     if published := spec.weights.get(str(weights)):
-        return Source(str(weights), "torch" if address_digest(published.origin) else "keras model", published)
+        return Source(str(weights), published)
     path = Path(weights)
     if not path.name.endswith((KERAS_FILE, *TORCH_FILES)):
         known = ", ".join(spec.weights)
@@ -76,10 +72,10 @@ def find_source(spec: ModelSpec, weights: str | Path) -> Source:
     if not path.is_file():
         raise UsageError(f"There is no weights file {path}.")
     if path.name.endswith(KERAS_FILE):
-        return Source(str(weights), "keras file", None, path)
+        return Source(str(weights), None, path)
     for published in spec.weights.values():
         if address_digest(published.origin):
-            return Source(str(weights), "torch", published, path)
+            return Source(str(weights), published, path)
     raise UsageError(
         f"{spec.name} does not say which names its layers have in PyTorch, so it cannot use {path.name}; "
         f"it takes files that end in {KERAS_FILE}."
