@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cnn_registry.errors import UsageError, suggestion
@@ -19,6 +19,7 @@ def parametrize_with_checks(
     names: Iterable[str | ModelSpec],
     *,
     expected_failures: Mapping[str, Mapping[str, str]] | None = None,
+    only: Sequence[str] = (),
     full: bool = False,
 ) -> pytest.MarkDecorator:
     """Make a test with the argument ``check`` run once for each check of each model; its body is ``check()``.
@@ -29,17 +30,18 @@ def parametrize_with_checks(
         names: names of models, or specs.
         expected_failures: reasons by check by model, ``{"mynet": {"learns": "needs a thousand steps"}}``. Such a test
             is expected to fail, and fails if it passes.
+        only: names of checks; default all.
         full: make the expensive checks of models with more than 30 million parameters, too.
 
     Raises:
-        UsageError: an expected failure of a model that is not among ``names``, or of a check that does not exist.
+        UsageError: ``only`` names no check, or a failure is expected of a model or a check that is not made.
     """
     import pytest
 
     expected = {name: dict(reasons) for name, reasons in (expected_failures or {}).items()}
     parameters = []
     for name in names:
-        for check in model_checks(name, full=full):
+        for check in model_checks(name, only=only, full=full):
             reason = expected.get(check.model, {}).pop(check.check.name, None)
             marks = () if reason is None else pytest.mark.xfail(reason=reason, strict=True)
             parameters.append(pytest.param(_as_test(check), id=f"{check.model}-{check.check.name}", marks=marks))
