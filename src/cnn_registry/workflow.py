@@ -22,7 +22,7 @@ from .registry import checked_input_shape, get_spec
 from .report.write import write_report
 from .spec import ModelSpec
 from .training.checkpoint import load_weights
-from .training.loop import Trained, build_trainable, fit
+from .training.loop import Images, Trained, build_trainable, fit
 from .training.recipe import Recipe, load_recipe
 from .training.run import DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
 from .weights.source import find_source
@@ -42,7 +42,7 @@ class _Plan:
 
     spec: ModelSpec
     recipe: Recipe
-    images: LoadedImages
+    images: Images
     split: Split
     record: RunRecord
 
@@ -71,7 +71,8 @@ def train(
         recipe: a built-in recipe's name, a TOML file, or a `Recipe`; default what the model's spec names, or
             ``"fine_tune"`` where the settings name weights.
         settings: dotted settings that replace the recipe's, for instance ``{"optimizer.learning_rate": 0.01}``.
-        split: ``"stratified"``, or one that the data set brings; default its own if it has one, else stratified.
+        split: ``"stratified"``, ``"tuning"`` (see `make_split`), or one that the data set brings; default its own if
+            it has one, else stratified.
         out: where the new run directory is made.
         callbacks: Keras callbacks, called after the loop's own.
         tensorboard: also write TensorBoard logs into the run directory.
@@ -90,20 +91,22 @@ def train(
     chosen = _recipe(spec, recipe, settings or {})
     loaded = load_dataset(dataset, None if data is None else Path(data))
     shape = checked_input_shape(spec, _input_shape(spec, chosen, loaded))
-    images = load_images(loaded, shape[0], on_bad_image=on_bad_image)
-    parts = make_split(images.dataset, split, seed=chosen.seed)
+    images = _images(loaded, shape[0], chosen.decode_size, on_bad_image)
+    found = images.evaluation.dataset
+    split_seed = chosen.seed if chosen.split_seed is None else chosen.split_seed
+    parts = make_split(found, split, seed=split_seed)
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=sys.argv,
         model=ModelRecord(
             spec=spec.to_dict(),
             options=dict(chosen.model),
-            num_classes=len(images.dataset.class_names),
+            num_classes=len(found.class_names),
             input_shape=shape,
         ),
         recipe=chosen,
-        data=_data_record(images, dataset, data),
-        split=_split_record(images.dataset, parts, split),
+        data=_data_record(images.evaluation, dataset, data),
+        split=_split_record(found, parts, split),
         versions=versions(),
         machine=machine(),
     )
@@ -135,6 +138,14 @@ def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tupl
     return (size, size, 3) if size else (height, width, 3)
 
 
+def _images(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_image: OnBadImage) -> Images:
+    """The readable images at the size of evaluation, and at that of decoding for training."""
+    evaluation = load_images(dataset, size, on_bad_image=on_bad_image)
+    if decode_size in (None, size):
+        return Images(evaluation, evaluation)
+    return Images(load_images(evaluation.dataset, decode_size, on_bad_image=on_bad_image), evaluation)
+
+
 def _run(
     network: keras.Model, plan: _Plan, out: Path, callbacks: Sequence[keras.callbacks.Callback], tensorboard: bool
 ) -> Run:
@@ -157,7 +168,7 @@ def _report(network: keras.Model, plan: _Plan, run: Run, trained: Trained) -> di
     load_weights(network, run.best_weights)
     evaluation = evaluate_model(
         network,
-        plan.images,
+        plan.images.evaluation,
         plan.split.val,
         pixels=plan.recipe.pixels,
         batch_size=plan.recipe.batch_size,

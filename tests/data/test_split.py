@@ -46,7 +46,9 @@ def test_a_given_split_is_taken_by_name_or_as_the_default(dataset: Made) -> None
 
 
 def test_an_unknown_split_is_answered_with_those_there_are(dataset: Made) -> None:
-    with pytest.raises(UsageError, match=r"Did you mean 'official-1'.*It has: official-1, official-2, stratified\."):
+    with pytest.raises(
+        UsageError, match=r"Did you mean 'official-1'.*It has: official-1, official-2, stratified, tuning\."
+    ):
         make_split(given(dataset(5, 5)), "oficial-1", seed=0)
 
 
@@ -76,3 +78,11 @@ def test_a_given_split_without_images_is_an_error(dataset: Made) -> None:
     made = replace(dataset(5, 5), splits={"train only": Split(np.arange(10), none, none)})
     with pytest.raises(DataError, match="split 'train only' of the data set 'made' has no image to validate with"):
         make_split(made, "train only", seed=0)
+
+
+def test_the_tuning_split_keeps_the_validation_images_of_the_stratified_one_for_the_end(dataset: Made) -> None:
+    made = dataset(50, 30, 20)
+    outer, inner = make_split(made, "stratified", seed=3), make_split(made, "tuning", seed=3)
+    assert inner.test.tolist() == outer.val.tolist()
+    assert sorted([*inner.train, *inner.val]) == outer.train.tolist()
+    assert np.bincount(made.labels[inner.val]).tolist() == [8, 5, 3]

@@ -40,7 +40,7 @@ def with_dropout(function):
         "stride4": cnn_registry.Feature("c2_relu", (7, 7, 16)),
     },
     aux_heads={"aux": 0.3},
-    recipe_settings={"default": {"optimizer.clipnorm": 1.0, "model.dropout": 0.1}},
+    recipe_settings={"default": {"optimizer.learning_rate": 0.02, "model.dropout": 0.1}},
 )
 def MODEL(input_shape, num_classes, *, dropout=0.0, aux_heads=False):
     """Two convolutions and a classifier, with a head behind the first."""
@@ -136,15 +136,15 @@ Install = Callable[..., str]
 
 @pytest.fixture
 def install(plugins: FakePlugins) -> Install:
-    """Install the sound model with one place replaced; return the model's name, which is ``name``."""
+    """Install the sound model with some places replaced; return the model's name, which is ``name``."""
 
-    def install(name: str, old: str = "", new: str = "") -> str:
+    def install(name: str, *places: tuple[str, str]) -> str:
         module = f"kit_{name}"
-        texts = []
-        for text in (DECLARATION, NETWORK):
-            edited = text.replace(old, new) if old else text
-            texts.append(edited.replace("MODULE", module).replace("MODEL", name))
-        assert not old or (DECLARATION + NETWORK).count(old) == 1
+        texts = [DECLARATION, NETWORK]
+        for old, new in places:
+            assert sum(text.count(old) for text in texts) == 1
+            texts = [text.replace(old, new) for text in texts]
+        texts = [text.replace("MODULE", module).replace("MODEL", name) for text in texts]
         entry = plugins.install(f"kit-{name}", source=texts[0], entries={name: f"{module}:{name}"})
         (entry.parent / f"{module}_network.py").write_text(texts[1])
         return name
@@ -167,10 +167,15 @@ def test_a_sound_model_passes(install: Install) -> None:
 def test_a_broken_model_fails_just_that_check(install: Install, check: str) -> None:
     if check == "backends" and not any(map(importlib.util.find_spec, BACKENDS[::2])):
         pytest.skip("neither JAX nor PyTorch is installed")
-    name = install(f"broken_{check.replace('-', '_')}", *BROKEN[check])
+    name = install(f"broken_{check.replace('-', '_')}", BROKEN[check])
     found = failing(check_model(name, on_fail=None))
     assert found.keys() == {check}, found
     assert re.fullmatch(r"expected .+; got .+\. [A-Za-z].+", found[check])
+
+
+def test_a_large_gradient_is_no_fault_where_the_recipe_limits_it(install: Install) -> None:
+    limited = ('"optimizer.learning_rate": 0.02', '"optimizer.clipnorm": 2.0')
+    check_model(install("limited", BROKEN["gradient-norm"], limited), only=["gradient-norm"])
 
 
 def test_every_check_has_a_broken_model() -> None:
@@ -205,7 +210,7 @@ def test_a_session_model_of_a_function_is_spared_the_checks_in_other_processes(p
 
 
 def test_large_models_are_checked_cheaply_unless_all_is_asked_for(install: Install) -> None:
-    name = install("large", "18_417", "40_000_000")
+    name = install("large", ("18_417", "40_000_000"))
     only = ["parameters", "probabilities"]
     outcomes = [result.outcome for result in check_model(name, None, only=only)]
     assert outcomes == ["failed", "skipped"]
@@ -214,7 +219,7 @@ def test_large_models_are_checked_cheaply_unless_all_is_asked_for(install: Insta
 
 
 def test_a_failure_raises_or_warns_or_is_returned(install: Install) -> None:
-    name = install("miscounted", *BROKEN["parameters"])
+    name = install("miscounted", BROKEN["parameters"])
     with pytest.raises(CheckFailed, match=r"^miscounted: parameters failed: expected 18,418 .*; got 18,417"):
         check_model(name, only=["parameters"])
     with pytest.warns(UserWarning, match="miscounted: parameters failed"):

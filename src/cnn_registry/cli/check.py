@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -53,13 +54,21 @@ def command(
     data = [datasets.get(name) for name in dataset_names]
     checks = [list(model_checks(spec, only=only, full=full)) for spec in specs if isinstance(spec, ModelSpec)]
     checks += [list(dataset_checks(spec, only=only)) for spec in data]
-    results = [*_unusable(specs), *_made(checks)]
+    results = [*_unusable(specs)]
+    if results and not as_json:
+        _print(results)
+    for of_one in checks:
+        made = _made(of_one)
+        results += made
+        if not as_json:  # as they come: a table of all would be lost with whatever ends the process
+            _print(made, {check.check.name: check.check.about for check in of_one})
     if as_json:
         from dataclasses import asdict
 
         print_json([asdict(result) for result in results])
     else:
-        _print(results, [check for made in checks for check in made])
+        counts = Counter(result.outcome for result in results)
+        click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))
     if any(result.outcome == "failed" for result in results):
         click.get_current_context().exit(1)
 
@@ -104,26 +113,25 @@ def _unusable(items: list[ModelSpec | Broken | Ambiguous]) -> Iterator[CheckResu
             yield CheckResult(item.name, "usable", "failed", f"several plugins provide it; check {choices}", 0.0)
 
 
-def _made(checks: list[list[BoundCheck]]) -> Iterator[CheckResult]:
-    for of_one in checks:
-        if not of_one:
-            continue
-        with progress(f"Checking {of_one[0].model}", len(of_one)) as advance:
-            for check in of_one:
-                yield check.result()
-                advance(1)
+def _made(checks: list[BoundCheck]) -> list[CheckResult]:
+    """The results of the checks of one model or data set."""
+    results = []
+    with progress(f"Checking {checks[0].model}", len(checks)) as advance:
+        for check in checks:
+            results.append(check.result())
+            advance(1)
+    return results
 
 
-def _print(results: list[CheckResult], checks: list[BoundCheck]) -> None:
-    """A row a check, then each failure in full, so that it can be copied, then the count."""
-    about = {(check.model, check.check.name): check.check.about for check in checks}
+def _print(results: list[CheckResult], about: Mapping[str, str] = MappingProxyType({})) -> None:
+    """A row a check, with what it is ``about``; then each failure in full, so that it can be copied."""
     rows = [
         [
             result.model,
             result.check,
             result.outcome,
             f"{result.seconds:.1f}",
-            result.message if result.outcome == "skipped" else about.get((result.model, result.check), ""),
+            result.message if result.outcome == "skipped" else about.get(result.check, ""),
         ]
         for result in results
     ]
@@ -131,5 +139,3 @@ def _print(results: list[CheckResult], checks: list[BoundCheck]) -> None:
     for result in results:
         if result.outcome == "failed":
             click.echo(result.line)
-    counts = Counter(result.outcome for result in results)
-    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))

@@ -55,6 +55,7 @@ weights_option = click.option(
     show_default=True,
     help="Of the epoch with the lowest validation loss, or of the last one.",
 )
+tta_option = click.option("--tta", is_flag=True, help="Average over each picture and its mirror image.")
 
 
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

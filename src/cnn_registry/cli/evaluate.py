@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_datasets, json_option, print_json, print_table, weights_option
+from .common import common_options, complete_datasets, json_option, print_json, print_table, tta_option, weights_option
 
 
 @click.command("evaluate")
@@ -20,6 +20,7 @@ from .common import common_options, complete_datasets, json_option, print_json, 
     help="Which part; default val of the run's own images, all of others.",
 )
 @weights_option
+@tta_option
 @json_option
 @common_options
 def command(run: Path, as_json: bool, **options: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from .common import common_options, json_option, print_json, print_table, weights_option
+from .common import common_options, json_option, print_json, print_table, tta_option, weights_option
 
 
 @click.command("predict")
@@ -15,14 +15,17 @@ from .common import common_options, json_option, print_json, print_table, weight
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
 @weights_option
+@tta_option
 @json_option
 @common_options
-def command(run: Path, images: tuple[Path, ...], top: int, weights: Literal["best", "last"], as_json: bool) -> None:
+def command(
+    run: Path, images: tuple[Path, ...], top: int, weights: Literal["best", "last"], tta: bool, as_json: bool
+) -> None:
     """Classify IMAGES with the model of RUN, a run directory."""
     from cnn_registry.inference.predict import predict
     from cnn_registry.training.run import Run
 
-    predictions = predict(Run.open(run), images, top=top, weights=weights)
+    predictions = predict(Run.open(run), images, top=top, weights=weights, tta=tta)
     if as_json:
         print_json(
             [

@@ -32,8 +32,16 @@ from .common import (
 @click.option(
     "--freeze", metavar="STAGE", help="Leave a stage and all before it as is, as --set fine_tuning.freeze=STAGE."
 )
+@click.option(
+    "--ema",
+    type=click.FloatRange(min=0, min_open=True),
+    is_flag=False,
+    flag_value=2.0,
+    metavar="[EPOCHS]",
+    help="Average the weights over the last epochs, 2 if none are given, as --set ema=EPOCHS.",
+)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
-@click.option("--split", help="'stratified', or a split that the data set brings.")
+@click.option("--split", help="'stratified', 'tuning', or one that the data set brings.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -56,6 +64,7 @@ def command(
     epochs: int | None,
     weights: str | None,
     freeze: str | None,
+    ema: float | None,
     assignments: tuple[str, ...],
     as_json: bool,
     **options: Any,
@@ -64,7 +73,7 @@ def command(
     from cnn_registry.training.recipe import parse_settings
     from cnn_registry.workflow import train
 
-    given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze}
+    given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
     run = train(model, settings=settings, **options)
     if as_json:

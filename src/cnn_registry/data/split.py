@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError, suggestion
 from .dataset import ImageDataset, Indices, Split
@@ -12,14 +13,20 @@ from .dataset import ImageDataset, Indices, Split
 STRATIFIED = "stratified"
 """The name of the split that is drawn at random, the same share of each class."""
 
+TUNING = "tuning"
+"""The name of the split to choose settings with: the training images of the stratified one, split again in the same
+way. What the stratified split validates with is put aside as test images, untouched by the choice."""
+
+NONE: Indices = np.empty(0, np.int64)
+
 
 def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = 0.2, seed: int) -> Split:
     """The named split, the data set's own, or a stratified one.
 
     Args:
         dataset: the images that can be read.
-        name: one of ``dataset.splits``, or ``"stratified"``; ``None`` takes ``dataset.default_split``, and where that
-            is ``None`` too, a stratified split.
+        name: one of ``dataset.splits``, ``"stratified"``, or ``"tuning"`` (see `TUNING`); ``None`` takes
+            ``dataset.default_split``, and where that is ``None`` too, a stratified split.
         val_fraction: share of the images for validation in a stratified split.
         seed: of the draw of a stratified split.
 
@@ -28,10 +35,14 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
         DataError: there are fewer images than the split needs.
     """
     name = name or dataset.default_split or STRATIFIED
+    everything = np.arange(len(dataset))
     if name == STRATIFIED:
-        return _stratified(dataset, val_fraction, seed)
+        return Split(*_drawn(dataset, everything, val_fraction, seed), test=NONE)
+    if name == TUNING:
+        rest, test = _drawn(dataset, everything, val_fraction, seed)
+        return Split(*_drawn(dataset, rest, val_fraction, seed), test=test)
     if name not in dataset.splits:
-        known = [*dataset.splits, STRATIFIED]
+        known = [*dataset.splits, STRATIFIED, TUNING]
         raise UsageError(
             f"The data set {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
         )
@@ -42,32 +53,29 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
     return split
 
 
-def _stratified(dataset: ImageDataset, val_fraction: float, seed: int) -> Split:
+def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Two parts of ``indices``, each with its share of every class; the second has ``val_fraction`` of them."""
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    labels = dataset.labels[indices]
+    counts = np.bincount(labels, minlength=len(dataset.class_names))
     smallest = int(counts.argmin())
-    for_validation = math.ceil(len(dataset) * val_fraction)
-    if counts[smallest] < 2 or for_validation < len(counts) or len(dataset) - for_validation < len(counts):
-        raise _too_few(dataset, smallest, int(counts[smallest]), val_fraction)
-    train, val = train_test_split(
-        np.arange(len(dataset)), test_size=val_fraction, stratify=dataset.labels, random_state=seed
-    )
-    for part in (train, val):
+    for_validation = math.ceil(len(indices) * val_fraction)
+    if counts[smallest] < 2 or for_validation < len(counts) or len(indices) - for_validation < len(counts):
+        raise _too_few(dataset, smallest, counts, val_fraction)
+    parts = train_test_split(indices, test_size=val_fraction, stratify=labels, random_state=seed)
+    for part in parts:
         drawn = np.bincount(dataset.labels[part], minlength=len(counts))
         if not drawn.all():
-            absent = int(drawn.argmin())
-            raise _too_few(dataset, absent, int(counts[absent]), val_fraction)
-    return Split(_sorted(train), _sorted(val), np.empty(0, np.int64))
+            raise _too_few(dataset, int(drawn.argmin()), counts, val_fraction)
+    train, val = (np.sort(part).astype(np.int64) for part in parts)
+    return train, val
 
 
-def _sorted(indices: Indices) -> Indices:
-    return np.sort(indices).astype(np.int64)
-
-
-def _too_few(dataset: ImageDataset, label: int, count: int, val_fraction: float) -> DataError:
+def _too_few(dataset: ImageDataset, label: int, counts: NDArray[np.int64], val_fraction: float) -> DataError:
     enough = max(2, math.ceil(1 / min(val_fraction, 1 - val_fraction)))
+    count = int(counts[label])
     return DataError(
         f"The class {dataset.class_names[label]!r} has {count} image{'' if count == 1 else 's'}, too few to keep "
-        f"{val_fraction:.0%} of {len(dataset)} images for validation; add images, {enough} a class are enough."
+        f"{val_fraction:.0%} of {int(counts.sum())} images for validation; add images, {enough} a class are enough."
     )

@@ -17,6 +17,7 @@ from cnn_registry.spec import Pixels
 from cnn_registry.training.run import Run
 
 from .model import Weights, load_model
+from .views import with_mirrored
 
 if TYPE_CHECKING:
     import keras
@@ -92,6 +93,7 @@ def evaluate(
     data: Path | None = None,
     part: Part | None = None,
     weights: Weights = "best",
+    tta: bool = False,
 ) -> Evaluation:
     """Evaluate a run's model, on the run's own images or on others.
 
@@ -100,6 +102,7 @@ def evaluate(
         dataset, data: as in ``train``; default the run's own.
         part: of the run's own images, default ``"val"``; of others, default all of them.
         weights: ``"best"`` or ``"last"``.
+        tta: average over each image and its mirror image, see `with_mirrored`.
 
     Raises:
         DataError: the images are not there any more, are not the same any more, or have classes unknown to the run.
@@ -116,6 +119,8 @@ def evaluate(
     else:
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
     model = load_model(run, weights)
+    if tta:
+        model, what = with_mirrored(model), f"{what}, each with its mirror image"
     recipe = run.record.recipe
     return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
 

@@ -14,6 +14,7 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.training.run import Run
 
 from .model import Weights, load_model
+from .views import with_mirrored
 
 BATCH_SIZE = 32
 
@@ -31,7 +32,9 @@ class Prediction:
     classes: tuple[tuple[str, float], ...]
 
 
-def predict(run: Run, images: Sequence[Path], *, top: int = 5, weights: Weights = "best") -> list[Prediction]:
+def predict(
+    run: Run, images: Sequence[Path], *, top: int = 5, weights: Weights = "best", tta: bool = False
+) -> list[Prediction]:
     """Classify picture files of any kind and size.
 
     Args:
@@ -39,6 +42,7 @@ def predict(run: Run, images: Sequence[Path], *, top: int = 5, weights: Weights 
         images: the files.
         top: how many classes to give for each.
         weights: ``"best"`` or ``"last"``.
+        tta: average over each picture and its mirror image, see `with_mirrored`.
 
     Raises:
         BadImageError: a file is missing or is no picture; nothing is predicted then.
@@ -50,6 +54,8 @@ def predict(run: Run, images: Sequence[Path], *, top: int = 5, weights: Weights 
         raise DataError(f"There is no file {missing[0]}.")
     size = run.record.model.input_shape[0]
     model = load_model(run, weights)
+    if tta:
+        model = with_mirrored(model)
     predictions: list[Prediction] = []
     for start in range(0, len(images), BATCH_SIZE):
         chunk = images[start : start + BATCH_SIZE]

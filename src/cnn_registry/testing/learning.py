@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cnn_registry import backend
@@ -9,6 +12,9 @@ from cnn_registry import backend
 from .outcome import failed
 from .outputs import refuse_not_finite
 from .subject import SMALL_CLASSES, Subject
+
+if TYPE_CHECKING:
+    import keras
 
 LARGEST_GRADIENT = 300.0
 """Bound of the norm of all gradients together at initialisation, on `Subject.images`.
@@ -37,16 +43,20 @@ def check_gradients(subject: Subject) -> None:
 
 
 def check_gradient_norm(subject: Subject) -> None:
-    """The norm of all gradients together at initialisation is below 300."""
+    """The norm of all gradients together at initialisation is below 300, or the model's own recipe limits it."""
     found = subject.gradients.at_start.values()
     norm = float(
         np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for gradient in found if gradient is not None))
     )
-    if not norm < LARGEST_GRADIENT:
+    spec = subject.spec
+    limit = spec.recipe_settings.get(spec.default_recipe, {}).get("optimizer.clipnorm")
+    limited = np.isfinite(norm) and limit is not None and limit < LARGEST_GRADIENT
+    if not (norm < LARGEST_GRADIENT or limited):
         raise failed(
             f"a gradient norm below {LARGEST_GRADIENT:g} at initialisation",
             f"{norm:.4g}",
-            "Initialise by fan-in (He or Glorot), normalise before the activation, or scale down residual branches.",
+            "Initialise by fan-in (He or Glorot), normalise before the activation, or scale down residual branches; "
+            f"where depth alone is the reason, declare optimizer.clipnorm for the recipe {spec.default_recipe!r}.",
         )
 
 
@@ -57,16 +67,27 @@ def check_learns(subject: Subject) -> None:
     keras = backend.keras()
     # Measured in training, as the optimizer sees it: moving statistics lag behind in so few steps.
     model = trainable(subject, keras.optimizers.Adam(LEARNING_RATE, global_clipnorm=1.0), run_eagerly=False)
+    losses = _losses_until_half(model, subject)
+    backend.forget([*model.variables, *model.optimizer.variables])
+    if not losses[-1] <= _half(losses):
+        raise failed(
+            f"a loss of at most {_half(losses):.3f} on one batch within {STEPS} steps of Adam at {LEARNING_RATE:g}",
+            f"{losses[0]:.3f} at first, {min(losses):.3f} at best, {losses[-1]:.3f} at last",
+            "Look at initialisation and normalisation, and for strong dropout or activations that saturate.",
+        )
+
+
+def _losses_until_half(model: keras.Model, subject: Subject) -> list[float]:
+    """The loss before each step; the last one is the first that is small enough, if one is."""
     losses: list[float] = []
     for _ in range(STEPS):
         model.reset_metrics()
         losses.append(float(model.train_on_batch(subject.images, subject.labels, return_dict=True)["main"]))
-        # Only to stop being wrong with confidence is not to learn: chance is the most that counts.
-        if losses[-1] <= min(losses[0], np.log(SMALL_CLASSES)) / 2:
-            return
-    raise failed(
-        f"a loss of at most {min(losses[0], np.log(SMALL_CLASSES)) / 2:.3f} on one batch within {STEPS} steps of Adam "
-        f"at {LEARNING_RATE:g}",
-        f"{losses[0]:.3f} at first, {min(losses):.3f} at best, {losses[-1]:.3f} at last",
-        "Look at initialisation and normalisation, and for strong dropout or activations that saturate.",
-    )
+        if losses[-1] <= _half(losses):
+            break
+    return losses
+
+
+def _half(losses: Sequence[float]) -> float:
+    """Half of the first loss, or of chance: only to stop being wrong with confidence is not to learn."""
+    return float(min(losses[0], np.log(SMALL_CLASSES)) / 2)

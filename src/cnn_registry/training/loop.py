@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cnn_registry import backend
 from cnn_registry.data.cache import LoadedImages
@@ -27,6 +28,19 @@ from .run import ModelRecord, Run
 
 if TYPE_CHECKING:
     import keras
+
+
+class Images(NamedTuple):
+    """The same images, decoded at the sizes that they are needed in.
+
+    Attributes:
+        training: training crops are cut from these.
+        evaluation: those that the network sees in validation.
+    """
+
+    training: LoadedImages
+    evaluation: LoadedImages
+
 
 Ending = Literal["finished", "stopped early", "interrupted"]
 
@@ -121,7 +135,7 @@ def _check_sizes(spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], opt
 
 def fit(
     model: keras.Model,
-    images: LoadedImages,
+    images: Images,
     split: Split,
     recipe: Recipe,
     run: Run,
@@ -136,25 +150,31 @@ def fit(
     Raises:
         TrainingError: the loss stopped being a finite number.
     """
-    from .callbacks import ProgressBar, Recorder, StopOnNaN
+    from .callbacks import ProgressBar, Recorder, StopOnNaN, WeightAverage
 
     steps = steps_per_epoch(len(split.train), recipe.batch_size)
     bar = ProgressBar(recipe.epochs, steps, recipe.batch_size) if sys.stderr.isatty() else None
     tell = bar.print if bar else note
-    recorder = Recorder(run, len(split.train), lambda epoch: tell(epoch.line(recipe.epochs)))
+    average = WeightAverage(model, recipe.ema * steps) if recipe.ema else None
+    recorder = Recorder(
+        run,
+        len(split.train),
+        lambda epoch: tell(epoch.line(recipe.epochs)),
+        average.in_place if average else nullcontext,
+    )
     on_nan = StopOnNaN()
-    own = [recorder, on_nan, *([bar] if bar else []), *_recipe_callbacks(recipe, run, tensorboard)]
+    own = [item for item in (average, recorder, on_nan, bar) if item] + _recipe_callbacks(recipe, run, tensorboard)
     training = training_batches(
-        images,
+        images.training,
         split.train,
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         seed=recipe.seed,
         augmentation=recipe.augmentation,
         pixels=recipe.pixels,
-        sizes=recipe.train_sizes,
+        sizes=recipe.train_sizes or (images.evaluation.source.size,),
     )
-    validation = evaluation_batches(images, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
+    validation = evaluation_batches(images.evaluation, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
     ending: Ending = "finished"
     try:
         model.fit(
@@ -175,6 +195,8 @@ def fit(
         raise TrainingError(_diverged(on_nan.epoch, recipe, recorder.history))
     if ending == "finished" and len(recorder.history) < recipe.epochs:
         ending = "stopped early"
+    if average:
+        average.swap()
     save_weights(main_network(model), run.last_weights)
     return Trained(ending, tuple(recorder.history))
 

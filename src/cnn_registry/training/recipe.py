@@ -102,10 +102,15 @@ class Recipe(Settings):
             network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
             crops make objects larger in training than in evaluation, which a larger ``image_size`` makes up for:
             Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
+        decode_size: edge length in pixels of the decoded images that training crops are cut from; ``None`` for
+            ``image_size``. Larger ones make sharper crops, and take more memory.
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
             are for pretrained weights, see `cnn_registry.spec.Pixels`.
+        ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
+            forgets; validation uses the average, and the run keeps it. ``None`` for the weights as they are.
         label_smoothing: share of the target spread evenly over all classes.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
+        split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         optimizer, schedule, augmentation, fine_tuning: see there.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
@@ -117,9 +122,12 @@ class Recipe(Settings):
     batch_size: int = Field(default=32, gt=0)
     image_size: int | None = Field(default=None, gt=0)
     train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    decode_size: int | None = Field(default=None, gt=0)
     pixels: Pixels = "unit"
+    ema: float | None = Field(default=None, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    split_seed: int | None = Field(default=None, ge=0, lt=2**31)
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()
