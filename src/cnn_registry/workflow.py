@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import backend
 from .data.cache import LoadedImages, OnBadImage, load_images
 from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
@@ -112,7 +113,11 @@ def train(
     )
     plan = _Plan(spec, chosen, images, parts, record)
     network = build_trainable(record.model, chosen, len(parts.train))
-    return _run(network, plan, Path(out), callbacks, tensorboard)
+    try:
+        return _run(network, plan, Path(out), callbacks, tensorboard)
+    finally:
+        if not callbacks:  # which may keep the network
+            backend.forget([*network.variables, *network.optimizer.variables])
 
 
 def _recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Settings) -> Recipe:

@@ -86,3 +86,26 @@ def test_the_tuning_split_keeps_the_validation_images_of_the_stratified_one_for_
     assert inner.test.tolist() == outer.val.tolist()
     assert sorted([*inner.train, *inner.val]) == outer.train.tolist()
     assert np.bincount(made.labels[inner.val]).tolist() == [8, 5, 3]
+
+
+def test_each_image_validates_in_just_one_fold(dataset: Made) -> None:
+    made = dataset(9, 6, 5)
+    folds = [make_split(made, f"fold-{number}-of-3", seed=1) for number in (1, 2, 3)]
+    assert sorted(index for fold in folds for index in fold.val) == list(range(20))
+    for fold in folds:
+        assert sorted([*fold.train, *fold.val]) == list(range(20))
+        assert np.bincount(made.labels[fold.val], minlength=3).tolist() in ([3, 2, 2], [3, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("fold-4-of-3", UsageError, "got fold 4 of 3"),
+        ("fold-1-of-1", UsageError, "got fold 1 of 1"),
+        ("fold-1-of-6", DataError, "The class 'class 2' has 5 images, too few for 6 folds"),
+        ("fold-0-of-3", UsageError, "has no split 'fold-0-of-3'"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(dataset: Made, name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make_split(dataset(9, 6, 5), name, seed=0)

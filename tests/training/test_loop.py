@@ -11,6 +11,7 @@ import pytest
 from cnn_registry import backend, create_model, train
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.inference.evaluate import evaluate
+from cnn_registry.inference.model import load_model
 from cnn_registry.training.history import best_epoch, read_history
 from cnn_registry.training.run import Run
 
@@ -163,3 +164,42 @@ def test_a_network_that_flattens_its_maps_takes_no_other_sizes(
     with pytest.raises(UsageError, match=r"flat has other weights at 8 pixels than at 16, so it cannot go through"):
         train("flat", data=colours, settings=SETTINGS | {"train_sizes": [8, 16]}, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_averaged_weights_are_validated_and_kept(tiny: str, colours: Path, tmp_path: Path) -> None:
+    run = train(tiny, data=colours, settings=SETTINGS | {"ema": 1.0}, out=tmp_path)
+    plain = train(tiny, data=colours, settings=SETTINGS, out=tmp_path)
+    averaged, as_they_are = read_history(run.history_csv), read_history(plain.history_csv)
+    assert [row.loss for row in averaged] == pytest.approx([row.loss for row in as_they_are], rel=1e-4)
+    assert averaged[0].val_loss > as_they_are[0].val_loss  # the average lags behind
+    assert evaluate(run, weights="last").accuracy == pytest.approx(averaged[-1].val_accuracy)
+    assert not np.array_equal(*(load_model(each, "last").get_weights()[0] for each in (run, plain)))
+
+
+def test_a_long_average_of_few_steps_is_their_mean(tiny: str) -> None:
+    from cnn_registry.training.callbacks import WeightAverage
+
+    model = create_model(tiny, num_classes=2, input_shape=(8, 8, 3))
+    average = WeightAverage(model, steps=1000)
+    seen = []
+    for step in range(9):
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, step, "float32"))
+        average.on_train_batch_end(step)
+        seen += [step] if step % average.EVERY == 0 else []
+    with average.in_place():
+        assert model.get_weights()[0] == pytest.approx(np.mean(seen))
+    assert model.get_weights()[0] == pytest.approx(8)
+
+
+def test_training_crops_are_cut_from_larger_images(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNREG_CACHE", str(tmp_path / "cache"))
+    (colours / "red" / "broken.png").write_bytes(b"no picture")
+    settings = SETTINGS | {"epochs": 1, "decode_size": 24}
+    run = train(tiny, data=colours, settings=settings, out=tmp_path)
+    sizes = {np.load(path, mmap_mode="r").shape[1] for path in (tmp_path / "cache").rglob("images.npy")}
+    assert sizes == {16, 24}
+    assert Run.open(run.path).record.data.left_out.keys() == {"red/broken.png"}
+    assert evaluate(run, weights="last").accuracy == pytest.approx(read_history(run.history_csv)[-1].val_accuracy)

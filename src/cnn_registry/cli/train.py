@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,11 @@ from .common import (
     complete_recipes,
     json_option,
     print_json,
+    print_table,
 )
+
+if TYPE_CHECKING:
+    from cnn_registry.folds import Folds
 
 
 @click.command("train")
@@ -41,6 +45,12 @@ from .common import (
     help="Average the weights over the last epochs, 2 if none are given, as --set ema=EPOCHS.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Cross-validate: K trainings, each validated with another Kth of the images.",
+)
 @click.option("--split", help="'stratified', 'tuning', or one that the data set brings.")
 @click.option(
     "--out",
@@ -65,22 +75,44 @@ def command(
     weights: str | None,
     freeze: str | None,
     ema: float | None,
+    folds: int | None,
     assignments: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train MODEL and leave a run directory with weights, history, report and pictures."""
+    from cnn_registry.folds import train_folds
     from cnn_registry.training.recipe import parse_settings
     from cnn_registry.workflow import train
 
     given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
+    if folds:
+        _tell_folds(train_folds(model, folds, settings=settings, **options), as_json)
+        return
     run = train(model, settings=settings, **options)
     if as_json:
         print_json({"run": str(run.path), "status": run.record.status, "result": run.record.result})
     else:
         _print_result(run.path, run.record.status, run.record.result)
     if run.record.status == "interrupted":
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _tell_folds(found: Folds, as_json: bool) -> None:
+    if as_json:
+        print_json({"directory": str(found.path)} | found.summary())
+    else:
+        rows = [
+            [fold["split"], f"{fold['accuracy']:.1%}", f"{fold['best_accuracy']:.1%}", fold["run"]]
+            for fold in found.summary()["folds"]
+        ]
+        print_table(["fold", "accuracy", "at lowest loss", "run"], rows, right=["accuracy", "at lowest loss"])
+        click.echo(
+            f"validation accuracy at the last epoch: mean {found.mean:.1%}, standard deviation {found.deviation:.1%}"
+        )
+        click.echo(f"report of all images together: {found.path}")
+    if found.interrupted:
         click.get_current_context().exit(INTERRUPTED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ TUNING = "tuning"
 """The name of the split to choose settings with: the training images of the stratified one, split again in the same
 way. What the stratified split validates with is put aside as test images, untouched by the choice."""
 
+FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
+"""Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates with the second of five parts."""
+
 NONE: Indices = np.empty(0, np.int64)
 
 
@@ -25,8 +29,9 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
 
     Args:
         dataset: the images that can be read.
-        name: one of ``dataset.splits``, ``"stratified"``, or ``"tuning"`` (see `TUNING`); ``None`` takes
-            ``dataset.default_split``, and where that is ``None`` too, a stratified split.
+        name: one of ``dataset.splits``, ``"stratified"``, ``"tuning"`` (see `TUNING`), or for instance
+            ``"fold-2-of-5"``; ``None`` takes ``dataset.default_split``, and where that is ``None`` too, a stratified
+            split.
         val_fraction: share of the images for validation in a stratified split.
         seed: of the draw of a stratified split.
 
@@ -41,6 +46,8 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
     if name == TUNING:
         rest, test = _drawn(dataset, everything, val_fraction, seed)
         return Split(*_drawn(dataset, rest, val_fraction, seed), test=test)
+    if name not in dataset.splits and (fold := FOLD.fullmatch(name)):
+        return _fold(dataset, int(fold[1]), int(fold[2]), seed)
     if name not in dataset.splits:
         known = [*dataset.splits, STRATIFIED, TUNING]
         raise UsageError(
@@ -70,6 +77,24 @@ def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: i
             raise _too_few(dataset, int(drawn.argmin()), counts, val_fraction)
     train, val = (np.sort(part).astype(np.int64) for part in parts)
     return train, val
+
+
+def _fold(dataset: ImageDataset, number: int, count: int, seed: int) -> Split:
+    """Part ``number``, from 1, of ``count`` parts with the same share of each class, to validate; the rest to train."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if not count > 1 or not number <= count:
+        raise UsageError(f"Of two or more folds the first to the last can be asked for; got fold {number} of {count}.")
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    smallest = int(counts.argmin())
+    if counts[smallest] < count:
+        raise DataError(
+            f"The class {dataset.class_names[smallest]!r} has {counts[smallest]} image"
+            f"{'' if counts[smallest] == 1 else 's'}, too few for {count} folds; add images or take fewer folds."
+        )
+    drawn = StratifiedKFold(count, shuffle=True, random_state=seed).split(dataset.labels, dataset.labels)
+    train, val = (part.astype(np.int64) for part in list(drawn)[number - 1])
+    return Split(train, val, NONE)
 
 
 def _too_few(dataset: ImageDataset, label: int, counts: NDArray[np.int64], val_fraction: float) -> DataError:

@@ -92,7 +92,9 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # as above
         super().__init__()
         self._least = 1 - math.exp(-self.EVERY / steps)
         self._weights = model.weights
-        self._averages = [keras.Variable(weight.value, trainable=False, name="average") for weight in self._weights]
+        self._averages = [
+            keras.Variable(keras.ops.copy(weight), trainable=False, name="average") for weight in self._weights
+        ]
         self._steps = self._updates = 0
         self._update = backend.tensorflow().function(self._move)
 

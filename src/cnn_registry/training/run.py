@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnn_registry import backend
+from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
 
 from .recipe import Recipe
@@ -132,9 +133,11 @@ class Run:
         Raises:
             RunError: it cannot be made.
         """
-        stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{record.model.spec['name']}_{_file_name(record.data.name)}"
+        parts = [record.model.spec["name"], _file_name(record.data.name)]
+        if FOLD.fullmatch(record.split.name):
+            parts.append(record.split.name)
         try:
-            run = cls(_new_directory(out, stem), record)
+            run = cls(_new_directory(out, stamped(*parts)), record)
         except OSError as error:
             raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
         run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
@@ -170,8 +173,17 @@ class Run:
 
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
-        with whole_file(self.path / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_file(self.path / name, text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written, for instance because the disk is full.
+    """
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -190,6 +202,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def stamped(*parts: str) -> str:
+    """A directory's name: the local time, and what is in it."""
+    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *parts])
 
 
 def versions() -> dict[str, str]:
