@@ -172,6 +172,10 @@ class TrainingError(CnnRegistryError):
     """Training could not go on."""
 
 
+class DivergedError(TrainingError):
+    """The loss or a weight is no finite number any more."""
+
+
 class RunError(CnnRegistryError):
     """A run directory is missing, incomplete, or does not fit what is asked of it."""
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from .errors import UsageError
+from .files import write_file
 from .inference.evaluate import Evaluation, evaluate
 from .progress import note
 from .report.plots import plot_confusion
-from .training.run import Run, stamped, write_file
+from .training.run import Run, stamped
 from .workflow import train
 
 
@@ -26,12 +27,12 @@ class Folds:
     Attributes:
         path: the directory of their run directories, of ``folds.json`` and of the report of all images together.
         runs: one for each fold that was trained for an epoch or more, in order.
-        interrupted: the user stopped them with Ctrl-C.
+        stopped: how the last of them ended: ``"interrupted"`` or ``"terminated"`` where it was asked to stop.
     """
 
     path: Path
     runs: tuple[Run, ...]
-    interrupted: bool
+    stopped: str
 
     @property
     def accuracies(self) -> list[float]:
@@ -90,10 +91,9 @@ def train_folds(model: str, count: int, *, out: str | Path = "runs", split: str 
     path, runs = Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"), []
     for number in range(1, count + 1):
         runs.append(train(model, out=path, split=f"fold-{number}-of-{count}", **options))
-        if runs[-1].record.status == "interrupted":
+        if runs[-1].record.status in ("interrupted", "terminated"):
             break
-    interrupted = runs[-1].record.status == "interrupted"
-    folds = Folds(path, tuple(run for run in runs if run.record.result), interrupted)
+    folds = Folds(path, tuple(run for run in runs if run.record.result), runs[-1].record.status)
     if folds.runs:
         _report(folds)
     return folds

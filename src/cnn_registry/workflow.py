@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from . import backend
 from .data.cache import LoadedImages, OnBadImage, load_images
 from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
 from .data.split import STRATIFIED, make_split
-from .errors import CnnRegistryError, UnknownOptionError, UsageError
+from .errors import CnnRegistryError, DivergedError, RunError, UnknownOptionError, UsageError, one_line
 from .graph import main_network
 from .inference.evaluate import evaluate_model
 from .progress import note
 from .registry import checked_input_shape, get_spec
 from .report.write import write_report
 from .spec import ModelSpec
-from .training.checkpoint import load_weights
-from .training.loop import Images, Trained, build_trainable, fit
+from .training.loop import Images, Keeping, Trained, build_trainable, fit
 from .training.recipe import Recipe, load_recipe
 from .training.run import DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
+from .training.state import Snapshot
+from .training.weights_file import load_weights
 from .weights.source import find_source
 
 if TYPE_CHECKING:
@@ -37,8 +39,15 @@ FINE_TUNE = "fine_tune"
 """The recipe for training on from given weights where none is named."""
 
 
+OnNaN = Literal["stop", "rollback"]
+"""What to do when the loss is no number: end, or go back to the latest checkpoint and halve the learning rate."""
+
+ROLLBACKS = 3
+"""How often a training goes back at most."""
+
+
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What will be trained, on what, and how; nothing is written yet."""
 
     spec: ModelSpec
@@ -46,6 +55,23 @@ class _Plan:
     images: Images
     split: Split
     record: RunRecord
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a training is carried out, which changes nothing of what it ends with.
+
+    Attributes:
+        callbacks: Keras callbacks, called after the loop's own.
+        tensorboard: also write TensorBoard logs into the run directory.
+        keeping: when checkpoints are written, and what if they cannot be.
+        on_nan: see there.
+    """
+
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    tensorboard: bool = False
+    keeping: Keeping = field(default_factory=Keeping)
+    on_nan: OnNaN = "stop"
 
 
 def train(
@@ -57,9 +83,12 @@ def train(
     settings: Settings | None = None,
     split: str | None = None,
     out: str | Path = "runs",
+    on_bad_image: OnBadImage = "skip",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
-    on_bad_image: OnBadImage = "skip",
+    checkpoint_minutes: float = 10.0,
+    keep_going: bool = False,
+    on_nan: OnNaN = "stop",
 ) -> Run:
     """Train a model and leave a run directory with weights, history, report and pictures.
 
@@ -75,24 +104,29 @@ def train(
         split: ``"stratified"``, ``"tuning"`` (see `make_split`), or one that the data set brings; default its own if
             it has one, else stratified.
         out: where the new run directory is made.
+        on_bad_image: ``"skip"`` to leave unreadable images out with a warning, ``"error"`` to stop.
         callbacks: Keras callbacks, called after the loop's own.
         tensorboard: also write TensorBoard logs into the run directory.
-        on_bad_image: ``"skip"`` to leave unreadable images out with a warning, ``"error"`` to stop.
+        checkpoint_minutes: from one checkpoint to the next inside an epoch; there is one at each epoch's end, too.
+        keep_going: train on without checkpoints where they cannot be written.
+        on_nan: ``"stop"`` when the loss is no number, or ``"rollback"``: go back to the latest checkpoint and halve the
+            learning rate, three times at most.
 
     Returns:
-        The finished run. Its status is ``"interrupted"`` if the user pressed Ctrl-C.
+        The finished run. Its status is ``"interrupted"`` after Ctrl-C and ``"terminated"`` after SIGTERM; `resume` goes
+        on with it.
 
     Raises:
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
+    manner = Manner(tuple(callbacks), tensorboard, Keeping(checkpoint_minutes, keep_going), on_nan)
+    check_manner(manner)
     spec = get_spec(model)
-    chosen = _recipe(spec, recipe, settings or {})
+    chosen = chosen_recipe(spec, recipe, settings or {})
     loaded = load_dataset(dataset, None if data is None else Path(data))
     shape = checked_input_shape(spec, _input_shape(spec, chosen, loaded))
-    images = _images(loaded, shape[0], chosen.decode_size, on_bad_image)
+    images = decoded(loaded, shape[0], chosen.decode_size, on_bad_image)
     found = images.evaluation.dataset
     split_seed = chosen.seed if chosen.split_seed is None else chosen.split_seed
     parts = make_split(found, split, seed=split_seed)
@@ -111,16 +145,26 @@ def train(
         versions=versions(),
         machine=machine(),
     )
-    plan = _Plan(spec, chosen, images, parts, record)
+    plan = Plan(spec, chosen, images, parts, record)
     network = build_trainable(record.model, chosen, len(parts.train))
-    try:
-        return _run(network, plan, Path(out), callbacks, tensorboard)
-    finally:
-        if not callbacks:  # which may keep the network
-            backend.forget([*network.variables, *network.optimizer.variables])
+    run = Run.create(Path(out), record)
+    _announce(plan, run)
+    return carry_out(network, plan, run, manner)
 
 
-def _recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Settings) -> Recipe:
+def check_manner(manner: Manner) -> None:
+    """Refuse what cannot be done.
+
+    Raises:
+        UsageError: TensorBoard is not installed, or ``on_nan`` is neither of the two.
+    """
+    if manner.tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
+    if manner.on_nan not in get_args(OnNaN):
+        raise UsageError(f"on_nan must be 'stop' or 'rollback'; got {manner.on_nan!r}.")
+
+
+def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Settings) -> Recipe:
     """The recipe with the model's adjustments and the user's settings, its model options checked.
 
     Pretrained weights bring what they were trained with: options of the model, and how it sees its pixels.
@@ -143,7 +187,7 @@ def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tupl
     return (size, size, 3) if size else (height, width, 3)
 
 
-def _images(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_image: OnBadImage) -> Images:
+def decoded(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_image: OnBadImage) -> Images:
     """The readable images at the size of evaluation, and at that of decoding for training."""
     evaluation = load_images(dataset, size, on_bad_image=on_bad_image)
     if decode_size in (None, size):
@@ -151,23 +195,65 @@ def _images(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_im
     return Images(load_images(evaluation.dataset, decode_size, on_bad_image=on_bad_image), evaluation)
 
 
-def _run(
-    network: keras.Model, plan: _Plan, out: Path, callbacks: Sequence[keras.callbacks.Callback], tensorboard: bool
-) -> Run:
-    run = Run.create(out, plan.record)
-    _announce(plan, run)
-    try:
-        trained = fit(network, plan.images, plan.split, plan.recipe, run, callbacks=callbacks, tensorboard=tensorboard)
-    except CnnRegistryError as error:
-        run.finish("failed", {"error": str(error)})
-        raise
-    result = trained.result()
-    if trained.history:
-        result["report"] = _report(network, plan, run, trained)
-    return run.finish(trained.ending, result)
+def carry_out(network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None = None) -> Run:
+    """Train ``network`` from the beginning or from where it was left, write the report, and record how it ended."""
+    with run.locked():
+        try:
+            network, plan, run, trained = _trained(network, plan, run, manner, taken_up)
+            result = trained.result()
+            if (
+                trained.history and not trained.at_once and trained.ending != "terminated"
+            ):  # which may allow but seconds
+                result["report"] = _report(network, plan, run, trained)
+        except CnnRegistryError as error:
+            with suppress(RunError):  # the disk may be full
+                run.finish("failed", {"error": str(error)})
+            raise
+        finally:
+            if not manner.callbacks:  # which may keep the network
+                backend.forget([*network.variables, *network.optimizer.variables])
+        run = run.finish(trained.ending, result)
+        if trained.ending in ("finished", "stopped early"):
+            run.checkpoints.remove()
+    return run
 
 
-def _report(network: keras.Model, plan: _Plan, run: Run, trained: Trained) -> dict[str, Any]:
+def _trained(
+    network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None
+) -> tuple[keras.Model, Plan, Run, Trained]:
+    """Train; where the loss is no number any more, go back and train on at a lower rate if that is wanted."""
+    left = ROLLBACKS if manner.on_nan == "rollback" else 0
+    while True:
+        try:
+            trained = fit(
+                network,
+                plan.images,
+                plan.split,
+                plan.recipe,
+                run,
+                keeping=manner.keeping,
+                taken_up=taken_up,
+                callbacks=manner.callbacks,
+                tensorboard=manner.tensorboard,
+            )
+        except DivergedError as error:
+            if not left:
+                raise
+            left -= 1
+            backend.forget([*network.variables, *network.optimizer.variables])
+            taken_up = run.checkpoints.latest()
+            rate = plan.recipe.optimizer.learning_rate / 2
+            from_where = f"step {taken_up.step}" if taken_up else "the beginning"
+            note(f"{one_line(error)} Going back to {from_where}, with half the learning rate: {rate:.3g}.")
+            recipe = plan.recipe.with_settings({"optimizer.learning_rate": rate})
+            run = run.updated(recipe=recipe)
+            plan = replace(plan, recipe=recipe)
+            network = build_trainable(run.record.model, recipe, len(plan.split.train), pretrained=taken_up is None)
+        else:
+            return network, plan, run, trained
+
+
+def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:
     """Evaluate the best weights on the validation images and write the report."""
     network = main_network(network)
     load_weights(network, run.best_weights)
@@ -183,7 +269,7 @@ def _report(network: keras.Model, plan: _Plan, run: Run, trained: Trained) -> di
     return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss}
 
 
-def _announce(plan: _Plan, run: Run) -> None:
+def _announce(plan: Plan, run: Run) -> None:
     height, width, _ = plan.record.model.input_shape
     data = plan.record.data
     note(

@@ -178,13 +178,16 @@ def test_the_averaged_weights_are_validated_and_kept(tiny: str, colours: Path, t
 
 def test_a_long_average_of_few_steps_is_their_mean(tiny: str) -> None:
     from cnn_registry.training.callbacks import WeightAverage
+    from cnn_registry.training.state import Progress
 
     model = create_model(tiny, num_classes=2, input_shape=(8, 8, 3))
-    average = WeightAverage(model, steps=1000)
+    progress = Progress(steps_per_epoch=9)
+    average = WeightAverage(model, 1000, progress)
     seen = []
     for step in range(9):
         for weight in model.weights:
             weight.assign(np.full(weight.shape, step, "float32"))
+        progress.step += 1
         average.on_train_batch_end(step)
         seen += [step] if step % average.EVERY == 0 else []
     with average.in_place():

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cnn_registry.errors import RunError
-from cnn_registry.training.run import Run, whole_file
+from cnn_registry.files import whole_file
+from cnn_registry.training.run import Run
 
 
 def test_everything_that_was_promised_is_there(trained: Path) -> None:

@@ -19,6 +19,7 @@ from .common import common_options, is_verbose
 
 COMMANDS = ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor")
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 class LazyGroup(click.Group):

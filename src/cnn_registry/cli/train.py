@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from .app import INTERRUPTED
+from .app import INTERRUPTED, TERMINATED
 from .common import (
     common_options,
     complete_datasets,
@@ -20,10 +22,17 @@ from .common import (
 
 if TYPE_CHECKING:
     from cnn_registry.folds import Folds
+    from cnn_registry.training.run import Run
+
+STOPPED = {"interrupted": INTERRUPTED, "terminated": TERMINATED}
+"""Exit codes of trainings that were asked to stop: 128 and the signal's number."""
+
+MANNER = {"tensorboard", "checkpoint_minutes", "keep_going", "on_nan"}
+"""Options that change nothing of what a training ends with."""
 
 
 @click.command("train")
-@click.argument("model", shell_complete=complete_models)
+@click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--dataset", shell_complete=complete_datasets, help="A data set's name; see: cnnreg datasets.")
 @click.option(
     "--data",
@@ -59,6 +68,28 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the new run directory is made.",
 )
+@click.option(
+    "--resume",
+    "resumed",
+    metavar="RUN|auto",
+    help="Go on with a run that was stopped; 'auto': with the newest one of these arguments, or begin one.",
+)
+@click.option("--force", is_flag=True, help="Resume although settings, images or versions have changed.")
+@click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Between checkpoints inside an epoch; there is one at each epoch's end, too.",
+)
+@click.option("--keep-going", is_flag=True, help="Train on without checkpoints where they cannot be written.")
+@click.option(
+    "--on-nan",
+    type=click.Choice(["stop", "rollback"]),
+    default="stop",
+    show_default=True,
+    help="When the loss is no number: stop, or go back to the latest checkpoint and halve the learning rate.",
+)
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run directory.")
 @click.option(
     "--on-bad-image",
@@ -70,33 +101,81 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def command(
-    model: str,
+    model: str | None,
     epochs: int | None,
     weights: str | None,
     freeze: str | None,
     ema: float | None,
-    folds: int | None,
     assignments: tuple[str, ...],
+    folds: int | None,
+    resumed: str | None,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train MODEL and leave a run directory with weights, history, report and pictures."""
-    from cnn_registry.folds import train_folds
     from cnn_registry.training.recipe import parse_settings
     from cnn_registry.workflow import train
 
     given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
+    if resumed and folds:
+        raise click.UsageError("--resume goes on with one run; name a fold's run, without --folds.")
+    if force and not resumed:
+        raise click.UsageError("--force is for --resume.")
+    if resumed and (run := _resumed(resumed, model, settings, force, options)):
+        _tell(run, as_json)
+        return
+    if model is None:
+        raise click.UsageError("Name a model; see: cnnreg list.")
     if folds:
+        from cnn_registry.folds import train_folds
+
         _tell_folds(train_folds(model, folds, settings=settings, **options), as_json)
         return
-    run = train(model, settings=settings, **options)
+    _tell(train(model, settings=settings, **options), as_json)
+
+
+def _resumed(
+    which: str, model: str | None, settings: dict[str, Any], force: bool, options: dict[str, Any]
+) -> Run | None:
+    """The run that went on; ``None`` where ``auto`` finds none.
+
+    Raises:
+        UsageError: what is given besides the run does not go with it.
+    """
+    from cnn_registry.progress import note
+    from cnn_registry.resume import resume, unfinished
+
+    context = click.get_current_context()
+    asked = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    manner = {name: options[name] for name in MANNER}
+    if which != "auto":
+        if model or asked - MANNER:
+            extra = "a model" if model else f"--{min(asked - MANNER).replace('_', '-')}"
+            raise click.UsageError(f"The run says what is trained; leave {extra} out.")
+        return resume(which, settings=settings, force=force, **manner)
+    if model is None:
+        raise click.UsageError("--resume auto needs the model, and the other arguments of the training.")
+    named = {name: options[name] for name in ("dataset", "data", "recipe", "split", "out")}
+    found = unfinished(model, settings=settings, **named)
+    if found is None:
+        note(f"There is no unfinished training of this kind in {options['out']}; it begins.")
+        return None
+    return resume(found, force=force, **manner)
+
+
+def _tell(run: Run, as_json: bool) -> None:
+    """Print how a run ended, and exit accordingly."""
+    status = run.record.status
     if as_json:
-        print_json({"run": str(run.path), "status": run.record.status, "result": run.record.result})
+        print_json({"run": str(run.path), "status": status, "result": run.record.result})
     else:
-        _print_result(run.path, run.record.status, run.record.result)
-    if run.record.status == "interrupted":
-        click.get_current_context().exit(INTERRUPTED)
+        _print_result(run.path, status, run.record.result)
+    if status in STOPPED:
+        if not as_json:
+            click.echo(f"go on with: cnnreg train --resume {shlex.quote(str(run.path))}")
+        click.get_current_context().exit(STOPPED[status])
 
 
 def _tell_folds(found: Folds, as_json: bool) -> None:
@@ -112,8 +191,8 @@ def _tell_folds(found: Folds, as_json: bool) -> None:
             f"validation accuracy at the last epoch: mean {found.mean:.1%}, standard deviation {found.deviation:.1%}"
         )
         click.echo(f"report of all images together: {found.path}")
-    if found.interrupted:
-        click.get_current_context().exit(INTERRUPTED)
+    if found.stopped in STOPPED:
+        click.get_current_context().exit(STOPPED[found.stopped])
 
 
 def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:

@@ -63,6 +63,7 @@ def training_batches(
     augmentation: Augmentation,
     pixels: Pixels,
     sizes: Sequence[int] = (),
+    first_step: int = 0,
 ) -> Dataset:
     """All batches of a training, in a new order each epoch.
 
@@ -75,11 +76,12 @@ def training_batches(
         augmentation: what varies from one look at an image to the next.
         pixels: the range of the values.
         sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
+        first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
-        ``epochs * steps_per_epoch`` pairs of images ``(B, size, size, 3)`` and one-hot labels ``(B, classes)``, both
-        float32. With several sizes the size is not part of the static shape, so that whatever uses the batches is
-        traced once.
+        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
+        ``(B, classes)``, both float32. With several sizes the size is not part of the static shape, so that whatever
+        uses the batches is traced once.
     """
     steps, sizes = steps_per_epoch(len(indices), batch_size), sizes or (images.source.size,)
 
@@ -93,7 +95,7 @@ def training_batches(
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs])
 
-    return _batches(images, epochs * steps, choose, augmentation, pixels, sizes)
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, pixels, sizes)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
@@ -104,12 +106,12 @@ def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: in
     def choose(step: int) -> Choice:
         return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
 
-    return _batches(images, steps_per_epoch(len(indices), batch_size), choose, Augmentation(), pixels, (size,))
+    return _batches(images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), pixels, (size,))
 
 
 def _batches(
     images: LoadedImages,
-    steps: int,
+    steps: range,
     choose: Callable[[int], Choice],
     augmentation: Augmentation,
     pixels: Pixels,
@@ -133,7 +135,7 @@ def _batches(
         return scale(augment(batch, draw, augmentation, only or size), pixels), labels
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
-    return tf.data.Dataset.range(steps).map(as_it_is(prepare)).prefetch(2)
+    return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)
 
 
 def scale(images: Any, pixels: Pixels) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,18 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
         if not len(indices):
             raise DataError(f"The split {name!r} of the data set {dataset.name!r} has no image to {part} with.")
     return split
+
+
+def positions(dataset: ImageDataset, ids: Sequence[str]) -> Indices:
+    """Where the images with these ids are.
+
+    Raises:
+        DataError: some are not there.
+    """
+    position = {image_id: index for index, image_id in enumerate(dataset.ids)}
+    if missing := [image_id for image_id in ids if image_id not in position]:
+        raise DataError(f"{len(missing)} of the run's images are not in {dataset.source}, the first: {missing[0]}.")
+    return np.array([position[image_id] for image_id in ids], np.int64)
 
 
 def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: int) -> tuple[Indices, Indices]:

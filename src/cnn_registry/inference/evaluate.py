@@ -12,7 +12,8 @@ from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.pipeline import evaluation_batches
-from cnn_registry.errors import DataError, RunError, UsageError
+from cnn_registry.data.split import positions
+from cnn_registry.errors import DataError, UsageError
 from cnn_registry.spec import Pixels
 from cnn_registry.training.run import Run
 
@@ -136,10 +137,7 @@ def _own_part(run: Run, images: LoadedImages, part: Part) -> tuple[np.ndarray, s
     recorded: list[str] = getattr(run.record.split, part)
     if not recorded:
         raise UsageError(f"The run's split {run.record.split.name!r} has no {part} images; use --part val.")
-    position = {image_id: index for index, image_id in enumerate(images.dataset.ids)}
-    if missing := [image_id for image_id in recorded if image_id not in position]:
-        raise RunError(f"{len(missing)} of the run's {part} images are not in the data, the first: {missing[0]}.")
-    return np.array([position[image_id] for image_id in recorded]), f"{part} images of the run"
+    return positions(images.dataset, recorded), f"{part} images of the run"
 
 
 def _foreign_part(images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:

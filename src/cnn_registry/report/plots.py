@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn_registry.files import whole_file
 from cnn_registry.training.history import Epoch, best_epoch
-from cnn_registry.training.run import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -58,3 +58,15 @@ def read_history(path: Path) -> list[Epoch]:
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
     """The epoch with the lowest validation loss; the first one if none is a number."""
     return min(history, key=lambda epoch: math.inf if math.isnan(epoch.val_loss) else epoch.val_loss)
+
+
+def has_stalled(history: Sequence[Epoch], patience: int, min_delta: float) -> bool:
+    """Whether the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
+
+    It is compared with the lowest one that counted as a fall, as Keras' ``EarlyStopping`` does.
+    """
+    lowest, waited = math.inf, 0
+    for epoch in history:
+        fallen = epoch.val_loss < lowest - min_delta
+        lowest, waited = (epoch.val_loss, 0) if fallen else (lowest, waited + 1)
+    return waited >= patience

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import re
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,21 +14,25 @@ from cnn_registry import backend
 from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
-from cnn_registry.errors import TrainingError, UsageError
+from cnn_registry.errors import DivergedError, TrainingError, UsageError, one_line
 from cnn_registry.graph import main_network
 from cnn_registry.progress import note
 from cnn_registry.registry import create_model, get_spec
 from cnn_registry.spec import ModelSpec
 
-from .checkpoint import save_weights
 from .fine_tuning import freeze, rate_shares
-from .history import Epoch, best_epoch
+from .history import Epoch, best_epoch, has_stalled
 from .optimizer import build_optimizer
 from .recipe import Recipe
 from .run import ModelRecord, Run
+from .signals import StopRequest, stop_requests
+from .state import Progress, Snapshot, Training
+from .weights_file import save_weights
 
 if TYPE_CHECKING:
     import keras
+
+    from .callbacks import ProgressBar
 
 
 class Images(NamedTuple):
@@ -42,7 +47,20 @@ class Images(NamedTuple):
     evaluation: LoadedImages
 
 
-Ending = Literal["finished", "stopped early", "interrupted"]
+Ending = Literal["finished", "stopped early", "interrupted", "terminated"]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a training is kept from being lost.
+
+    Attributes:
+        minutes: from one checkpoint to the next inside an epoch; there is one at each epoch's end, too.
+        keep_going: go on without checkpoints where they cannot be written.
+    """
+
+    minutes: float = 10.0
+    keep_going: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,12 +68,14 @@ class Trained:
     """How a training ended.
 
     Attributes:
-        ending: it ran all epochs, early stopping ended it, or the user did.
+        ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by SIGTERM.
         history: one row for each epoch that was completed.
+        at_once: it was not even given the time to write where it stood.
     """
 
     ending: Ending
     history: tuple[Epoch, ...]
+    at_once: bool = False
 
     def result(self) -> dict[str, Any]:
         """The figures of the last epoch and of the best one, for the run's record."""
@@ -64,9 +84,10 @@ class Trained:
         return {"last": asdict(self.history[-1]), "best": asdict(best_epoch(self.history))}
 
 
-def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> keras.Model:
+def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pretrained: bool = True) -> keras.Model:
     """The model of ``record`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
+    With ``pretrained`` false, weights that the recipe names are left out, as a checkpoint will bring others.
     Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
 
     Raises:
@@ -84,7 +105,7 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int) -> ker
         record.name,
         num_classes=record.num_classes,
         input_shape=record.input_shape,
-        weights=tuning.weights,
+        weights=tuning.weights if pretrained else None,
         **options,
     )
     if recipe.train_sizes:
@@ -140,83 +161,159 @@ def fit(
     recipe: Recipe,
     run: Run,
     *,
+    keeping: Keeping = Keeping(),
+    taken_up: Snapshot | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
 ) -> Trained:
-    """Train ``model`` on the split's training images and write history and weights into ``run``.
+    """Train ``model`` on the split's training images and write history, checkpoints and weights into ``run``.
 
-    Ctrl-C ends it after the weights reached so far are written.
+    The first Ctrl-C or SIGTERM ends it after the step, with a checkpoint; a second Ctrl-C at once.
+
+    Args:
+        model: of `build_trainable`.
+        images: both decodings of the data set.
+        split: which of them are for what.
+        recipe: how to train.
+        run: where everything is written.
+        keeping: see there.
+        taken_up: the state to go on from; default from the beginning.
+        callbacks: Keras callbacks, called after the loop's own.
+        tensorboard: also write TensorBoard logs.
 
     Raises:
-        TrainingError: the loss stopped being a finite number.
+        TrainingError: the loss or a weight is no finite number any more, or a step failed.
+        RunError: something cannot be written, or ``taken_up`` is of another training.
     """
-    from .callbacks import ProgressBar, Recorder, StopOnNaN, WeightAverage
+    from .callbacks import Diverged, Stopped
 
-    steps = steps_per_epoch(len(split.train), recipe.batch_size)
-    bar = ProgressBar(recipe.epochs, steps, recipe.batch_size) if sys.stderr.isatty() else None
-    tell = bar.print if bar else note
-    average = WeightAverage(model, recipe.ema * steps) if recipe.ema else None
+    if recipe.deterministic:
+        backend.tensorflow().config.experimental.enable_op_determinism()
+    progress = Progress(steps_per_epoch(len(split.train), recipe.batch_size))
+    with _bar(recipe, progress) as bar, stop_requests() as request:
+        training, own = _own_parts(model, recipe, run, progress, bar, keeping, request, taken_up)
+        own += _tensorboard(run) if tensorboard else []
+        ending: Ending = "finished"
+        at_once = False
+        try:
+            _fit_epochs(training, images, split, recipe, [*own, *callbacks])
+        except Stopped:
+            ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
+        except KeyboardInterrupt:
+            ending, at_once = "interrupted", True
+        except Diverged:
+            raise DivergedError(_diverged(model, progress, recipe)) from None
+        except (backend.tensorflow().errors.OpError, MemoryError) as error:
+            raise TrainingError(_failed(error, progress, recipe)) from error
+    if ending == "finished" and progress.epochs < recipe.epochs:
+        ending = "stopped early"
+    if not at_once:
+        if training.average:
+            training.average.swap()
+        save_weights(main_network(model), run.last_weights)
+    return Trained(ending, tuple(progress.history), at_once)
+
+
+@contextmanager
+def _bar(recipe: Recipe, progress: Progress) -> Iterator[ProgressBar | None]:
+    """The bar of a terminal."""
+    from .callbacks import ProgressBar
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    bar = ProgressBar(recipe.epochs, progress, recipe.batch_size)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def _own_parts(
+    model: keras.Model,
+    recipe: Recipe,
+    run: Run,
+    progress: Progress,
+    bar: ProgressBar | None,
+    keeping: Keeping,
+    request: StopRequest,
+    taken_up: Snapshot | None,
+) -> tuple[Training, list[keras.callbacks.Callback]]:
+    """The state of the training, taken up where it was left, and the callbacks that move it, in their order."""
+    from .callbacks import Keeper, Recorder, StopEarly, WeightAverage
+
+    average = WeightAverage(model, recipe.ema * progress.steps_per_epoch, progress) if recipe.ema else None
+    training = Training(model, progress, average)
+    if taken_up:
+        training.restore(taken_up)
+    num_images, tell = len(run.record.split.train), bar.print if bar else note
     recorder = Recorder(
         run,
-        len(split.train),
+        progress,
+        num_images,
         lambda epoch: tell(epoch.line(recipe.epochs)),
         average.in_place if average else nullcontext,
     )
-    on_nan = StopOnNaN()
-    own = [item for item in (average, recorder, on_nan, bar) if item] + _recipe_callbacks(recipe, run, tensorboard)
-    training = training_batches(
-        images.training,
-        split.train,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        seed=recipe.seed,
-        augmentation=recipe.augmentation,
-        pixels=recipe.pixels,
-        sizes=recipe.train_sizes or (images.evaluation.source.size,),
-    )
+    stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
+    keeper = Keeper(run, training, keeping.minutes, request, keep_going=keeping.keep_going, taken_up=taken_up)
+    return training, [item for item in (recorder, average, bar, stop_early, keeper) if item]
+
+
+def _fit_epochs(
+    training: Training, images: Images, split: Split, recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]
+) -> None:
+    """All epochs that are left, the first of them from where it was left."""
+    progress = training.progress
     validation = evaluation_batches(images.evaluation, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
-    ending: Ending = "finished"
-    try:
-        model.fit(
-            training,
-            epochs=recipe.epochs,
-            steps_per_epoch=steps,
+    while progress.epochs < recipe.epochs and not _is_over(recipe, progress):
+        training.model.fit(
+            training_batches(
+                images.training,
+                split.train,
+                batch_size=recipe.batch_size,
+                epochs=recipe.epochs,
+                seed=recipe.seed,
+                augmentation=recipe.augmentation,
+                pixels=recipe.pixels,
+                sizes=recipe.train_sizes or (images.evaluation.source.size,),
+                first_step=progress.step,
+            ),
+            initial_epoch=progress.epochs,
+            # Keras counts an epoch's steps from its beginning, so what is left of one is an epoch of its own.
+            epochs=progress.epochs + 1 if progress.batch else recipe.epochs,
+            steps_per_epoch=progress.steps_per_epoch - progress.batch,
             validation_data=validation,
-            callbacks=[*own, *callbacks],
+            callbacks=list(callbacks),
             shuffle=False,  # the pipeline has chosen the order
             verbose=0,
         )
-    except KeyboardInterrupt:
-        ending = "interrupted"
-    finally:
-        if bar:
-            bar.close()
-    if on_nan.epoch:
-        raise TrainingError(_diverged(on_nan.epoch, recipe, recorder.history))
-    if ending == "finished" and len(recorder.history) < recipe.epochs:
-        ending = "stopped early"
-    if average:
-        average.swap()
-    save_weights(main_network(model), run.last_weights)
-    return Trained(ending, tuple(recorder.history))
+        if training.model.stop_training:  # by early stopping, or by a callback of the user
+            return
 
 
-def _recipe_callbacks(recipe: Recipe, run: Run, tensorboard: bool) -> list[keras.callbacks.Callback]:
-    keras = backend.keras()
-    callbacks = []
-    if stopping := recipe.early_stopping:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor="val_loss", patience=stopping.patience, min_delta=stopping.min_delta)
-        )
-    if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(log_dir=str(run.path / "tensorboard")))
-    return callbacks
+def _is_over(recipe: Recipe, progress: Progress) -> bool:
+    stopping = recipe.early_stopping
+    return stopping is not None and has_stalled(progress.history, stopping.patience, stopping.min_delta)
 
 
-def _diverged(epoch: int, recipe: Recipe, history: Sequence[Epoch]) -> str:
-    rate = history[-1].learning_rate if history else math.nan
+def _tensorboard(run: Run) -> list[keras.callbacks.Callback]:
+    return [backend.keras().callbacks.TensorBoard(log_dir=str(run.path / "tensorboard"))]
+
+
+def _diverged(model: keras.Model, progress: Progress, recipe: Recipe) -> str:
+    rate = float(backend.keras().ops.convert_to_numpy(model.optimizer.learning_rate))
     lower = recipe.optimizer.learning_rate / 3
     return (
-        f"The loss was no finite number in epoch {epoch} (learning rate {rate:.2g}). "
-        f"Try --set optimizer.learning_rate={lower:.1g} or --set optimizer.clipnorm=5."
+        f"The loss or a weight was no finite number in epoch {progress.epochs + 1}, step {progress.step} "
+        f"(learning rate {rate:.2g}). Try --set optimizer.learning_rate={lower:.1g} or --set optimizer.clipnorm=5, "
+        f"or --on-nan rollback."
     )
+
+
+def _failed(error: Exception, progress: Progress, recipe: Recipe) -> str:
+    """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's."""
+    where = f"Step {progress.step + 1} (epoch {progress.epochs + 1}) failed"
+    if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
+        return f"{where}: out of memory. Try --set batch_size={max(recipe.batch_size // 2, 1)} or a smaller image_size."
+    cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)
+    return f"{where}: {cause[1] if cause else one_line(error)}"

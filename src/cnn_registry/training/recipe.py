@@ -111,6 +111,7 @@ class Recipe(Settings):
         label_smoothing: share of the target spread evenly over all classes.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
+        deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
         optimizer, schedule, augmentation, fine_tuning: see there.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
@@ -128,6 +129,7 @@ class Recipe(Settings):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     split_seed: int | None = Field(default=None, ge=0, lt=2**31)
+    deterministic: bool = False
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cnn_registry import backend
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
+from cnn_registry.files import write_file
 
+from .checkpoints import Checkpoints
 from .recipe import Recipe
 
 LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
@@ -75,6 +77,20 @@ class SplitRecord(BaseModel):
     test: list[str]
 
 
+class Resumption(BaseModel):
+    """A training that goes on.
+
+    Attributes:
+        at: UTC, ISO 8601.
+        step: steps that had been done.
+        changed: what was accepted that is no longer as it was; empty where the end will be as if nothing had happened.
+    """
+
+    at: str
+    step: int
+    changed: list[str]
+
+
 class RunRecord(BaseModel):
     """The content of ``run.json``.
 
@@ -86,13 +102,14 @@ class RunRecord(BaseModel):
         model, recipe, data, split: see there.
         versions: of Python and the libraries.
         machine: what its speed depends on.
+        resumed: each time that the training went on after it had been stopped.
         result: figures of the last and of the best epoch, and of the report.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
-    status: Literal["running", "finished", "stopped early", "interrupted", "failed"] = "running"
+    status: Literal["running", "finished", "stopped early", "interrupted", "terminated", "failed"] = "running"
     created: str
     command: list[str]
     model: ModelRecord
@@ -101,6 +118,7 @@ class RunRecord(BaseModel):
     split: SplitRecord
     versions: dict[str, str]
     machine: dict[str, Any]
+    resumed: list[Resumption] = Field(default_factory=list)
     result: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -120,6 +138,11 @@ class Run:
     def last_weights(self) -> Path:
         """Weights at the end of training."""
         return self.path / "last.weights.h5"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """From which a training that was stopped goes on."""
+        return Checkpoints(self.path / "checkpoints", self.best_weights)
 
     @property
     def history_csv(self) -> Path:
@@ -161,11 +184,32 @@ class Run:
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains in this directory.
+
+        Raises:
+            RunError: one does.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise RunError(f"Another process is training in {self.path}; wait for its end, or stop it.") from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+
     def finish(self, status: str, result: Mapping[str, Any]) -> Run:
         """The run with its end recorded, on disk too."""
-        ended = Run(self.path, self.record.model_copy(update={"status": status, "result": dict(result)}))
-        ended.save()
-        return ended
+        return self.updated(status=status, result=dict(result))
+
+    def updated(self, **changes: Any) -> Run:
+        """The run with some of its record replaced, on disk too."""
+        changed = Run(self.path, self.record.model_copy(update=changes))
+        changed.save()
+        return changed
 
     def save(self) -> None:
         """Write ``run.json``."""
@@ -174,34 +218,6 @@ class Run:
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
         write_file(self.path / name, text)
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
-
-    Raises:
-        RunError: it cannot be written, for instance because the disk is full.
-    """
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place if the block succeeds, and is removed if it does not.
-
-    Raises:
-        RunError: the file cannot be written, for instance because the disk is full.
-    """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def stamped(*parts: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .run import whole_file
+from cnn_registry.files import whole_file
 
 if TYPE_CHECKING:
     import keras

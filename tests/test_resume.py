@@ -1,0 +1,206 @@
+"""Trainings that are stopped and go on, on a model that trains in a second."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import backend, train
+from cnn_registry.errors import RunError
+from cnn_registry.resume import resume, unfinished
+from cnn_registry.training.history import read_history
+from cnn_registry.training.run import Run
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+SETTINGS: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 8,
+    "image_size": 16,
+    "optimizer.learning_rate": 0.1,
+    "ema": 0.5,
+    "early_stopping.patience": 3,
+}
+STEPS = 6
+"""An epoch of the 48 training images."""
+
+Callback = Callable[..., Any]
+
+
+def after_steps(count: int, act: Callable[[], None]) -> Any:
+    """A callback that acts once, after so many steps of a training."""
+    left = [count]
+
+    def count_down(batch: int, logs: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            act()
+
+    return keras.callbacks.LambdaCallback(on_train_batch_begin=count_down)
+
+
+def send(number: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Callable[[Path], list[np.ndarray]]:
+    import h5py
+
+    def read(path: Path) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        with h5py.File(path) as file:
+            file.visititems(lambda name, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+        assert found
+        return found
+
+    return read
+
+
+def rows(run: Run) -> list[dict[str, float]]:
+    """The history but for what the clock says."""
+    kept = [asdict(row) for row in read_history(run.history_csv)]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in kept]
+
+
+@pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 3 * STEPS + 2])
+def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
+    tiny: str, colours: Path, tmp_path: Path, step: int, weights: Callable[[Path], list[np.ndarray]]
+) -> None:
+    undisturbed = train(tiny, data=colours, settings=SETTINGS, out=tmp_path)
+    stop = after_steps(step, send(signal.SIGINT))
+    stopped = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop])
+    assert stopped.record.status == "interrupted"
+    ended = resume(stopped.path)
+    assert ended.record.status == undisturbed.record.status
+    assert rows(ended) == rows(undisturbed)
+    for name in ("best_weights", "last_weights"):
+        for ours, theirs in zip(weights(getattr(ended, name)), weights(getattr(undisturbed, name)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    [resumption] = Run.open(ended.path).record.resumed
+    assert (resumption.changed, resumption.step) == ([], step)
+    assert not (ended.path / "checkpoints").exists()
+
+
+def test_sigterm_leaves_a_checkpoint_and_no_report(tiny: str, colours: Path, tmp_path: Path) -> None:
+    stop = after_steps(STEPS + 2, send(signal.SIGTERM))
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop])
+    assert run.record.status == "terminated"
+    assert [path.name for path in (run.path / "checkpoints").iterdir()][-1].startswith("step-")
+    assert not (run.path / "report.json").exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(tiny: str, colours: Path, tmp_path: Path) -> None:
+    def twice() -> None:
+        send(signal.SIGINT)()
+        send(signal.SIGINT)()
+
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[after_steps(2, twice)])
+    assert run.record.status == "interrupted"
+    assert not run.last_weights.exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_checkpoints_inside_an_epoch(tiny: str, colours: Path, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    class Look(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(sorted(path.name for path in (next(tmp_path.glob("*_tiny_*")) / "checkpoints").glob("*")))
+
+    train(
+        tiny, data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path, callbacks=[Look()], checkpoint_minutes=1e-9
+    )
+    assert seen[0] == ["step-000000001"]
+    assert seen[3] == ["step-000000003", "step-000000004"]
+
+
+@pytest.fixture
+def stopped(tiny: str, colours: Path, tmp_path: Path) -> Run:
+    """A run that was stopped in its third epoch."""
+    stop = after_steps(2 * STEPS + 2, send(signal.SIGINT))
+    return train(tiny, data=colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[stop])
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(
+    stopped: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resume(stopped.path, callbacks=[after_steps(2, send(signal.SIGINT))])  # leaves two checkpoints
+    older, newer = sorted((stopped.path / "checkpoints").iterdir())
+    with (newer / "model.npz").open("r+b") as file:
+        file.seek(200)
+        file.write(b"\0\1\2\3")
+    ended = resume(stopped.path)
+    assert "model.npz is not as it was written. It is not used." in capfd.readouterr().err
+    assert ended.record.status in ("finished", "stopped early")
+    assert ended.record.resumed[-1].step == int(older.name.removeprefix("step-"))
+
+
+def test_without_any_checkpoint_it_begins_again(stopped: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for directory in (stopped.path / "checkpoints").iterdir():
+        (directory / "manifest.sha256").unlink()
+    assert resume(stopped.path).record.resumed[-1].step == 0
+    assert "has no checkpoint; its training begins again." in capfd.readouterr().err
+
+
+def test_what_has_changed_is_refused_with_the_difference_unless_it_is_forced(stopped: Run, colours: Path) -> None:
+    with pytest.raises(RunError, match=r"optimizer\.learning_rate was 0\.1, is 0\.05\. --force goes on"):
+        resume(stopped.path, settings={"optimizer.learning_rate": 0.05})
+    record = stopped.record.model_copy(update={"versions": stopped.record.versions | {"keras": "3.0.0"}})
+    Run(stopped.path, record).save()
+    with pytest.raises(RunError, match=r"cannot go on as it was: keras was 3\.0\.0, is "):
+        resume(stopped.path)
+    picture = next((colours / "red").glob("*.png"))
+    picture.write_bytes(next((colours / "blue").glob("*.png")).read_bytes())
+    with pytest.raises(RunError, match=r"the images at .* or their classes are others"):
+        resume(stopped.path)
+    ended = resume(stopped.path, force=True)
+    assert len(ended.record.resumed[-1].changed) == 2
+
+
+def test_a_run_that_has_ended_or_is_being_trained_is_refused(stopped: Run) -> None:
+    with stopped.locked(), pytest.raises(RunError, match="Another process is training in"):
+        resume(stopped.path)
+    resume(stopped.path)
+    with pytest.raises(RunError, match="there is nothing left to go on with"):
+        resume(stopped.path)
+    with pytest.raises(RunError, match="batch_size cannot be changed"):
+        resume(Run.open(stopped.path).updated(status="interrupted").path, settings={"batch_size": 4})
+
+
+def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, colours: Path, stopped: Run) -> None:
+    out = stopped.path.parent
+    same: dict[str, Any] = {"data": colours, "settings": SETTINGS, "out": out}
+    assert unfinished(tiny, **same) == stopped.path
+    assert unfinished(tiny, **same | {"settings": SETTINGS | {"epochs": 5}}) is None
+    assert unfinished(tiny, **same | {"data": None}) is None
+    resume(stopped.path)
+    assert unfinished(tiny, **same) is None
+
+
+def test_a_loss_that_is_no_number_goes_back_and_halves_the_rate(
+    tiny: str, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Spoil(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+        left = 1
+
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if self.model.optimizer.iterations == 2 * STEPS + 1 and self.left:
+                self.left -= 1
+                self.model.trainable_variables[0].assign(np.nan * self.model.trainable_variables[0])
+
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[Spoil()], on_nan="rollback")
+    assert run.record.status in ("finished", "stopped early")
+    assert run.record.recipe.optimizer.learning_rate == 0.05
+    assert "Going back to step" in capfd.readouterr().err
+    assert [row["epoch"] for row in rows(run)] == list(range(1, len(rows(run)) + 1))
