@@ -14,9 +14,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cnn_registry import discovery, registry
 from cnn_registry.data import registry as data_registry
+
+# The same few examples every time, however busy the machine is. Fixtures of a test serve all of its examples.
+settings.register_profile(
+    "few",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("few")
 
 POLICY_VARIABLES = ("CNNREG_PLUGINS", "CNNREG_DISABLE_PLUGINS", "CNNREG_STRICT_PLUGINS")
 

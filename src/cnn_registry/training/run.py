@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from cnn_registry.files import write_file
 
 from .checkpoints import Checkpoints
 from .recipe import Recipe
+
+SEAL = b',\n  "sha256": "'
+"""What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
 
 LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
 
@@ -172,17 +176,26 @@ class Run:
         """Read an existing run.
 
         Raises:
-            RunError: there is no ``run.json``, or it is damaged or of a newer format.
+            RunError: there is no ``run.json``, or it is damaged, changed since it was written, or of a newer format.
         """
         file = path / "run.json"
         if not file.is_file():
             raise RunError.not_a_run(path)
         try:
-            return cls(path, RunRecord.model_validate_json(file.read_bytes()))
+            content = file.read_bytes()
+            body, seal, _ = content.rpartition(SEAL)
+            record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
         except (OSError, ValidationError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
+        # A record without a digest is one that a person wrote or changed, and says so by having none.
+        if seal and content != _sealed(body):
+            raise RunError(
+                f"{file} is not what was written: its sha256 does not fit. Restore it from a copy; if you changed it "
+                f'on purpose, remove "sha256" from its end.'
+            )
+        return cls(path, record)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -213,7 +226,8 @@ class Run:
 
     def save(self) -> None:
         """Write ``run.json``."""
-        self.write("run.json", self.record.model_dump_json(indent=2) + "\n")
+        body = self.record.model_dump_json(indent=2).removesuffix("\n}").encode()
+        self.write("run.json", _sealed(body).decode())
 
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
@@ -267,6 +281,11 @@ def _file_name(name: str) -> str:
     """``name`` with only what every file system takes."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     return kept.strip(".")[:64] or "data"
+
+
+def _sealed(body: bytes) -> bytes:
+    """A JSON object, given up to its last value, with the digest of these bytes as one more."""
+    return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
 def _one_line(name: str) -> str:
