@@ -1,0 +1,208 @@
+"""Kill a training again and again, and see whether it ends as if nothing had happened.
+
+    python -m benchmarks.chaos --kills 50 --flips 1000
+
+One training of AlexNet on handwritten digits is left alone; another, with the same arguments, is killed with SIGKILL at
+random instants and resumed each time. Then a checkpoint of a third is damaged, one bit at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cnn_registry.progress import note
+from cnn_registry.training.history import read_history
+from cnn_registry.training.run import Run, machine, versions
+
+RESULT = Path(__file__).parent / "results" / "chaos.json"
+
+SETTINGS = {
+    "epochs": 24,
+    "batch_size": 128,
+    "image_size": 32,
+    "ema": 1,
+    "early_stopping.patience": 6,
+    "deterministic": "true",
+}
+"""An average of weights and early stopping beside AlexNet's dropout: whatever has a state."""
+
+TRAIN = [sys.executable, "-m", "cnn_registry", "train"]
+MINUTES = ["--checkpoint-minutes", "0.02"]
+RESUMED = [*TRAIN, *MINUTES]
+
+
+def main() -> None:
+    """Run all parts and write ``benchmarks/results/chaos.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--flips", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
+    parser.add_argument("--model", default="alexnet")
+    parser.add_argument("--within", type=float, default=12.0, help="seconds of training before a kill, at most")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cnnreg-chaos-") as name:
+        folder, rng = Path(name), random.Random(0)
+        command = training(arguments.model, arguments.epochs)
+        undisturbed, seconds = left_alone(command, folder / "undisturbed")
+        disturbed, kills = killed(command, folder / "disturbed", arguments.kills, arguments.within, rng)
+        difference = differences(undisturbed, disturbed)
+        flips = flipped(stopped(command, folder / "damaged"), arguments.flips, rng)
+        result = {
+            "command": " ".join(["python", "-m", "benchmarks.chaos", *sys.argv[1:]]),
+            "training": " ".join(["cnnreg", *command[3:]]),
+            "versions": versions(),
+            "machine": machine(),
+            "seconds_undisturbed": round(seconds, 1),
+            "kills": kills,
+            "epochs": len(read_history(disturbed.history_csv)),
+            "status": disturbed.record.status,
+            "differences": difference,
+            "flips": flips,
+        }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    note(f"{len(kills)} kills, {len(difference)} differences; {flips['detected']} of {flips['made']} flips detected")
+    if difference or flips["detected"] != flips["made"]:
+        sys.exit(1)
+
+
+def training(model: str, epochs: int) -> list[str]:
+    """The command of all trainings, but for where they write."""
+    settings = [part for key, value in (SETTINGS | {"epochs": epochs}).items() for part in ("--set", f"{key}={value}")]
+    return [*TRAIN, model, "--dataset", "digits", *settings, *MINUTES]
+
+
+def left_alone(command: list[str], out: Path) -> tuple[Run, float]:
+    """A training that nobody disturbs, and its seconds."""
+    began = time.monotonic()
+    subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return only_run(out), time.monotonic() - began
+
+
+def killed(
+    command: list[str], out: Path, kills: int, within: float, rng: random.Random
+) -> tuple[Run, list[dict[str, Any]]]:
+    """A training that is killed so many times, each time at a random instant, and resumed until it ends."""
+    done: list[dict[str, Any]] = []
+    while True:
+        runs = list(out.glob("*/run.json"))
+        where = ["--resume", str(runs[0].parent)] if runs else ["--out", str(out)]
+        process = subprocess.Popen(
+            [*(RESUMED if runs else command), *where], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        if len(done) < kills:
+            for line in process.stderr:
+                if " training and " in line or " goes on in " in line:  # it is about to train
+                    break
+            wait = rng.uniform(0, within)
+            try:
+                process.communicate(timeout=wait)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                done.append({"after_seconds": round(wait, 2), "step": latest_step(out)})
+                note(f"kill {len(done)}: after {wait:.1f} s, latest checkpoint at step {done[-1]['step']}")
+                continue
+        else:
+            process.communicate()
+        if process.returncode:
+            raise SystemExit(f"A training ended with code {process.returncode}.")
+        return only_run(out), done
+
+
+def stopped(command: list[str], out: Path) -> Path:
+    """The checkpoint of a training that was killed."""
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (found := sorted(out.glob("*/checkpoints/step-*"))):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    return found[0]
+
+
+def only_run(out: Path) -> Run:
+    """The one run in a folder."""
+    [file] = out.glob("*/run.json")
+    return Run.open(file.parent)
+
+
+def latest_step(out: Path) -> int:
+    """Of the latest checkpoint, 0 where there is none."""
+    return max((int(path.name[5:]) for path in out.glob("*/checkpoints/step-*")), default=0)
+
+
+def differences(one: Run, other: Run) -> list[str]:
+    """What two runs do not have in common, bit for bit, but for what the clock says."""
+    found = [] if one.record.status == other.record.status else ["status"]
+    timed = ("seconds", "images_per_second")
+    histories = [
+        [
+            {key: value for key, value in asdict(row).items() if key not in timed}
+            for row in read_history(run.history_csv)
+        ]
+        for run in (one, other)
+    ]
+    found += [] if histories[0] == histories[1] else ["history"]
+    for name in ("best_weights", "last_weights"):
+        ours, theirs = (arrays(getattr(run, name)) for run in (one, other))
+        same = len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+        found += [] if same else [name]
+    return found
+
+
+def arrays(path: Path) -> list[np.ndarray]:
+    """Everything in a file of weights, in the order of names."""
+    found: list[np.ndarray] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
+    """How many of so many random bit flips in a checkpoint are detected. Each is undone before the next."""
+    checkpoints = Run.open(checkpoint.parents[1]).checkpoints
+    for other in checkpoint.parent.iterdir():
+        if other != checkpoint:
+            shutil.rmtree(other)
+    files = sorted(checkpoint.iterdir())
+    detected = 0
+    for _ in range(flips):
+        file = rng.choice(files)
+        position, bit = rng.randrange(file.stat().st_size), 1 << rng.randrange(8)
+        flip(file, position, bit)
+        with contextlib.redirect_stderr(io.StringIO()):  # which tells of each
+            detected += checkpoints.latest() is None
+        flip(file, position, bit)
+    assert checkpoints.latest() is not None
+    return {"made": flips, "detected": detected}
+
+
+def flip(file: Path, position: int, bit: int) -> None:
+    """Turn over one bit of a file."""
+    with file.open("r+b") as content:
+        content.seek(position)
+        [byte] = content.read(1)
+        content.seek(position)
+        content.write(bytes([byte ^ bit]))
+
+
+if __name__ == "__main__":
+    main()
