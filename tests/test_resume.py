@@ -7,13 +7,15 @@ import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 
 from cnn_registry import backend, train
-from cnn_registry.errors import RunError
+from cnn_registry.errors import RunError, TrainingError
 from cnn_registry.resume import resume, unfinished
 from cnn_registry.training.history import read_history
 from cnn_registry.training.run import Run
@@ -204,3 +206,56 @@ def test_a_loss_that_is_no_number_goes_back_and_halves_the_rate(
     assert run.record.recipe.optimizer.learning_rate == 0.05
     assert "Going back to step" in capfd.readouterr().err
     assert [row["epoch"] for row in rows(run)] == list(range(1, len(rows(run)) + 1))
+
+
+def block_checkpoints(out: Path) -> Any:
+    """A callback that puts a file where the directory of the checkpoints would be."""
+
+    def block() -> None:
+        next(out.glob("*_tiny_*")).joinpath("checkpoints").write_text("in the way")
+
+    return after_steps(2, block)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training_at_once(
+    tiny: str, colours: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=r"step-000000006 cannot be written: File exists\.$"):
+        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[block_checkpoints(tmp_path)])
+    [path] = tmp_path.glob("*_tiny_*")
+    assert Run.open(path).record.status == "failed"
+    (path / "checkpoints").unlink()
+    assert resume(path).record.status in ("finished", "stopped early")
+
+
+def test_it_goes_on_without_checkpoints_if_that_is_wanted(
+    tiny: str, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    blocked = block_checkpoints(tmp_path)
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[blocked], keep_going=True)
+    assert run.record.status in ("finished", "stopped early")
+    assert capfd.readouterr().err.count("Training goes on without checkpoints.") == 1
+
+
+def test_a_picture_that_vanishes_ends_the_training_in_one_line(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=0))  # so that pictures are streamed
+
+    def vanish() -> None:
+        for picture in (colours / "red").glob("*.png"):
+            picture.unlink()
+
+    with pytest.raises(
+        TrainingError, match=r"^Training failed after step 6 \(epoch 1\): .*Error: .*red/.*\.png"
+    ) as caught:
+        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[after_steps(STEPS, vanish)])
+    assert "\n" not in str(caught.value)
+
+
+def test_running_out_of_memory_is_told_with_what_helps(tiny: str, colours: Path, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    with pytest.raises(TrainingError, match=r"after step 2 \(epoch 1\): out of memory\. Try --set batch_size=4 or"):
+        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[after_steps(3, fail)])

@@ -312,7 +312,7 @@ def _diverged(model: keras.Model, progress: Progress, recipe: Recipe) -> str:
 
 def _failed(error: Exception, progress: Progress, recipe: Recipe) -> str:
     """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's."""
-    where = f"Step {progress.step + 1} (epoch {progress.epochs + 1}) failed"
+    where = f"Training failed after step {progress.step} (epoch {progress.epochs + 1})"
     if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
         return f"{where}: out of memory. Try --set batch_size={max(recipe.batch_size // 2, 1)} or a smaller image_size."
     cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)

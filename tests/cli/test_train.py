@@ -1,0 +1,70 @@
+"""``cnnreg train --resume``: what it takes, and how a training that is stopped ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Cnnreg
+
+SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimizer.learning_rate=0.1"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_process_that_is_asked_to_stop_says_how_to_go_on_and_does(
+    tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "cnn_registry", "train", tiny, "--data", str(colours), "--epochs", "500"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), *SETTINGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 3/500"):
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err) == (code, False)
+    [run] = tmp_path.glob("*_tiny_*")
+    assert out.splitlines()[-1] == f"go on with: cnnreg train --resume {run}"
+    resumed = ["train", "--resume", str(run), "--set", "epochs=4", "--force"]
+    assert cnnreg(*resumed)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Name a model; see: cnnreg list."),
+        (["tiny", "--force"], "--force is for --resume."),
+        (["--resume", "auto"], "--resume auto needs the model"),
+        (["tiny", "--resume", "somewhere"], "The run says what is trained; leave a model out."),
+        (["--resume", "somewhere", "--split", "stratified"], "leave --split out"),
+        (["tiny", "--resume", "auto", "--folds", "3"], "--resume goes on with one run"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(cnnreg: Cnnreg, tiny: str, arguments: list[str], words: str) -> None:
+    code, out, err = cnnreg("train", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+
+
+def test_no_run_is_one_line(cnnreg: Cnnreg, tiny: str, tmp_path: Path) -> None:
+    code, _, err = cnnreg("train", "--resume", str(tmp_path))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is no run directory" in err
+
+
+def test_auto_begins_a_training_where_none_is_unfinished(
+    cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", tiny, "--data", str(colours), "--out", str(tmp_path), "--epochs", "1", *SETTINGS]
+    code, _, err = cnnreg(*arguments, "--resume", "auto")
+    assert code == 0
+    assert "There is no unfinished training of this kind" in err
+    assert len(list(tmp_path.glob("*_tiny_*"))) == 1
