@@ -6,7 +6,7 @@ PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint bench docs clean
+.PHONY: help demo test test-torch lint chaos bench docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,8 @@ help: ## list these targets
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
-test: .venv/installed-dev ## install, and run every test
-	$(BIN)/pytest
+test: .venv/installed-dev ## install, and run every test, a file on each of two processors
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
 	$(PIP) --group torch
@@ -26,6 +26,9 @@ lint: .venv/installed-dev ## check style, types and the layering of the modules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoints: about half an hour
+	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
 
 bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
