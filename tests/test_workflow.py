@@ -69,6 +69,9 @@ def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, 
     assert adjusted.record.model.options == {"filters": 4}
     replaced = train(tiny, data=colours, recipe="article", settings=settings | {"model.filters": 5}, out=tmp_path)
     assert replaced.record.model.options == {"filters": 5}
+    (tmp_path / "mine.toml").write_text('extends = "article"')
+    extended = train(tiny, data=colours, recipe=tmp_path / "mine.toml", settings=settings, out=tmp_path)
+    assert extended.record.model.options == {"filters": 4}
 
 
 def test_a_folder_that_brings_a_split_is_used_as_it_is_split(tiny: str, colours: Path, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     """
     fallback = FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or fallback)
-    chosen = chosen.with_settings(dict(spec.recipe_settings.get(chosen.name, {})) | dict(settings))
+    chosen = chosen.with_settings(_adjustments(spec, chosen) | dict(settings))
     if unknown := [option for option in chosen.model if option not in spec.options]:
         raise UnknownOptionError(spec.name, unknown, spec.options)
     if not chosen.fine_tuning.weights:
@@ -179,6 +179,12 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     source = find_source(spec, chosen.fine_tuning.weights)
     pixels = {"pixels": source.published.pixels} if source.published else {}
     return chosen.with_settings({"model": source.options(chosen.model)} | pixels | dict(settings))
+
+
+def _adjustments(spec: ModelSpec, recipe: Recipe) -> Settings:
+    """What the model's spec changes in a recipe, and in the one that it extends."""
+    names = (recipe.extends, recipe.name)
+    return {key: value for name in names if name for key, value in spec.recipe_settings.get(name, {}).items()}
 
 
 def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tuple[int, int, int]:

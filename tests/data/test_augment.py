@@ -68,6 +68,16 @@ def test_each_image_has_its_own_crop_of_the_wanted_area_and_aspect(ramp: np.ndar
     assert (width / height).max() < 1.251
 
 
+def test_a_zoom_cuts_a_square_out_of_a_larger_image(ramp: np.ndarray) -> None:
+    result = varied(ramp, Augmentation(zoom=(1.25, 2.0)))
+    width = (result[:, 0, -1, 0] - result[:, 0, 0, 0]) / (31 * 8)
+    height = (result[:, -1, 0, 1] - result[:, 0, 0, 1]) / (31 * 8)
+    np.testing.assert_allclose(width, height, atol=1e-3)
+    assert 1.24 < (1 / width).min() < 1.35
+    assert 1.9 < (1 / width).max() < 2.01
+    assert abs((1 / width).mean() - 1.625) < 0.1
+
+
 def test_a_crop_never_leaves_the_image(ramp: np.ndarray) -> None:
     # What lies outside would be black, so the red of a mirrored or cropped ramp would jump.
     result = varied(ramp, Augmentation(crop_area=(0.9, 1.0), crop_aspect=(0.5, 2.0), flip=True))
@@ -115,6 +125,8 @@ def test_all_together_keep_the_mean_colour_roughly(images: np.ndarray) -> None:
         {"crop_area": (0.5, 1.1)},
         {"crop_aspect": (2.0, 0.5)},
         {"crop_aspect": (0.0, 1.0)},
+        {"zoom": (0.9, 1.0)},
+        {"zoom": (1.0, 2.0), "crop_area": (0.5, 1.0)},
         {"brightness": -0.1},
         {"contrast": 1.1},
         {"rotation": 10},

@@ -12,7 +12,7 @@ from cnn_registry.training.recipe import Recipe, load_recipe, parse_settings, re
 
 
 def test_the_built_in_recipes_load() -> None:
-    assert recipe_names() == ["article", "default", "fine_tune"]
+    assert recipe_names() == ["article", "article_crops", "article_scale_jitter", "default", "fine_tune"]
     assert [load_recipe(name).name for name in recipe_names()] == recipe_names()
 
 
@@ -25,6 +25,27 @@ def test_article_is_the_article_to_the_letter() -> None:
     assert recipe.augmentation == Augmentation()
     assert recipe.label_smoothing == 0
     assert recipe.schedule.name == "constant"
+
+
+def test_a_recipe_extends_another_table_by_table(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "default"\nepochs = 3\n[augmentation]\nflip = false\n')
+    mine, default = load_recipe(tmp_path / "mine.toml"), load_recipe("default")
+    assert (mine.name, mine.epochs, mine.augmentation.flip) == ("mine", 3, False)
+    assert mine.optimizer == default.optimizer
+    assert mine.augmentation.crop_area == default.augmentation.crop_area
+    (tmp_path / "mine.toml").write_text('extends = "defualt"\n')
+    with pytest.raises(UnknownNameError, match="Did you mean 'default'"):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_the_articles_augmentations_are_its_settings_and_crops() -> None:
+    article, crops, jitter = map(load_recipe, ("article", "article_crops", "article_scale_jitter"))
+    for recipe, zoom in ((crops, 256 / 224), (jitter, 512 / 224)):
+        assert recipe.optimizer == article.optimizer
+        assert recipe.early_stopping == article.early_stopping
+        assert recipe.augmentation.zoom is not None
+        assert recipe.augmentation.zoom[1] == pytest.approx(zoom, rel=1e-5)
+        assert recipe.decode_size == round(zoom * 224)
 
 
 def test_settings_replace_nested_keys_and_leave_the_rest() -> None:

@@ -30,6 +30,8 @@ class Augmentation(BaseModel):
         crop_area: smallest and largest share of the image's area that a crop keeps, before it is resized to the full
             size; ``None`` for no crop.
         crop_aspect: smallest and largest width over height of a crop.
+        zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut out
+            of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
         flip: mirror every second image, left to right.
         brightness: half-width of the factor ``1 ± brightness`` on all values.
         contrast: likewise on the distance from the image's mean grey.
@@ -40,6 +42,7 @@ class Augmentation(BaseModel):
 
     crop_area: tuple[float, float] | None = None
     crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    zoom: tuple[float, float] | None = None
     flip: bool = False
     brightness: HalfWidth = 0.0
     contrast: HalfWidth = 0.0
@@ -49,6 +52,10 @@ class Augmentation(BaseModel):
     def _ordered(self) -> Augmentation:
         if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             raise ValueError(f"crop_area must be (low, high) with 0 < low <= high <= 1; got {self.crop_area}")
+        if self.zoom is not None and not 1 <= self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom must be (low, high) with 1 <= low <= high; got {self.zoom}")
+        if self.zoom is not None and self.crop_area is not None:
+            raise ValueError("zoom and crop_area exclude each other")
         if self.crop_aspect[0] > self.crop_aspect[1]:
             raise ValueError(f"crop_aspect must be (low, high) with low <= high; got {self.crop_aspect}")
         return self
@@ -56,7 +63,7 @@ class Augmentation(BaseModel):
     @property
     def moves(self) -> bool:
         """Whether pixels change their place."""
-        return self.flip or self.crop_area is not None
+        return self.flip or self.crop_area is not None or self.zoom is not None
 
     @property
     def colours(self) -> bool:
@@ -93,7 +100,9 @@ def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
     """``(B, 4)``: y1, x1, y2, x2 of a crop for each image, in fractions of its height and width."""
     tf = backend.tensorflow()
     area, aspect, top, left, mirror = uniform
-    if config.crop_area is None:
+    if config.zoom is not None:
+        height = width = 1 / _between(area, *config.zoom)
+    elif config.crop_area is None:
         height = width = tf.ones_like(area)
     else:
         area = _between(area, *config.crop_area)

@@ -95,6 +95,7 @@ class Recipe(Settings):
     Attributes:
         name: the recipe's name; adjustments in a model's spec refer to it.
         summary: one line for listings.
+        extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
         epochs: passes over the training images.
         batch_size: images a step.
         image_size: edge length in pixels; ``None`` for the data set's natural size, else the model's.
@@ -119,6 +120,7 @@ class Recipe(Settings):
 
     name: str
     summary: str = ""
+    extends: str | None = None
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
     image_size: int | None = Field(default=None, gt=0)
@@ -173,10 +175,7 @@ def load_recipe(name: str | Path) -> Recipe:
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"The recipe file {path} cannot be read: {error}.") from error
         return _parsed(text, path.stem, str(path))
-    if name not in recipe_names():
-        see = "See all with: cnnreg recipes. A file's name must end in '.toml'."
-        raise UnknownNameError("recipe", str(name), recipe_names(), see)
-    return _parsed((BUILT_IN / f"{name}.toml").read_text(encoding="utf-8"), str(name), str(name))
+    return _built_in(str(name))
 
 
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
@@ -206,12 +205,27 @@ def _value(text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
+def _built_in(name: str) -> Recipe:
+    if name not in recipe_names():
+        see = "See all with: cnnreg recipes. A file's name must end in '.toml'."
+        raise UnknownNameError("recipe", name, recipe_names(), see)
+    return _parsed((BUILT_IN / f"{name}.toml").read_text(encoding="utf-8"), name, name)
+
+
 def _parsed(text: str, name: str, source: str) -> Recipe:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"The recipe {source} is no TOML: {error}.") from error
-    return _validated({"name": name} | data, source)
+    base = data.get("extends")
+    inherited = _merged(_built_in(base).model_dump(exclude_unset=True), data) if isinstance(base, str) else data
+    return _validated(inherited | {"name": name}, source)
+
+
+def _merged(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with what ``data`` has in its place, table by table."""
+    both = {key: _merged(base[key], value) for key, value in data.items() if isinstance(value, dict) and base.get(key)}
+    return {**base, **data, **both}
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
