@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from unicodedata import category
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
@@ -36,6 +37,17 @@ def one_line(error: BaseException) -> str:
     return textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ...")
 
 
+def printable(text: str) -> str:
+    r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
+
+    Names of files and classes come from others, and any of them may reach a terminal. Marks that turn the direction of
+    writing are escaped too, and so are bytes of a file's name that are no UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode() for c in text)
+
+
 def _either(names: Iterable[str]) -> str:
     return " or ".join(repr(name) for name in names)
 
@@ -45,9 +57,12 @@ def _qualified(name: str, providers: Iterable[str]) -> str:
 
 
 class CnnRegistryError(Exception):
-    """The base of every error raised on purpose by this package."""
+    """The base of every error raised on purpose by this package. Its message is one line that any terminal can show."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(CnnRegistryError):

@@ -14,6 +14,11 @@ def cache_root() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
 
 
+def as_text(name: str) -> str:
+    r"""A file's name as text that can be kept: bytes of it that are no UTF-8 are written as ``\udcff``."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def datasets_dir() -> Path:
     """Archives that were fetched, and what was extracted from them; one folder a data set."""
     return cache_root() / "datasets"

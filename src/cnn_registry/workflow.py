@@ -19,6 +19,7 @@ from .data.split import STRATIFIED, make_split
 from .errors import CnnRegistryError, DivergedError, RunError, UnknownOptionError, UsageError, one_line
 from .graph import main_network
 from .inference.evaluate import evaluate_model
+from .paths import as_text
 from .progress import note
 from .registry import checked_input_shape, get_spec
 from .report.write import write_report
@@ -132,7 +133,7 @@ def train(
     parts = make_split(found, split, seed=split_seed)
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=sys.argv,
+        command=[as_text(argument) for argument in sys.argv],
         model=ModelRecord(
             spec=spec.to_dict(),
             options=dict(chosen.model),
@@ -171,7 +172,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     """
     fallback = FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or fallback)
-    chosen = chosen.with_settings(_adjustments(spec, chosen) | dict(settings))
+    chosen = chosen.with_settings(dict(_adjustments(spec, chosen)) | dict(settings))
     if unknown := [option for option in chosen.model if option not in spec.options]:
         raise UnknownOptionError(spec.name, unknown, spec.options)
     if not chosen.fine_tuning.weights:
@@ -289,9 +290,9 @@ def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | N
     found = images.dataset
     return DataRecord(
         dataset=None if dataset is None and data is not None else found.name,
-        name=found.name,
-        source=found.source,
-        given=None if data is None else str(Path(data).absolute()),
+        name=as_text(found.name),
+        source=as_text(found.source),
+        given=None if data is None else as_text(str(Path(data).absolute())),
         digest=images.digest,
         class_names=list(found.class_names),
         left_out={bad.id: bad.reason for bad in images.bad},

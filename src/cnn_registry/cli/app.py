@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from cnn_registry import __version__
-from cnn_registry.errors import CnnRegistryError, suggestion
+from cnn_registry.errors import CnnRegistryError, printable, suggestion
 
 from .common import common_options, is_verbose
 
@@ -90,9 +90,10 @@ def main() -> NoReturn:
 
 def _tell(line: str, details: str = "") -> None:
     if is_verbose():
-        print(details or traceback.format_exc(), file=sys.stderr)
-    print(line, file=sys.stderr)
+        shown = (details or traceback.format_exc()).split("\n")
+        print("\n".join(map(printable, shown)), file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    print(f"Warning: {message}", file=sys.stderr)
+    print(printable(f"Warning: {message}"), file=sys.stderr)

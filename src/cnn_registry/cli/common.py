@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from cnn_registry import discovery
+from cnn_registry.errors import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +80,11 @@ def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
+def tell(text: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal would obey in a name is escaped."""
+    click.echo(printable(text), err=err)
+
+
 def print_json(data: Any) -> None:
     """Print ``data`` as JSON on standard output."""
     print(json.dumps(data, indent=2, default=str))
@@ -95,7 +101,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     if sys.stdout.isatty():
         _print_rich_table(columns, rows, right)
         return
-    lines = [list(columns), *[[" ".join(cell.split()) for cell in row] for row in rows]]
+    lines = [list(columns), *[[printable(" ".join(cell.split())) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         cells = (
@@ -121,5 +127,5 @@ def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], rig
             no_wrap=i == 0,
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: a name in square brackets is no markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # Text: a name in square brackets is no markup
     Console().print(table)

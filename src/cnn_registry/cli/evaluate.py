@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_datasets, json_option, print_json, print_table, tta_option, weights_option
+from .common import (
+    common_options,
+    complete_datasets,
+    json_option,
+    print_json,
+    print_table,
+    tell,
+    tta_option,
+    weights_option,
+)
 
 
 @click.command("evaluate")
@@ -39,7 +48,7 @@ def command(run: Path, as_json: bool, **options: Any) -> None:
         for row in report["classes"]
     ]
     print_table(["class", *measures, "images"], rows, right=[*measures, "images"])
-    click.echo(
+    tell(
         f"{evaluation.part}: accuracy {evaluation.accuracy:.1%} of {report['images']} images, "
         f"loss {evaluation.loss:.4f} ({options['weights']} weights)"
     )

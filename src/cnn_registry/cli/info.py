@@ -13,7 +13,7 @@ from cnn_registry.errors import AmbiguousNameError
 from cnn_registry.registry import models
 from cnn_registry.spec import ModelSpec
 
-from .common import common_options, complete_models, json_option, print_json
+from .common import common_options, complete_models, json_option, print_json, tell
 from .listing import as_dict
 
 
@@ -87,7 +87,7 @@ def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:
     width_of_keys = max(len(key) for key in facts)
     for key, value in facts.items():
         if value:
-            click.echo(f"{key.ljust(width_of_keys)}  {value}")
+            tell(f"{key.ljust(width_of_keys)}  {value}")
 
 
 def _maps(shapes: Mapping[str, Sequence[int]]) -> str:

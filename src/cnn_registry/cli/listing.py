@@ -11,7 +11,7 @@ from cnn_registry.catalogue import Ambiguous
 from cnn_registry.discovery import Broken, slowness
 from cnn_registry.spec import Provider, Spec
 
-from .common import is_verbose
+from .common import is_verbose, tell
 
 
 def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
@@ -33,17 +33,17 @@ def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
     """A line for each broken or ambiguous entry; on standard error one for each slow one, with ``-v`` tracebacks."""
     for item in items:
         if isinstance(item, Broken):
-            click.echo(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
+            tell(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
             if is_verbose():
                 click.echo(item.details, err=True)
             _note_if_slow(item.entry.name, item.entry.provider)
         elif isinstance(item, Ambiguous):
             choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
-            click.echo(f"ambiguous: {item.name}: write {choices}")
+            tell(f"ambiguous: {item.name}: write {choices}")
         else:
             _note_if_slow(item.name, item.provider)
 
 
 def _note_if_slow(name: str, provider: Provider) -> None:
     if slow := slowness(provider):
-        click.echo(f"slow: {name} ({provider.distribution}): {slow}", err=True)
+        tell(f"slow: {name} ({provider.distribution}): {slow}", err=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_recipes, json_option, print_json, print_table
+from .common import common_options, complete_recipes, json_option, print_json, print_table, tell
 
 
 @click.command("recipes")
@@ -23,7 +23,7 @@ def command(name: str | None, as_json: bool) -> None:
         print_json([recipe.to_dict() for recipe in recipes])
     elif name:
         for key, value in _dotted(recipes[0].to_dict()):
-            click.echo(f"{key} = {'none' if value is None else value}")
+            tell(f"{key} = {'none' if value is None else value}")
     else:
         print_table(["name", "summary"], [[recipe.name, recipe.summary] for recipe in recipes])
         click.echo("See every setting: cnnreg recipes NAME. Change one: cnnreg train MODEL --set key.path=value")

@@ -18,6 +18,7 @@ from .common import (
     json_option,
     print_json,
     print_table,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _tell(run: Run, as_json: bool) -> None:
         _print_result(run.path, status, run.record.result)
     if status in STOPPED:
         if not as_json:
-            click.echo(f"go on with: cnnreg train --resume {shlex.quote(str(run.path))}")
+            tell(f"go on with: cnnreg train --resume {shlex.quote(str(run.path))}")
         click.get_current_context().exit(STOPPED[status])
 
 
@@ -187,22 +188,20 @@ def _tell_folds(found: Folds, as_json: bool) -> None:
             for fold in found.summary()["folds"]
         ]
         print_table(["fold", "accuracy", "at lowest loss", "run"], rows, right=["accuracy", "at lowest loss"])
-        click.echo(
-            f"validation accuracy at the last epoch: mean {found.mean:.1%}, standard deviation {found.deviation:.1%}"
-        )
-        click.echo(f"report of all images together: {found.path}")
+        tell(f"validation accuracy at the last epoch: mean {found.mean:.1%}, standard deviation {found.deviation:.1%}")
+        tell(f"report of all images together: {found.path}")
     if found.stopped in STOPPED:
         click.get_current_context().exit(STOPPED[found.stopped])
 
 
 def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
     if not result:
-        click.echo(f"{status} before the first epoch ended: {path}")
+        tell(f"{status} before the first epoch ended: {path}")
         return
     last, best = result["last"], result["best"]
-    click.echo(
+    tell(
         f"{status}: validation accuracy {last['val_accuracy']:.1%} at the last epoch ({last['epoch']}), "
         f"{best['val_accuracy']:.1%} at the one with the lowest validation loss ({best['epoch']})"
     )
-    click.echo(f"run directory: {path}")
-    click.echo(f"next: cnnreg evaluate {path}   or   cnnreg predict {path} IMAGE...")
+    tell(f"run directory: {path}")
+    tell(f"next: cnnreg evaluate {path}   or   cnnreg predict {path} IMAGE...")

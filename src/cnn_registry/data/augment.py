@@ -30,8 +30,8 @@ class Augmentation(BaseModel):
         crop_area: smallest and largest share of the image's area that a crop keeps, before it is resized to the full
             size; ``None`` for no crop.
         crop_aspect: smallest and largest width over height of a crop.
-        zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut out
-            of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
+        zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut
+            out of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
         flip: mirror every second image, left to right.
         brightness: half-width of the factor ``1 ± brightness`` on all values.
         contrast: likewise on the distance from the image's mean grey.

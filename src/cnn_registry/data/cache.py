@@ -25,7 +25,7 @@ from ..errors import BadImageError, DataError, one_line
 from ..paths import decoded_dir
 from ..progress import note, progress
 from .dataset import Bytes, ImageDataset
-from .image import decode, resized
+from .image import check_file, decode, resized
 from .sources import ArrayImages, ImageSource, StreamedImages
 from .threads import in_threads
 
@@ -102,8 +102,10 @@ def _hashes(dataset: ImageDataset) -> list[bytes]:
 
 def _file_hash(file: Path) -> bytes:
     try:
-        return hashlib.sha256(file.read_bytes()).digest()
-    except OSError:
+        check_file(file)
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except (OSError, BadImageError):
         return b""
 
 

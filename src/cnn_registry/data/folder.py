@@ -10,6 +10,7 @@ import numpy as np
 
 from ..catalogue import natural_key
 from ..errors import DataError
+from ..paths import as_text
 from ..progress import note
 from .dataset import ImageDataset, Split
 
@@ -31,8 +32,8 @@ def load_folder(root: Path) -> ImageDataset:
             class folders.
 
     Raises:
-        DataError: there is no such folder, it holds no image, fewer than two classes, or the classes of ``val`` or
-            ``test`` are not those of ``train``.
+        DataError: there is no such folder, it or one in it cannot be read, it holds no image, fewer than two classes,
+            or the classes of ``val`` or ``test`` are not those of ``train``.
     """
     if not root.exists():
         raise DataError(f"There is no folder {root}; expected a folder of class folders.")
@@ -46,9 +47,12 @@ def load_folder(root: Path) -> ImageDataset:
 
 def _parts(root: Path) -> dict[str, Path]:
     """The folders named ``train``, ``val`` and ``test`` under those names; empty where the root holds classes."""
-    names = {folder.name.lower(): folder for folder in _folders(root)}
+    folders = _folders(root)
+    names = {folder.name.lower(): folder for folder in folders}
     validation = next((name for name in VALIDATION_NAMES if name in names), None)
     if "train" in names and validation:
+        if alike := [pair for pair in _alike(folders) if pair[0].lower() in ("train", "test", *VALIDATION_NAMES)]:
+            raise DataError(f"{root} has two folders {_listing(alike[0])}. Rename one, or put their content together.")
         parts = {"train": names["train"], "val": names[validation]}
         return parts | ({"test": names["test"]} if "test" in names else {})
     if "train" in names and names.keys() <= {"train", "test"}:
@@ -89,10 +93,11 @@ def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
 def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
     """The images of each class folder in ``root`` that has some, and ``at_least`` so many have."""
     seen = {os.path.realpath(root)}
-    found = {folder.name: list(_images(folder, seen)) for folder in _folders(root)}
+    folders = _folders(root)
+    found = {folder.name: list(_images(folder, seen)) for folder in folders}
     filled = {name: files for name, files in found.items() if files}
     if len(filled) < at_least:
-        loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
+        loose = sum(file.suffix.lower() in SUFFIXES for file in _content(root))
         has = (
             f"there is only {next(iter(filled))!r}"
             if filled
@@ -103,12 +108,35 @@ def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
         )
     if empty := [name for name, files in found.items() if not files]:
         note(f"{_counted(len(empty), 'class folder')} without an image in {root}, left out: {_listing(empty)}.")
+    for pair in _alike(folders):
+        note(f"Classes in {root} that differ only in case are kept apart: {_listing(pair)}.")
     return filled
 
 
 def _folders(root: Path) -> list[Path]:
-    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(folders, key=_natural)
+    return [path for path in _content(root) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _content(folder: Path) -> list[Path]:
+    """What is in a folder, in natural order.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir(), key=_natural)
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _alike(folders: Iterable[Path]) -> list[tuple[str, str]]:
+    """Names that differ only in case, in pairs."""
+    first: dict[str, str] = {}
+    return [
+        (first[folder.name.lower()], folder.name)
+        for folder in folders
+        if first.setdefault(folder.name.lower(), folder.name) != folder.name
+    ]
 
 
 def _images(folder: Path, seen: set[str]) -> Iterator[Path]:
@@ -117,7 +145,7 @@ def _images(folder: Path, seen: set[str]) -> Iterator[Path]:
     if real in seen:
         return
     seen.add(real)
-    for path in sorted(folder.iterdir(), key=_natural):
+    for path in _content(folder):
         if path.name.startswith("."):
             continue
         if path.is_dir():
@@ -138,8 +166,8 @@ def _dataset(
 ) -> ImageDataset:
     return ImageDataset(
         name=root.resolve().name,
-        class_names=class_names,
-        ids=tuple(file.relative_to(root).as_posix() for file in files),
+        class_names=tuple(map(as_text, class_names)),
+        ids=tuple(as_text(file.relative_to(root).as_posix()) for file in files),
         labels=np.array(labels, np.int64),
         images=tuple(files),
         splits=splits,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 import numpy as np
@@ -13,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import BadImageError
 from .dataset import Bytes
+
+MAX_BYTES = 2**30
+"""The largest file that is taken for an image."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -33,11 +38,13 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
         ``(size, size, 3)``, uint8.
 
     Raises:
-        BadImageError: the file is missing, empty, truncated, of another format, or larger than Pillow's limit for
-            what may be a decompression bomb.
+        BadImageError: the file is missing, empty, truncated, of another format, no regular file or larger than
+            `MAX_BYTES`, or has more pixels than Pillow's limit for what may be a decompression bomb.
     """
     _silence_pillow()
     file = getattr(source, "name", source) if not isinstance(source, Path) else source
+    if isinstance(source, Path):
+        check_file(source)
     try:
         with Image.open(source, formats=FORMATS) as image:
             _check_pixels(image)
@@ -45,6 +52,20 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
             return resized(_rgb(_upright(image)), size)
     except Exception as error:  # decoders raise anything on a damaged file
         raise BadImageError(str(file), _reason(source, error)) from error
+
+
+def check_file(file: Path) -> None:
+    """Refuse what would be read without an end: a link to a device, a pipe, a file of many gigabytes.
+
+    Raises:
+        BadImageError: it is one of these. One that is missing passes.
+    """
+    with suppress(OSError):
+        facts = file.stat()
+        if not S_ISREG(facts.st_mode):
+            raise BadImageError(str(file), "not a regular file")
+        if facts.st_size > MAX_BYTES:
+            raise BadImageError(str(file), f"more than {MAX_BYTES:,} bytes")
 
 
 def resized(image: Image.Image, size: int) -> Bytes:

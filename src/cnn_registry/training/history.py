@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from cnn_registry.errors import RunError, one_line
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -47,12 +49,36 @@ def csv_text(history: Sequence[Epoch]) -> str:
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The rows of a ``history.csv``."""
+    """The rows of a ``history.csv``.
+
+    Raises:
+        RunError: it cannot be read, or is not what a training writes.
+    """
     import csv
 
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    return [Epoch(epoch=int(row.pop("epoch")), **row) for row in rows]
+    names = [field.name for field in fields(Epoch)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        if header != names:
+            raise RunError(f"{path} is no history: expected the columns {', '.join(names)}.")
+        return [_epoch(row, number) for number, row in enumerate(rows, start=1)]
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, csv.Error) as error:
+        raise RunError(f"{path} is damaged: {one_line(error)}.") from error
+
+
+def _epoch(row: Sequence[str], number: int) -> Epoch:
+    """Row ``number``, from 1, which is of that epoch.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if len(row) != len(fields(Epoch)) or float(row[0]) != number:
+        raise ValueError(f"row {number} is not of epoch {number}")
+    _, *measured = map(float, row)
+    return Epoch(number, *measured)
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:

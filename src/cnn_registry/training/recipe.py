@@ -13,14 +13,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from cnn_registry.catalogue import natural_key
 from cnn_registry.data.augment import Augmentation
-from cnn_registry.errors import RecipeError, UnknownNameError, suggestion
+from cnn_registry.errors import RecipeError, UnknownNameError, one_line, suggestion
 from cnn_registry.spec import Pixels
 
 BUILT_IN = resources.files("cnn_registry.training") / "recipes"
+
+
+SHOWN = 200
+"""Letters of a wrong key or value that a message shows."""
 
 
 class Settings(BaseModel):
@@ -139,6 +144,18 @@ class Recipe(Settings):
     early_stopping: EarlyStoppingSettings | None = None
     model: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("model")
+    @classmethod
+    def _finite(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for option, value in options.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except ValueError as error:
+                raise PydanticCustomError(
+                    "finite", "{option} must have finite numbers", {"option": _short(option)}
+                ) from error
+        return options
+
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.
 
@@ -172,7 +189,7 @@ def load_recipe(name: str | Path) -> Recipe:
         path = Path(name)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RecipeError(f"The recipe file {path} cannot be read: {error}.") from error
         return _parsed(text, path.stem, str(path))
     return _built_in(str(name))
@@ -190,7 +207,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
-            raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {assignment!r}.")
+            raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {_short(assignment)}.")
         settings[key.strip()] = _value(text.strip())
     return settings
 
@@ -200,7 +217,7 @@ def _value(text: str) -> Any:
         return None
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: no TOML, or a number of thousands of digits
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text
 
@@ -215,7 +232,7 @@ def _built_in(name: str) -> Recipe:
 def _parsed(text: str, name: str, source: str) -> Recipe:
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"The recipe {source} is no TOML: {error}.") from error
     base = data.get("extends")
     inherited = _merged(_built_in(base).model_dump(exclude_unset=True), data) if isinstance(base, str) else data
@@ -229,44 +246,51 @@ def _merged(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one dotted key in nested ``data``; a table that is None so far (early stopping) is begun."""
+    """Set one dotted key in nested ``data``; a table that is None so far (early stopping), or unknown, is begun."""
     *tables, last = dotted.split(".")
     for depth, table in enumerate(tables):
-        if table not in data:
-            break  # the unknown name is reported where it stands, with the names that exist there
-        if data[table] is None:
-            data[table] = {}
+        if data.get(table) is None:
+            data[table] = {}  # an unknown name is reported where it stands, with the names that exist there
         if not isinstance(data[table], dict):
-            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {dotted!r} does not exist.")
+            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {_short(dotted)} does not exist.")
         data = data[table]
-    else:
-        data[last] = value
-        return
-    data[table] = value
+    data[last] = value
 
 
 def _validated(data: Mapping[str, Any], source: str) -> Recipe:
     try:
         # Strict, and by way of JSON: 3.0 or "3" is no 3, while a list is a tuple.
         return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
+    except RecursionError as error:
+        raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
     except ValidationError as error:
         # A misspelt key may also be missing under its true name; the misspelling is what helps.
         first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
         raise RecipeError(_message(first, source)) from error
+    except (TypeError, ValueError) as error:  # of json: a key of another type, a number of thousands of digits
+        raise RecipeError(f"Recipe {source}: a value cannot be kept: {one_line(error)}.") from error
 
 
 def _message(error: Mapping[str, Any], source: str) -> str:
     """One line for pydantic's first complaint."""
-    *tables, last = [str(part) for part in error["loc"]] or [""]
+    if error["type"] == "json_invalid":  # nested too deeply for the reader, or text that is no Unicode
+        return f"Recipe {source}: a value cannot be kept: {error['msg']}."
+    *tables, last = [str(part) for part in error["loc"]]
     key = ".".join([*tables, last])
     if error["type"] == "extra_forbidden":
         known = _keys_of(tables)
         hint = suggestion(last, known) or suggestion(last, _all_keys())
-        return f"Recipe {source}: there is no setting {key!r}.{hint} Known here: {', '.join(known)}."
+        return f"Recipe {source}: there is no setting {_short(key)}.{hint} Known here: {', '.join(known)}."
     if error["type"] == "missing":
         return f"Recipe {source}: the setting {key!r} is missing."
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"Recipe {source}: {key}: {message}; got {error.get('input')!r}."
+    return f"Recipe {source}: {key}: {message}; got {_short(error.get('input'))}."
+
+
+def _short(value: object) -> str:
+    """``value`` as Python writes it, with its middle left out where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
 
 
 def _keys_of(tables: Iterable[str]) -> list[str]:

@@ -1,0 +1,202 @@
+"""Pictures and folders of pictures as the world has them: each is decoded right, or told in one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cnn_registry.data.cache import load_images
+from cnn_registry.data.folder import load_folder
+from cnn_registry.data.image import FORMATS, decode
+from cnn_registry.errors import BadImageError, DataError
+
+Folder = Callable[..., Path]
+Picture = Callable[..., Image.Image]
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
+
+
+def stored(image: Image.Image, format: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format)
+    return stream.getvalue()
+
+
+WHOLE = [stored(NOISE, format) for format in FORMATS]
+
+EDITS = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+def reason(file: Path) -> str:
+    """Why a file cannot be read, as the one line says it."""
+    with pytest.raises(BadImageError) as caught:
+        decode(file, 8)
+    assert str(caught.value).isprintable()
+    return caught.value.reason
+
+
+@given(whole=st.sampled_from(WHOLE), edits=EDITS, end=st.integers(0, 2**16))
+def test_any_damage_gives_pixels_or_one_line(
+    tmp_path: Path, whole: bytes, edits: list[tuple[int, int]], end: int
+) -> None:
+    content = bytearray(whole)
+    for place, byte in edits:
+        content[place % len(content)] = byte
+    file = tmp_path / "damaged.jpg"
+    file.write_bytes(content[: len(content) - end % len(content)] if end % 2 else content)
+    try:
+        pixels, message = decode(file, 8), ""
+    except BadImageError as error:
+        pixels, message = np.zeros((8, 8, 3), np.uint8), str(error)
+    assert pixels.shape == (8, 8, 3)
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_content_counts_and_not_the_extension(picture: Picture, tmp_path: Path, format: str) -> None:
+    for suffix in ("jpg", "png", "webp", "gif"):
+        (tmp_path / f"right.{format}").write_bytes(stored(picture(), format))
+        (tmp_path / f"wrong.{suffix}").write_bytes(stored(picture(), format))
+        np.testing.assert_array_equal(decode(tmp_path / f"wrong.{suffix}", 8), decode(tmp_path / f"right.{format}", 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (50_000, 2), (2, 50_000)])
+def test_extreme_shapes_are_resized(tmp_path: Path, shape: tuple[int, int]) -> None:
+    Image.new("RGB", shape, (200, 100, 50)).save(tmp_path / "odd.png")
+    np.testing.assert_array_equal(decode(tmp_path / "odd.png", 8), np.broadcast_to([200, 100, 50], (8, 8, 3)))
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png(width: int, height: int, content: bytes) -> bytes:
+    """A picture of one bit a pixel, whatever its content."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("edge", [13_000, 100_000, 2**31 - 1])
+def test_a_decompression_bomb_is_refused_before_it_takes_memory(tmp_path: Path, edge: int) -> None:
+    (tmp_path / "bomb.png").write_bytes(png(edge, edge, content=zlib.compress(bytes(10**6))))
+    tracemalloc.start()
+    assert "decompression bomb" in reason(tmp_path / "bomb.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_gif_whose_frame_is_larger_than_it_says_is_no_way_around_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    content = bytearray(stored(Image.new("L", (8, 8)), "GIF"))
+    frame = content.index(b"\x2c")
+    content[frame + 5 : frame + 9] = struct.pack("<HH", 60_000, 60_000)
+    (tmp_path / "bomb.gif").write_bytes(content)
+    assert reason(tmp_path / "bomb.gif")
+
+
+def test_what_never_ends_is_not_read(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder("a/1.png", "b/1.png")
+    (root / "a" / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(root / "pipe")
+    (root / "a" / "pipe.png").symlink_to(root / "pipe")
+    with (root / "b" / "sparse.png").open("wb") as file:
+        file.truncate(2**40)
+    loaded = load_images(load_folder(root), 8)
+    assert {bad.id: bad.reason for bad in loaded.bad} == {
+        "a/zero.png": "not a regular file",
+        "a/pipe.png": "not a regular file",
+        "b/sparse.png": "more than 1,073,741,824 bytes",
+    }
+
+
+def test_links_in_a_circle_are_images_that_cannot_be_read(folder: Folder) -> None:
+    root = folder("a/1.png", "b/1.png")
+    (root / "a" / "me.png").symlink_to("me.png")
+    (root / "a" / "ping.png").symlink_to("pong.png")
+    (root / "a" / "pong.png").symlink_to("ping.png")
+    (root / "c").symlink_to("c")
+    loaded = load_images(load_folder(root), 8)
+    assert {bad.id for bad in loaded.bad} == {"a/me.png", "a/ping.png", "a/pong.png"}
+    assert {bad.reason for bad in loaded.bad} == {"too many levels of symbolic links"}
+    with pytest.raises(DataError, match="There is no folder"):
+        load_folder(root / "c")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_may_not_be_read_is_told(folder: Folder) -> None:
+    root = folder("a/1.png", "a/2.png", "b/1.png", "c/1.png")
+    (root / "a" / "2.png").chmod(0)
+    loaded = load_images(load_folder(root), 8)
+    assert [(bad.id, bad.reason) for bad in loaded.bad] == [("a/2.png", "permission denied")]
+    (root / "c").chmod(0)
+    with pytest.raises(DataError, match=r"^The folder .*c cannot be read: Permission denied\.$"):
+        load_folder(root)
+    (root / "c").chmod(0o700)
+
+
+NAMES = ["a\nb", "\x1b[31mred", "日本", "[red]x", "$\\alpha$", "-rf", "'; rm", "\u202egnp", "\udcff", " ", "e\u0301"]
+
+
+def test_odd_names_are_kept_and_told_safely(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder("plain/1.png")
+    picture = (root / "plain" / "1.png").read_bytes()
+    for name in NAMES:
+        (root / name).mkdir()
+        (root / name / f"{name}.png").write_bytes(picture)
+        (root / name / f"{name}.jpg").write_bytes(b"damaged")
+    (root / "\x1b[2J").mkdir()
+    loaded = load_images(load_folder(root), 8)
+    names = {name.replace("\udcff", "\\udcff") for name in NAMES}
+    assert set(loaded.dataset.class_names) == names | {"plain"}
+    assert {bad.id for bad in loaded.bad} == {f"{name}/{name}.jpg" for name in names}
+    empty, decoding, bad = capsys.readouterr().err.splitlines()
+    assert (empty + decoding + bad).isprintable()
+    assert bad.startswith(f"{len(NAMES)} of {2 * len(NAMES) + 1} images cannot be read and are left out")
+    assert empty.endswith(r"left out: '\x1b[2J'.")
+
+
+def test_classes_that_differ_in_case_are_kept_apart_and_told(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder("Cat/1.png", "cat/1.png", "cat/2.png", "dog/1.png")
+    dataset = load_folder(root)
+    assert dataset.class_names == ("Cat", "cat", "dog")
+    assert dataset.labels.tolist() == [0, 1, 1, 2]
+    assert capsys.readouterr().err == f"Classes in {root} that differ only in case are kept apart: 'Cat', 'cat'.\n"
+
+
+@pytest.mark.parametrize("twice", ["Train", "VAL", "Test"])
+def test_no_part_of_a_split_is_lost_to_another_that_differs_in_case(folder: Folder, twice: str) -> None:
+    paths = [f"{part}/{name}/1.png" for part in ("train", "val", "test", twice) for name in "ab"]
+    with pytest.raises(DataError, match=f"has two folders '{twice}', '{twice.lower()}'. Rename one"):
+        load_folder(folder(*paths))
+
+
+def test_a_hundred_thousand_files_in_a_class_are_listed_in_seconds(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with_few_links = [tmp_path / "b" / f"{number}.png" for number in range(4)]  # file systems limit links to a file
+    for file in with_few_links:
+        file.touch()
+    for number in range(100_000):
+        os.link(with_few_links[number % 4], f"{tmp_path}/a/{number}.png")
+    began = time.perf_counter()
+    dataset = load_folder(tmp_path)
+    assert time.perf_counter() - began < 30  # 4 s on two busy cores
+    assert len(dataset) == 100_004
+    assert dataset.ids[99_999] == "a/99999.png"
