@@ -18,7 +18,7 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
 
 
-MODELS = pytest.mark.parametrize("name", ["alexnet", "alexnet_paper", "alexnet_owt"])
+MODELS = pytest.mark.parametrize("name", ["alexnet", "alexnet_bn", "alexnet_paper", "alexnet_owt"])
 
 
 def described(name: str, **arguments: Any) -> Any:
@@ -51,6 +51,14 @@ def output_shapes(model: Any, *layers: str) -> list[tuple[int, ...]]:
 def test_parameters(name: str, options: dict[str, Any], parameters: int) -> None:
     model = described(name, **options)
     assert count(model.trainable_weights) == model.count_params() == parameters
+
+
+def test_batch_normalisation_leaves_convolutions_as_they_are() -> None:
+    plain, normalised = described("alexnet"), described("alexnet_bn")
+    for layer in plain.layers:
+        shapes = [[weight.shape for weight in model.get_layer(layer.name).weights] for model in (plain, normalised)]
+        assert shapes[0] == shapes[1]
+    assert [layer.name for layer in normalised.layers[:3]] == ["conv1", "conv1_bn", "conv1_relu"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Three AlexNets for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
+"""Four AlexNets for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
 
 from __future__ import annotations
 
@@ -61,6 +61,57 @@ def alexnet(
     return _network.alexnet(
         input_shape,
         num_classes,
+        dropout=dropout,
+        kernel_initializer=kernel_initializer,
+        classifier_activation=classifier_activation,
+    )
+
+
+@register_model(
+    family="alexnet",
+    summary="AlexNet in one tower with batch normalisation behind each convolution",
+    paper=_PAPER,
+    trainable_params=76_012_584,
+    non_trainable_params=2_752,
+    macs=3_235_448_832,
+    features={
+        "stride4": Feature("conv2_relu", (56, 56, 256)),
+        "stride8": Feature("conv3_relu", (28, 28, 384)),
+        "stride16": Feature("conv5_relu", (14, 14, 256)),
+        "stride32": Feature("pool5", (7, 7, 256)),
+    },
+    min_size=29,  # as of alexnet
+)
+def alexnet_bn(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    dropout: float = 0.5,
+    kernel_initializer: str = "he_normal",
+    classifier_activation: str | None = "softmax",
+) -> keras.Model:
+    """Build `alexnet` with each convolution normalised before its ReLU, as ``vgg16_bn`` is to ``vgg16``.
+
+    The paper has no batch normalisation: Ioffe & Szegedy (2015, https://arxiv.org/abs/1502.03167) came after it. Moving
+    statistics have momentum 0.9, epsilon is 1e-5. A convolution has the same name and the same weights with and without
+    it.
+
+    Args:
+        input_shape: ``(height, width, channels)``, height and width at least 29.
+        num_classes: number of outputs.
+        dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+        kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits.
+
+    Returns:
+        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+    """
+    from . import _network
+
+    return _network.alexnet(
+        input_shape,
+        num_classes,
+        batch_norm=True,
         dropout=dropout,
         kernel_initializer=kernel_initializer,
         classifier_activation=classifier_activation,
