@@ -29,6 +29,7 @@ lint: .venv/installed-dev ## check style, types and the layering of the modules
 
 chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoints: about half an hour
 	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
+	$(BIN)/python -m benchmarks.checkpoint_cost
 
 bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds

@@ -1,0 +1,62 @@
+"""What checkpoints cost at the defaults, as a share of the time of a training.
+
+    python -m benchmarks.checkpoint_cost
+
+Trains AlexNet and LeNet-5 on handwritten digits of 96 and 32 pixels and measures what is spent on taking and writing
+checkpoints: 30 million weights once a minute or so, and 60 thousand after epochs that take less than a second.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from cnn_registry import train
+from cnn_registry.training.callbacks import Keeper
+from cnn_registry.training.run import machine, versions
+
+RESULT = Path(__file__).parent / "results" / "checkpoint_cost.json"
+TRAININGS = {"alexnet": {"image_size": 96, "epochs": 6}, "lenet5": {"image_size": 32, "epochs": 40}}
+
+
+def main() -> None:
+    """Measure, and write ``benchmarks/results/checkpoint_cost.json``."""
+    result = {
+        "command": "python -m benchmarks.checkpoint_cost",
+        "versions": versions(),
+        "machine": machine(),
+        "trainings": [cost(model, settings) for model, settings in TRAININGS.items()],
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def cost(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of a training, and those of its checkpoints."""
+    spent: list[float] = []
+    original = Keeper._save
+
+    def timed(keeper: Keeper) -> None:
+        began = time.perf_counter()
+        original(keeper)
+        spent.append(time.perf_counter() - began)
+
+    with tempfile.TemporaryDirectory(prefix="cnnreg-cost-") as out, patch.object(Keeper, "_save", timed):
+        run = train(model, dataset="digits", settings=settings, out=out)
+        history = (run.path / "history.csv").read_text().splitlines()
+        seconds = sum(float(row.split(",")[6]) for row in history[1:])
+    return {
+        "model": model,
+        "settings": settings,
+        "checkpoints": len(spent),
+        "checkpoint_seconds": round(sum(spent), 3),
+        "training_seconds": round(seconds, 1),
+        "share": round(sum(spent) / (seconds + sum(spent)), 4),
+    }
+
+
+if __name__ == "__main__":
+    main()
