@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from cnn_registry import discovery
 from cnn_registry.errors import one_line
 
 if TYPE_CHECKING:
     import keras
+
+LARGEST = 3 * 2**30
+"""Bytes from which a process is replaced: what it computed with one large network after the other stays with it."""
 
 IMAGES, KERAS_FILE, WEIGHTS_FILE = "images.npy", "model.keras", "model.weights.h5"
 
@@ -72,6 +76,11 @@ class Process:
         last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
         return {"process": f"it ended with exit code {code}: {last}"}
 
+    @property
+    def memory(self) -> int:
+        """What it holds, in bytes."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
     def close(self) -> None:
         """Let it end."""
         self._process.communicate()
@@ -99,7 +108,7 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: A
         current = discovery.policy()
         policy = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
         found = _running[backend_name].ask({"paths": sys.path, "policy": policy, "folder": name, **question})
-        if "process" in found:
+        if "process" in found or _running[backend_name].memory > LARGEST:
             _running.pop(backend_name).close()
         # What could not be saved is not there to be read; the first fault tells more.
         outputs = {path.stem: np.load(path) for path in folder.glob("*.npy") if path.name != IMAGES}
