@@ -214,6 +214,11 @@ def data_of(content: bytes) -> Callable[[Path], list[object]]:
     return make
 
 
+def link_to_itself(root: Path) -> list[object]:
+    (root / "loop").symlink_to("loop")
+    return ["--data", root / "loop"]
+
+
 def recipe_of(content: bytes) -> Callable[[Path], list[object]]:
     def make(root: Path) -> list[object]:
         (root / "bad.toml").write_bytes(content)
@@ -233,7 +238,7 @@ def weights_of(name: str, content: bytes) -> Callable[[Path], list[object]]:
 TRAININGS: dict[str, Callable[[Path], list[object]]] = {
     "images of zero bytes": data_of(b""),
     "images that are text": data_of(b"<script>"),
-    "a link that leads to itself": lambda root: (root / "loop").symlink_to("loop") or ["--data", root / "loop"],
+    "a link that leads to itself": link_to_itself,
     "a device": lambda root: ["--data", "/dev/zero"],
     "an archive of the wrong kind": lambda root: [*weights_of("x.zip", b"PK\3\4")(root)[1:], "--dataset", "oxflower17"],
     "a recipe that is no text": recipe_of(b"\xff\xfe\x00"),

@@ -9,6 +9,7 @@ import resource
 import struct
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def test_no_array_of_a_keras_file_is_larger_than_the_file(model: keras.Model, sa
             kernel = file["layers/conv2d/vars/0"].name
             del file[kernel]
             file.create_dataset(kernel, (edge, edge), "float32", chunks=(1024, 1024), compression="gzip")
-        assert f"claims {edge * edge * 4:,} bytes in a file of" in refusal(lambda path=bomb: load_exactly(model, path))
+        assert f"claims {edge * edge * 4:,} bytes in a file of" in refusal(partial(load_exactly, model, bomb))
 
 
 @pytest.mark.parametrize("kind", ["external", "soft", "hard", "virtual", "stored elsewhere", "text"])
@@ -171,7 +172,7 @@ def test_a_whole_model_with_code_in_it_is_no_weights_file(tiny: str, tmp_path: P
     keras, victim = backend.keras(), tmp_path / "victim"
     name = str(victim)
     inputs = keras.Input((16, 16, 3))
-    outputs = keras.layers.Lambda(lambda x: (Path(name).touch(), x)[1])(inputs)
+    outputs = keras.layers.Lambda(lambda x: (Path(name).write_text(""), x)[1])(inputs)
     keras.Model(inputs, outputs).save(tmp_path / "whole.keras")
     victim.unlink()
     (tmp_path / "whole.keras").rename(tmp_path / "whole.weights.h5")
