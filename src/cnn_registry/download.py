@@ -37,7 +37,7 @@ def download(urls: Sequence[str], target: Path, *, size: int | None = None, dige
             few, and MD5, tell a damaged file from a whole one, nothing more.
 
     Raises:
-        DownloadError: no URL gave the file; the message has the reason of each.
+        DownloadError: no URL gave the file, or one led from https to http; the message has the reason of each.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -76,9 +76,12 @@ def _request(url: str, part: Path, size: int | None) -> None:
             _request(url, part, size)
             return
         response.raise_for_status()
+        if url.startswith("https:") and not all(hop.url.startswith("https:") for hop in (*response.history, response)):
+            raise DownloadError(f"it leads from https to {response.url}")
         if not _goes_on_from(response, have):
             have = 0
-        total = have + int(response.headers.get("Content-Length", 0))
+        announced = response.headers.get("Content-Length", "")
+        total = have + (int(announced) if re.fullmatch("[0-9]{1,18}", announced) else 0)
         limit = size or MAX_BYTES
         if total > limit:
             raise DownloadError(f"it has {total:,} bytes, at most {limit:,} were expected")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import time
 import tracemalloc
 import zlib
@@ -144,9 +145,24 @@ def test_what_may_not_be_read_is_told(folder: Folder) -> None:
     loaded = load_images(load_folder(root), 8)
     assert [(bad.id, bad.reason) for bad in loaded.bad] == [("a/2.png", "permission denied")]
     (root / "c").chmod(0)
-    with pytest.raises(DataError, match=r"^The folder .*c cannot be read: Permission denied\.$"):
+    with pytest.raises(DataError, match=r"/c cannot be read: Permission denied\.$"):
         load_folder(root)
     (root / "c").chmod(0o700)
+
+
+def test_folders_that_nest_too_deeply_are_told(folder: Folder) -> None:
+    place = root = folder("a/1.png", "b/1.png")
+    for name in ["a", *["d"] * 300]:
+        place = place / name
+        place.mkdir(exist_ok=True)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        with pytest.raises(DataError, match="nest too deeply"):
+            load_folder(root)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert load_folder(root).ids == ("a/1.png", "b/1.png")
 
 
 NAMES = ["a\nb", "\x1b[31mred", "日本", "[red]x", "$\\alpha$", "-rf", "'; rm", "\u202egnp", "\udcff", " ", "e\u0301"]

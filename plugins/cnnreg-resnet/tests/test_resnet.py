@@ -148,6 +148,14 @@ def test_zero_init_is_of_the_last_scale_of_each_branch() -> None:
     assert zero_gammas(one) == set()
 
 
+@pytest.mark.parametrize("zero_init", [True, False])
+def test_zero_init_of_v2_is_of_the_last_kernel_of_each_branch(zero_init: bool) -> None:
+    model = create_model("resnet50_v2", num_classes=2, input_shape=(32, 32, 3), zero_init_residual=zero_init)
+    convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    zero = {conv.name for conv in convs if not np.any(conv.kernel.numpy())}
+    assert zero == ({conv.name for conv in convs if conv.name.endswith("_conv3")} if zero_init else set())
+
+
 def test_other_options_reach_the_layers() -> None:
     model = described("resnet34", use_bias=True, classifier_activation=None)
     assert model.get_layer("predictions").activation is keras.activations.linear

@@ -95,6 +95,7 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
     filters: int,
     stride: int = 1,
     *,
+    zero_init: bool = False,
     kernel_initializer: str = "he_normal",
     momentum: float = 0.99,
     epsilon: float = 1e-3,
@@ -111,6 +112,9 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
         inputs: ``(batch, height, width, channels)``.
         filters: number of channels of the first two convolutions; the block gives four times as many.
         stride: of the 3x3 convolution and of the shortcut.
+        zero_init: whether the branch's last kernel starts at zero, so that the block starts as its shortcut alone, as
+            in Zhang et al. 2019 (https://arxiv.org/abs/1901.09321), section 3. Without it the sums double from block to
+            block, as nothing normalises them.
         kernel_initializer: name of a Keras initializer for the kernels.
         momentum: how much of the moving mean and variance each training step keeps.
         epsilon: added to the variance before its root is taken.
@@ -128,22 +132,22 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
         "epsilon": epsilon,
     }
 
-    def conv1x1(x: keras.KerasTensor, stride: int, part: str) -> keras.KerasTensor:
+    def conv1x1(x: keras.KerasTensor, stride: int, part: str, initializer: str) -> keras.KerasTensor:
         return keras.layers.Conv2D(
-            4 * filters, 1, strides=stride, kernel_initializer=kernel_initializer, name=layer_name(name, part)
+            4 * filters, 1, strides=stride, kernel_initializer=initializer, name=layer_name(name, part)
         )(x)
 
     preact = keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=layer_name(name, "preact_bn"))
     activated = keras.layers.Activation("relu", name=layer_name(name, "preact_relu"))(preact(inputs))
     if inputs.shape[-1] != 4 * filters:
-        shortcut = conv1x1(activated, stride, "shortcut")
+        shortcut = conv1x1(activated, stride, "shortcut", kernel_initializer)
     elif stride > 1:
         shortcut = keras.layers.MaxPooling2D(1, strides=stride, name=layer_name(name, "shortcut"))(inputs)
     else:
         shortcut = inputs
     x = Conv2D_BN(activated, filters, 1, "same", 1, name=layer_name(name, "conv1"), **options)
     x = Conv2D_BN(x, filters, 3, _pad(stride), stride, name=layer_name(name, "conv2"), **options)
-    x = conv1x1(x, 1, "conv3")
+    x = conv1x1(x, 1, "conv3", "zeros" if zero_init else kernel_initializer)
     return keras.layers.Add(name=layer_name(name, "add"))([shortcut, x])
 
 

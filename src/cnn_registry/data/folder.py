@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,14 +34,20 @@ def load_folder(root: Path) -> ImageDataset:
         DataError: there is no such folder, it or one in it cannot be read, it holds no image, fewer than two classes,
             or the classes of ``val`` or ``test`` are not those of ``train``.
     """
-    if not root.exists():
-        raise DataError(f"There is no folder {root}; expected a folder of class folders.")
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is a file; expected a folder of class folders. For a data set's archive, name the data set too."
-        )
-    parts = _parts(root)
-    return _split_folders(root, parts) if parts else _class_folders(root)
+    try:
+        if not root.exists():
+            raise DataError(f"There is no folder {root}; expected a folder of class folders.")
+        if not root.is_dir():
+            raise DataError(
+                f"{root} is a file; expected a folder of class folders. For a data set's archive, name the data set "
+                f"too."
+            )
+        parts = _parts(root)
+        return _split_folders(root, parts) if parts else _class_folders(root)
+    except RecursionError as error:
+        raise DataError(f"The folders in {root} nest too deeply.") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
 
 
 def _parts(root: Path) -> dict[str, Path]:
@@ -92,12 +97,12 @@ def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
 
 def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
     """The images of each class folder in ``root`` that has some, and ``at_least`` so many have."""
-    seen = {os.path.realpath(root)}
+    seen = {_identity(root)}
     folders = _folders(root)
     found = {folder.name: list(_images(folder, seen)) for folder in folders}
     filled = {name: files for name, files in found.items() if files}
     if len(filled) < at_least:
-        loose = sum(file.suffix.lower() in SUFFIXES for file in _content(root))
+        loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
         has = (
             f"there is only {next(iter(filled))!r}"
             if filled
@@ -114,19 +119,8 @@ def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return [path for path in _content(root) if path.is_dir() and not path.name.startswith(".")]
-
-
-def _content(folder: Path) -> list[Path]:
-    """What is in a folder, in natural order.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return sorted(folder.iterdir(), key=_natural)
-    except OSError as error:
-        raise DataError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(folders, key=_natural)
 
 
 def _alike(folders: Iterable[Path]) -> list[tuple[str, str]]:
@@ -139,13 +133,19 @@ def _alike(folders: Iterable[Path]) -> list[tuple[str, str]]:
     ]
 
 
-def _images(folder: Path, seen: set[str]) -> Iterator[Path]:
+def _identity(folder: Path) -> tuple[int, int]:
+    """What tells a folder from all others, whatever path or link leads there."""
+    facts = folder.stat()
+    return facts.st_dev, facts.st_ino
+
+
+def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     """The image files of a class, in natural order. ``seen`` keeps links to folders from being walked in circles."""
-    real = os.path.realpath(folder)
-    if real in seen:
+    identity = _identity(folder)
+    if identity in seen:
         return
-    seen.add(real)
-    for path in _content(folder):
+    seen.add(identity)
+    for path in sorted(folder.iterdir(), key=_natural):
         if path.name.startswith("."):
             continue
         if path.is_dir():

@@ -5,12 +5,14 @@ Figures are drawn without pyplot, so that drawing needs no display and leaves no
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnn_registry.errors import printable
 from cnn_registry.files import whole_file
 from cnn_registry.training.history import Epoch, best_epoch
 
@@ -101,12 +103,13 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
 
 def _literal(name: str) -> str:
     """``name`` as Matplotlib shows it: a dollar sign would begin a formula."""
-    return name.replace("$", r"\$")
+    return printable(name).replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # shown as boxes; the data has the names
         figure.savefig(temporary, format="png", dpi=110)

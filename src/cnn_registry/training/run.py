@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cnn_registry import backend
 from cnn_registry.data.split import FOLD
@@ -26,6 +26,9 @@ from .recipe import Recipe
 SEAL = b',\n  "sha256": "'
 """What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
 
+MAX_BYTES = 2**28
+"""The largest ``run.json`` that is read: a million images are half of it."""
+
 LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
 
 
@@ -35,7 +38,16 @@ class ModelRecord(BaseModel):
     spec: dict[str, Any]
     options: dict[str, Any]
     num_classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+
+    @field_validator("spec")
+    @classmethod
+    def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        provider, heads = spec.get("provider"), spec.get("aux_heads")
+        distribution = provider.get("distribution") if isinstance(provider, dict) else 0
+        if not (isinstance(spec.get("name"), str) and isinstance(distribution, str | None) and isinstance(heads, dict)):
+            raise ValueError("expected a name, a provider and auxiliary heads")
+        return spec
 
     @property
     def aux_heads(self) -> dict[str, float]:
@@ -125,6 +137,12 @@ class RunRecord(BaseModel):
     resumed: list[Resumption] = Field(default_factory=list)
     result: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _has_a_name_for_each_class(self) -> Self:
+        if len(self.data.class_names) != self.model.num_classes:
+            raise ValueError(f"{self.model.num_classes} classes and {len(self.data.class_names)} names of classes")
+        return self
+
 
 @dataclass(frozen=True)
 class Run:
@@ -182,6 +200,8 @@ class Run:
         if not file.is_file():
             raise RunError.not_a_run(path)
         try:
+            if file.stat().st_size > MAX_BYTES:
+                raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is no record of a run.")
             content = file.read_bytes()
             body, seal, _ = content.rpartition(SEAL)
             record = RunRecord.model_validate_json(body + b"\n}" if seal else content)

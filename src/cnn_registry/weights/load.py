@@ -184,11 +184,31 @@ def load_exactly(model: keras.Model, path: Path) -> None:
             # warns beside the error that it raises.
             warnings.filterwarnings("error", "Skipping nested container")
             warnings.filterwarnings("ignore", "Skipping nested container at '(.*/)?_operations_by_depth/")
+            _check_claims(path)
             model.load_weights(path)
     except Exception as error:  # HDF5 has many for a file that is no longer what it was
         raise WeightsError(
             f"{path} does not fit {model.name} with these classes and options, or is damaged: {one_line(error)}"
         ) from error
+
+
+def _check_claims(path: Path) -> None:
+    """Refuse arrays that say they are larger than the file: Keras makes room for up to 4 GiB before it compares shapes.
+
+    Raises:
+        ValueError: there is one. What Keras saves is not compressed.
+        OSError: the file is no HDF5.
+    """
+    import h5py
+
+    size = path.stat().st_size
+    with h5py.File(path) as file:
+
+        def check(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and item.nbytes > size:
+                raise ValueError(f"{name} claims {item.nbytes:,} bytes in a file of {size:,}")
+
+        file.visititems(check)
 
 
 def _load_keras_file(model: keras.Model, path: Path, build: Callable[[], keras.Model]) -> list[str]:

@@ -174,6 +174,7 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
         num_classes: int,
         *,
         stride_unit: StrideUnit = "last",
+        zero_init_residual: bool = True,
         classifier_activation: str | None = "softmax",
     ) -> keras.Model:
         """Build the ResNet V2 that the function's name says: each unit normalises and activates before it convolves.
@@ -189,6 +190,9 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
             stride_unit: the unit that halves height and width: the ``"last"`` of stages 1 to 3 as in
                 ``keras.applications``, or the ``"first"`` of stages 2 to 4 as in the paper; the latter needs
                 more multiplications.
+            zero_init_residual: whether the last kernel of each unit's branch starts at zero, so that training starts
+                with the shortcuts alone. Otherwise the sums double from unit to unit, and the deepest of these networks
+                overflow float16 before their normalisations have seen any image.
             classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
         Returns:
@@ -204,6 +208,7 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
             input_shape,
             num_classes,
             stride_unit=stride_unit,
+            zero_init_residual=zero_init_residual,
             classifier_activation=classifier_activation,
             name=build.__name__,
         )

@@ -68,6 +68,7 @@ def resnet_v2(
     num_classes: int,
     *,
     stride_unit: StrideUnit,
+    zero_init_residual: bool,
     classifier_activation: str | None,
     name: str,
 ) -> keras.Model:
@@ -87,6 +88,7 @@ def resnet_v2(
                 x,
                 filters,
                 2 if halves else 1,
+                zero_init=zero_init_residual,
                 momentum=MOMENTUM,
                 epsilon=EPSILON_V2,
                 name=f"stage{stage}_block{block}",
