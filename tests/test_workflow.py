@@ -63,6 +63,27 @@ def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then
     assert size(data=colours) == 16
 
 
+def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
+    plugins: FakePlugins, colours: Path, tmp_path: Path
+) -> None:
+    plugins.install("cnnreg-two", source="".join(declared(*fields) for fields in (("small", 12, 4), ("large", 99, 30))))
+    photos = {"photos.size": 24, "photos.decode_size": 36, "photos.train_sizes": (18, 24)}
+
+    def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
+        recipe = train(model, data=colours, settings=FAST | photos | settings, out=tmp_path).record.recipe
+        return recipe.image_size, recipe.decode_size, recipe.train_sizes
+
+    assert sizes("small") == (12, 18, (9, 12))
+    assert sizes("large") == (30, 45, (30, 30))
+    assert sizes("large", image_size=40) == (40, None, ())
+    assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
+
+
+def declared(name: str, size: int, least: int) -> str:
+    """The source of a tiny model with an input size of its own, and the entry point that names it."""
+    return FakePlugins.declaration(name, input_shape=(size, size, 3), min_size=least)
+
+
 def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:
     settings = FAST | {"image_size": 16}
     adjusted = train(tiny, data=colours, recipe="article", settings=settings, out=tmp_path)

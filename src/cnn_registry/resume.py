@@ -16,7 +16,7 @@ from .registry import get_spec
 from .training.loop import Images, Keeping, build_trainable
 from .training.recipe import Recipe
 from .training.run import Resumption, Run, RunRecord, SplitRecord, versions
-from .workflow import Manner, OnNaN, Plan, carry_out, check_manner, chosen_recipe, decoded
+from .workflow import Manner, OnNaN, Plan, carry_out, check_manner, chosen_recipe, decoded, sized
 
 if TYPE_CHECKING:
     import keras
@@ -98,7 +98,8 @@ def unfinished(
 ) -> Path | None:
     """The newest run in ``out`` that has not ended and was begun with these arguments, which are those of `train`."""
     spec = get_spec(model)
-    chosen = chosen_recipe(spec, recipe, settings or {})
+    wanted = chosen_recipe(spec, recipe, settings or {})
+    chosen = sized(wanted, spec, load_dataset(dataset, None if data is None else Path(data)))
     given = None if data is None else str(Path(data).absolute())
 
     def is_same(record: RunRecord) -> bool:

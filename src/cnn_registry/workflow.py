@@ -124,8 +124,9 @@ def train(
     manner = Manner(tuple(callbacks), tensorboard, Keeping(checkpoint_minutes, keep_going), on_nan)
     check_manner(manner)
     spec = get_spec(model)
-    chosen = chosen_recipe(spec, recipe, settings or {})
+    wanted = chosen_recipe(spec, recipe, settings or {})
     loaded = load_dataset(dataset, None if data is None else Path(data))
+    chosen = sized(wanted, spec, loaded)
     shape = checked_input_shape(spec, _input_shape(spec, chosen, loaded))
     images = decoded(loaded, shape[0], chosen.decode_size, on_bad_image)
     found = images.evaluation.dataset
@@ -192,6 +193,25 @@ def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tupl
     height, width, _ = spec.input_shape
     size = recipe.image_size or dataset.image_size
     return (size, size, 3) if size else (height, width, 3)
+
+
+def sized(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
+    """The recipe with the sizes that it has for these images and this model."""
+    photos = recipe.photos
+    if photos is None or recipe.image_size or dataset.image_size:
+        return recipe
+    size = max(min(photos.size, spec.input_shape[0]), spec.min_size)
+
+    def scaled(edge: int) -> int:
+        return max(round(edge * size / photos.size), spec.min_size)
+
+    return recipe.with_settings(
+        {
+            "image_size": size,
+            "decode_size": photos.decode_size and scaled(photos.decode_size),
+            "train_sizes": [scaled(edge) for edge in photos.train_sizes],
+        }
+    )
 
 
 def decoded(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_image: OnBadImage) -> Images:

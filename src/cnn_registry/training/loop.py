@@ -47,6 +47,9 @@ class Images(NamedTuple):
     evaluation: LoadedImages
 
 
+LONGEST_AVERAGE = 10
+"""An average of weights forgets in at most one tenth of the training: the weights of its beginning are no good."""
+
 Ending = Literal["finished", "stopped early", "interrupted", "terminated"]
 
 
@@ -242,7 +245,10 @@ def _own_parts(
     """The state of the training, taken up where it was left, and the callbacks that move it, in their order."""
     from .callbacks import Keeper, Recorder, StopEarly, WeightAverage
 
-    average = WeightAverage(model, recipe.ema * progress.steps_per_epoch, progress) if recipe.ema else None
+    average = None
+    if recipe.ema:
+        epochs = min(recipe.ema, recipe.epochs / LONGEST_AVERAGE)
+        average = WeightAverage(model, epochs * progress.steps_per_epoch, progress)
     training = Training(model, progress, average)
     if taken_up:
         training.restore(taken_up)

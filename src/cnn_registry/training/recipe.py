@@ -78,6 +78,22 @@ class EarlyStoppingSettings(Settings):
     min_delta: float = Field(default=0.0, ge=0)
 
 
+class PhotoSettings(Settings):
+    """Sizes for pictures that have no natural size, as photographs have none; in pixels.
+
+    They hold unless ``image_size`` is set, and take the place of the settings with their names.
+
+    Attributes:
+        size: edge length in training and evaluation; the model's own where that is smaller, its smallest where that is
+            larger. The others are then scaled alike.
+        decode_size, train_sizes: as in `Recipe`.
+    """
+
+    size: int = Field(gt=0)
+    decode_size: int | None = Field(default=None, gt=0)
+    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
+
+
 class FineTuningSettings(Settings):
     """Training on from trained weights.
 
@@ -103,7 +119,8 @@ class Recipe(Settings):
         extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
         epochs: passes over the training images.
         batch_size: images a step.
-        image_size: edge length in pixels; ``None`` for the data set's natural size, else the model's.
+        image_size: edge length in pixels; ``None`` for the data set's natural size, else that of ``photos``, else the
+            model's.
         train_sizes: edge lengths in pixels that training goes through, each for an equal share of the epochs, for a
             network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
             crops make objects larger in training than in evaluation, which a larger ``image_size`` makes up for:
@@ -113,12 +130,14 @@ class Recipe(Settings):
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
             are for pretrained weights, see `cnn_registry.spec.Pixels`.
         ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
-            forgets; validation uses the average, and the run keeps it. ``None`` for the weights as they are.
+            forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for the
+            weights as they are.
         label_smoothing: share of the target spread evenly over all classes.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
         optimizer, schedule, augmentation, fine_tuning: see there.
+        photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
     """
@@ -141,6 +160,7 @@ class Recipe(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    photos: PhotoSettings | None = None
     early_stopping: EarlyStoppingSettings | None = None
     model: dict[str, Any] = Field(default_factory=dict)
 
@@ -304,7 +324,6 @@ def _keys_of(tables: Iterable[str]) -> list[str]:
 
 
 def _all_keys() -> list[str]:
-    tables = {
-        name: _keys_of([name]) for name in ("optimizer", "schedule", "augmentation", "fine_tuning", "early_stopping")
-    }
+    names = ("optimizer", "schedule", "augmentation", "fine_tuning", "photos", "early_stopping")
+    tables = {name: _keys_of([name]) for name in names}
     return [*Recipe.model_fields, *(f"{table}.{key}" for table, keys in tables.items() for key in keys)]

@@ -188,7 +188,12 @@ def inception_v1_bn(
     aliases=("bn_inception",),
     recipe_settings={
         # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon learnt by heart.
-        "default": {"model.dropout": 0.2},
+        "default": {
+            "model.dropout": 0.2,
+            "photos.size": 144,
+            "photos.train_sizes": (96, 112, 128),
+            "photos.decode_size": 160,
+        },
         "article": {"optimizer.learning_rate": 1e-5, "model.variant": "article"},
     },
 )
