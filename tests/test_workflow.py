@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cnn_registry import train
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from tests.conftest import FakePlugins
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 
@@ -66,7 +69,11 @@ def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then
 def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     plugins: FakePlugins, colours: Path, tmp_path: Path
 ) -> None:
-    plugins.install("cnnreg-two", source="".join(declared(*fields) for fields in (("small", 12, 4), ("large", 99, 30))))
+    given = {"small": (12, 4), "large": (99, 30)}
+    source = "".join(
+        plugins.declaration(name, input_shape=(size, size, 3), min_size=least) for name, (size, least) in given.items()
+    )
+    plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
     photos = {"photos.size": 24, "photos.decode_size": 36, "photos.train_sizes": (18, 24)}
 
     def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
@@ -77,11 +84,6 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     assert sizes("large") == (30, 45, (30, 30))
     assert sizes("large", image_size=40) == (40, None, ())
     assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
-
-
-def declared(name: str, size: int, least: int) -> str:
-    """The source of a tiny model with an input size of its own, and the entry point that names it."""
-    return FakePlugins.declaration(name, input_shape=(size, size, 3), min_size=least)
 
 
 def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:

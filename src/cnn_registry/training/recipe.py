@@ -130,8 +130,8 @@ class Recipe(Settings):
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
             are for pretrained weights, see `cnn_registry.spec.Pixels`.
         ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
-            forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for the
-            weights as they are.
+            forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for
+            the weights as they are.
         label_smoothing: share of the target spread evenly over all classes.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
