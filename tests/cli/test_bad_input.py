@@ -48,6 +48,7 @@ def refusal(cnnreg: Cnnreg, *arguments: object) -> str:
     assert line.startswith("Error: ")
     assert "Traceback" not in ended.err
     assert "unexpected" not in line
+    assert len(line) < 2000
     assert "".join([*notes, line]).isprintable()
     return line
 
@@ -70,6 +71,8 @@ RECORDS: dict[str, Change] = {
     "a path as name": in_spec(name="../../x"),
     "an escape sequence as name": in_spec(name=f"{ESCAPES}tiny"),
     "a path as distribution": in_spec(provider={"distribution": "../../x"}),
+    "a name of a million letters": in_spec(name="a" * 10**6),
+    "a distribution of a million letters": in_spec(provider={"distribution": "a" * 10**6}),
     "a module as distribution": in_spec(provider={"distribution": "os"}),
     "a list as provider": in_spec(provider=["cnnreg-tiny"]),
     "no provider": lambda record: record["model"]["spec"].pop("provider"),

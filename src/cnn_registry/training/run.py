@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cnn_registry import backend
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
+from cnn_registry.spec import name_fault
 
 from .recipe import Recipe
 
@@ -41,10 +42,14 @@ class ModelRecord(BaseModel):
     @field_validator("spec")
     @classmethod
     def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        provider, heads = spec.get("provider"), spec.get("aux_heads")
+        if fault := name_fault(str(spec.get("name"))):
+            raise ValueError(fault)
+        provider = spec.get("provider")
         distribution = provider.get("distribution") if isinstance(provider, dict) else 0
-        if not (isinstance(spec.get("name"), str) and isinstance(distribution, str | None) and isinstance(heads, dict)):
-            raise ValueError("expected a name, a provider and auxiliary heads")
+        if not isinstance(distribution, str | None) or len(distribution or "") > 100:
+            raise ValueError("expected the distribution that provides the model")
+        if not isinstance(spec.get("aux_heads"), dict):
+            raise ValueError("expected the auxiliary heads")
         return spec
 
     @property
