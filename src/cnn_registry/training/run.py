@@ -45,9 +45,9 @@ class ModelRecord(BaseModel):
         if fault := name_fault(str(spec.get("name"))):
             raise ValueError(fault)
         provider = spec.get("provider")
-        distribution = provider.get("distribution") if isinstance(provider, dict) else 0
-        if not isinstance(distribution, str | None) or len(distribution or "") > 100:
-            raise ValueError("expected the distribution that provides the model")
+        names = [provider.get(key, 0) for key in ("distribution", "version")] if isinstance(provider, dict) else [0]
+        if not all(name is None or (isinstance(name, str) and len(name) <= 100) for name in names):
+            raise ValueError("expected the distribution that provides the model, and its version")
         if not isinstance(spec.get("aux_heads"), dict):
             raise ValueError("expected the auxiliary heads")
         return spec
