@@ -48,6 +48,7 @@ def refusal(cnnreg: Cnnreg, *arguments: object) -> str:
     assert line.startswith("Error: ")
     assert "Traceback" not in ended.err
     assert "unexpected" not in line
+    assert len(line) < 2000
     assert "".join([*notes, line]).isprintable()
     return line
 
@@ -69,12 +70,18 @@ RECORDS: dict[str, Change] = {
     "a name that is a number": in_spec(name=3),
     "a path as name": in_spec(name="../../x"),
     "an escape sequence as name": in_spec(name=f"{ESCAPES}tiny"),
-    "a path as distribution": in_spec(provider={"distribution": "../../x"}),
-    "a module as distribution": in_spec(provider={"distribution": "os"}),
+    "a path as distribution": in_spec(provider={"distribution": "../../x", "version": "1.0"}),
+    "a name of a million letters": in_spec(name="a" * 10**6),
+    "a distribution of a million letters": in_spec(provider={"distribution": "a" * 10**6, "version": "1.0"}),
+    "a module as distribution": in_spec(provider={"distribution": "os", "version": "1.0"}),
+    "no version": in_spec(provider={"distribution": "cnnreg-tiny"}),
     "a list as provider": in_spec(provider=["cnnreg-tiny"]),
     "no provider": lambda record: record["model"]["spec"].pop("provider"),
     "no auxiliary heads": lambda record: record["model"]["spec"].pop("aux_heads"),
     "an option that is none": lambda record: record["model"]["options"].update({"weights": "/etc/passwd"}),
+    "other weights as an option": lambda record: record["model"]["options"].update({"weights": "keras:imagenet"}),
+    "an argument as an option": lambda record: record["model"]["options"].update({"num_classes": 3}),
+    "images that are no squares": lambda record: record["model"].update(input_shape=[16, 8, 3]),
     "an option of another type": lambda record: record["model"]["options"].update({"filters": "__import__('os')"}),
     "more classes than names": lambda record: record["model"].update(num_classes=10**9),
     "other classes than its weights": lambda record: (
@@ -94,6 +101,25 @@ def test_a_hostile_record_is_refused(
     rewrite(trained, RECORDS[name])
     untouched()
     refusal(cnnreg, "predict", trained, colours / "red" / "0.png")
+    refusal(cnnreg, "evaluate", trained)
+
+
+DATA: dict[str, Change] = {
+    "a path as data set": lambda record: record["data"].update(dataset="../../x", given=None),
+    "an escape sequence as data set": lambda record: record["data"].update(dataset=ESCAPES),
+    "a device as data": lambda record: record["data"].update(given="/dev/zero"),
+    "a path with a zero byte": lambda record: record["data"].update(given="\0"),
+    "images that are not there": lambda record: record["split"].update(val=[f"../{ESCAPES}.png"]),
+    "other images": lambda record: record["data"].update(digest="0" * 64, source=ESCAPES),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_record_of_hostile_data_is_refused(
+    cnnreg: Cnnreg, trained: Path, untouched: Callable[[], None], name: str
+) -> None:
+    rewrite(trained, DATA[name])
+    untouched()
     refusal(cnnreg, "evaluate", trained)
 
 

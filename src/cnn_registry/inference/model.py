@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from cnn_registry.errors import RunError
-from cnn_registry.registry import create_model
+from cnn_registry.errors import RunError, UnknownOptionError
+from cnn_registry.registry import create_model, get_spec
 from cnn_registry.training.run import Run
 from cnn_registry.weights.load import load_exactly
 
@@ -20,14 +20,21 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     """Build the run's model and load its weights.
 
     Raises:
-        RunError: the run has no such weights.
+        RunError: the run has no such weights, or its model takes other images than squares of RGB.
         UnknownNameError: the plugin that provides the model is not installed.
+        UnknownOptionError: the installed model has no such option. Nothing else that `create_model` takes is passed on.
         WeightsError: the weights do not fit, or their file is damaged.
     """
     path = run.best_weights if weights == "best" else run.last_weights
     if not path.is_file():
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. Train it again.")
     model = run.record.model
+    height, width, channels = model.input_shape
+    if height != width or channels != 3:
+        raise RunError(f"The model of {run.path} takes {height}x{width}x{channels}; expected squares of RGB pixels.")
+    known = get_spec(model.name).options
+    if unknown := [option for option in model.options if option not in known]:
+        raise UnknownOptionError(model.name, unknown, known)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
     network = create_model(model.name, num_classes=model.num_classes, input_shape=model.input_shape, **options)
     load_exactly(network, path)

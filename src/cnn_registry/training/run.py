@@ -19,6 +19,7 @@ from cnn_registry import backend
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
 from cnn_registry.files import write_file
+from cnn_registry.spec import name_fault
 
 from .checkpoints import Checkpoints
 from .recipe import Recipe
@@ -43,10 +44,14 @@ class ModelRecord(BaseModel):
     @field_validator("spec")
     @classmethod
     def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        provider, heads = spec.get("provider"), spec.get("aux_heads")
-        distribution = provider.get("distribution") if isinstance(provider, dict) else 0
-        if not (isinstance(spec.get("name"), str) and isinstance(distribution, str | None) and isinstance(heads, dict)):
-            raise ValueError("expected a name, a provider and auxiliary heads")
+        if fault := name_fault(str(spec.get("name"))):
+            raise ValueError(fault)
+        provider = spec.get("provider")
+        names = [provider.get(key, 0) for key in ("distribution", "version")] if isinstance(provider, dict) else [0]
+        if not all(name is None or (isinstance(name, str) and len(name) <= 100) for name in names):
+            raise ValueError("expected the distribution that provides the model, and its version")
+        if not isinstance(spec.get("aux_heads"), dict):
+            raise ValueError("expected the auxiliary heads")
         return spec
 
     @property
