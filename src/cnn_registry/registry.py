@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -197,8 +197,7 @@ def create_model(
         BackendError: Keras, its backend, or the library that reads the weights is not installed.
     """
     spec = models.get(name)
-    if unknown := [option for option in options if option not in spec.options]:
-        raise UnknownOptionError(spec.name, unknown, spec.options)
+    refuse_unknown_options(spec, options)
     if not _is_count(num_classes):
         raise UsageError(f"num_classes must be a whole number from 1 on; got {num_classes!r}.")
     shape = checked_input_shape(spec, input_shape)
@@ -235,6 +234,16 @@ def _check_parts(spec: ModelSpec, include_top: bool, pooling: str | None, featur
         raise UsageError(f"pooling must be 'avg', 'max' or None; got {pooling!r}.")
     if pooling and include_top:
         raise UsageError("pooling is for a model without its top; pass include_top=False.")
+
+
+def refuse_unknown_options(spec: ModelSpec, options: Iterable[str]) -> None:
+    """Refuse options that the model's builder does not have.
+
+    Raises:
+        UnknownOptionError: there is one.
+    """
+    if unknown := [option for option in options if option not in spec.options]:
+        raise UnknownOptionError(spec.name, unknown, spec.options)
 
 
 def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from .data.loading import load_dataset
 from .data.split import positions
 from .errors import CnnRegistryError, RunError
 from .progress import note
-from .registry import get_spec
+from .registry import get_spec, refuse_unknown_options
 from .training.loop import Images, Keeping, build_trainable
 from .training.recipe import Recipe
 from .training.run import Resumption, Run, RunRecord, SplitRecord, versions
@@ -60,6 +60,7 @@ def resume(
         raise RunError(f"{run.path} has {record.status}; there is nothing left to go on with.")
     recipe = record.recipe.with_settings(settings or {})
     spec = get_spec(record.model.name)
+    refuse_unknown_options(spec, record.model.options)
     given = None if record.data.given is None else Path(record.data.given)
     loaded = load_dataset(record.data.dataset, given)
     images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, "skip")

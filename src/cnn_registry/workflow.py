@@ -16,12 +16,12 @@ from .data.cache import LoadedImages, OnBadImage, load_images
 from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
 from .data.split import STRATIFIED, make_split
-from .errors import CnnRegistryError, DivergedError, RunError, UnknownOptionError, UsageError, one_line
+from .errors import CnnRegistryError, DivergedError, RunError, UsageError, one_line
 from .graph import main_network
 from .inference.evaluate import evaluate_model
 from .paths import as_text
 from .progress import note
-from .registry import checked_input_shape, get_spec
+from .registry import checked_input_shape, get_spec, refuse_unknown_options
 from .report.write import write_report
 from .spec import ModelSpec
 from .training.loop import Images, Keeping, Trained, build_trainable, fit
@@ -174,8 +174,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     fallback = FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or fallback)
     chosen = chosen.with_settings(dict(_adjustments(spec, chosen)) | dict(settings))
-    if unknown := [option for option in chosen.model if option not in spec.options]:
-        raise UnknownOptionError(spec.name, unknown, spec.options)
+    refuse_unknown_options(spec, chosen.model)
     if not chosen.fine_tuning.weights:
         return chosen
     source = find_source(spec, chosen.fine_tuning.weights)

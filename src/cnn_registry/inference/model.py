@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from cnn_registry.errors import RunError, UnknownOptionError
-from cnn_registry.registry import create_model, get_spec
+from cnn_registry.errors import RunError
+from cnn_registry.registry import create_model, get_spec, refuse_unknown_options
 from cnn_registry.training.run import Run
 from cnn_registry.weights.load import load_exactly
 
@@ -32,9 +32,7 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     height, width, channels = model.input_shape
     if height != width or channels != 3:
         raise RunError(f"The model of {run.path} takes {height}x{width}x{channels}; expected squares of RGB pixels.")
-    known = get_spec(model.name).options
-    if unknown := [option for option in model.options if option not in known]:
-        raise UnknownOptionError(model.name, unknown, known)
+    refuse_unknown_options(get_spec(model.name), model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
     network = create_model(model.name, num_classes=model.num_classes, input_shape=model.input_shape, **options)
     load_exactly(network, path)
