@@ -280,6 +280,12 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def own_colours(colours: Path, tmp_path: Path) -> Path:
+    """A copy of ``colours`` that the test may change."""
+    return Path(shutil.copytree(colours, tmp_path / "own" / "colours"))
+
+
 SETTINGS = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 
 

@@ -128,10 +128,10 @@ def test_checkpoints_inside_an_epoch(tiny: str, colours: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def stopped(tiny: str, colours: Path, tmp_path: Path) -> Run:
-    """A run that was stopped in its third epoch."""
+def stopped(tiny: str, own_colours: Path, tmp_path: Path) -> Run:
+    """A run on ``own_colours`` that was stopped in its third epoch."""
     stop = after_steps(2 * STEPS + 2, send(signal.SIGINT))
-    return train(tiny, data=colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[stop])
+    return train(tiny, data=own_colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[stop])
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(
@@ -155,15 +155,15 @@ def test_without_any_checkpoint_it_begins_again(stopped: Run, capfd: pytest.Capt
     assert "has no checkpoint; its training begins again." in capfd.readouterr().err
 
 
-def test_what_has_changed_is_refused_with_the_difference_unless_it_is_forced(stopped: Run, colours: Path) -> None:
+def test_what_has_changed_is_refused_with_the_difference_unless_it_is_forced(stopped: Run, own_colours: Path) -> None:
     with pytest.raises(RunError, match=r"optimizer\.learning_rate was 0\.1, is 0\.05\. --force goes on"):
         resume(stopped.path, settings={"optimizer.learning_rate": 0.05})
     record = stopped.record.model_copy(update={"versions": stopped.record.versions | {"keras": "3.0.0"}})
     Run(stopped.path, record).save()
     with pytest.raises(RunError, match=r"cannot go on as it was: keras was 3\.0\.0, is "):
         resume(stopped.path)
-    picture = next((colours / "red").glob("*.png"))
-    picture.write_bytes(next((colours / "blue").glob("*.png")).read_bytes())
+    picture = next((own_colours / "red").glob("*.png"))
+    picture.write_bytes(next((own_colours / "blue").glob("*.png")).read_bytes())
     with pytest.raises(RunError, match=r"the images at .* or their classes are others"):
         resume(stopped.path)
     ended = resume(stopped.path, force=True)
@@ -180,12 +180,12 @@ def test_a_run_that_has_ended_or_is_being_trained_is_refused(stopped: Run) -> No
         resume(Run.open(stopped.path).updated(status="interrupted").path, settings={"batch_size": 4})
 
 
-def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, colours: Path, stopped: Run) -> None:
+def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, own_colours: Path, stopped: Run) -> None:
     out = stopped.path.parent
-    same: dict[str, Any] = {"data": colours, "settings": SETTINGS, "out": out}
+    same: dict[str, Any] = {"data": own_colours, "settings": SETTINGS, "out": out}
     assert unfinished(tiny, **same) == stopped.path
     assert unfinished(tiny, **same | {"settings": SETTINGS | {"epochs": 5}}) is None
-    assert unfinished(tiny, **same | {"data": None}) is None
+    assert unfinished(tiny, **same | {"data": None, "dataset": "digits"}) is None
     resume(stopped.path)
     assert unfinished(tiny, **same) is None
 
@@ -238,18 +238,18 @@ def test_it_goes_on_without_checkpoints_if_that_is_wanted(
 
 
 def test_a_picture_that_vanishes_ends_the_training_in_one_line(
-    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: str, own_colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=0))  # so that pictures are streamed
 
     def vanish() -> None:
-        for picture in (colours / "red").glob("*.png"):
+        for picture in (own_colours / "red").glob("*.png"):
             picture.unlink()
 
     with pytest.raises(
         TrainingError, match=r"^Training failed after step 6 \(epoch 1\): .*Error: .*red/.*\.png"
     ) as caught:
-        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[after_steps(STEPS, vanish)])
+        train(tiny, data=own_colours, settings=SETTINGS, out=tmp_path, callbacks=[after_steps(STEPS, vanish)])
     assert "\n" not in str(caught.value)
 
 

@@ -23,6 +23,7 @@ def test_everything_that_was_promised_is_there(trained: Path) -> None:
         "confusion.png",
         "report.json",
         "labels.txt",
+        ".lock",
     }
 
 
