@@ -129,7 +129,7 @@ def test_verbose_shows_the_traceback_before_and_after_the_command(cnnreg: Cnnreg
     ("arguments", "words"),
     [
         (["lst"], "There is no command 'lst'. Did you mean 'list'?"),
-        (["train"], "Missing argument 'MODEL'"),
+        (["train"], "Name a model; see: cnnreg list."),
         (["train", "tiny", "--dta", "x"], "No such option"),
         (["train", "tiny", "--on-bad-image", "ignore"], "'ignore' is not one of 'skip', 'error'"),
         (["train", "tiny", "--set", "epochs"], "key=value"),
@@ -200,7 +200,7 @@ def test_datasets(cnnreg: Cnnreg, tiny: str) -> None:
 
 
 def test_recipes(cnnreg: Cnnreg) -> None:
-    assert {line.split()[0] for line in cnnreg("recipes").out.splitlines()[1:3]} == {"article", "default"}
+    assert {line.split()[0] for line in cnnreg("recipes").out.splitlines()[1:]} >= {"article", "default"}
     shown = cnnreg("recipes", "article").out.splitlines()
     assert "optimizer.learning_rate = 0.001" in shown
     assert "early_stopping.patience = 30" in shown
@@ -267,7 +267,7 @@ def test_doctor_ends_with_1_where_a_plugin_is_broken(cnnreg: Cnnreg, plugins: Fa
 
 @pytest.mark.parametrize(
     ("words", "completed"),
-    [("info ti", ["tiny"]), ("train --dataset dig", ["digits"]), ("recipes art", ["article"]), ("tra", ["train"])],
+    [("info ti", ["tiny"]), ("train --dataset dig", ["digits"]), ("recipes def", ["default"]), ("tra", ["train"])],
 )
 def test_the_shell_completes_names(tiny: str, words: str, completed: list[str]) -> None:
     from click.shell_completion import ShellComplete

@@ -116,9 +116,11 @@ def test_normalisation_comes_before_the_relu() -> None:
     assert model.get_layer("block1_conv1_bn").momentum == 0.9
 
 
-def test_only_plain_ones_adjust_the_default_recipe() -> None:
-    assert "default" in get_spec("vgg16").recipe_settings
-    assert "default" not in get_spec("vgg16_bn").recipe_settings
+def test_only_plain_ones_lower_the_rate_of_the_default_recipe() -> None:
+    plain, normalised = (get_spec(name).recipe_settings["default"] for name in ("vgg16", "vgg16_bn"))
+    assert plain["optimizer.clipnorm"] == normalised["optimizer.clipnorm"] == 5.0
+    assert "optimizer.learning_rate" in plain
+    assert "optimizer.learning_rate" not in normalised
 
 
 def test_declaring_does_not_import_keras() -> None:
