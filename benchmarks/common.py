@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +103,14 @@ def environment(flags: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in changed.items() if value is not None}
 
 
-def begin() -> Facts:
-    """What a figure depends on besides the code, at the beginning of the measurements."""
+def begin(command: str = "") -> Facts:
+    """What a figure depends on besides the code, at the beginning of the measurements.
+
+    Args:
+        command: what makes it; default the script as it was called.
+    """
     return {
-        "command": f"python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}".strip(),
+        "command": command or f"python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}".strip(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine() | {"processor": processor()},
         "versions": versions(),
@@ -119,7 +124,10 @@ def save(name: str, facts: Facts) -> None:
     facts["load_average"]["end"] = load()
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, json.dumps(facts, indent=1) + "\n")
+    text = json.dumps(facts, indent=1)
+    # Lists of figures are on one line each.
+    text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: "[" + re.sub(r"\n\s*", " ", found[1]) + "]", text)
+    write_file(path, text + "\n")
 
 
 def load() -> float:
