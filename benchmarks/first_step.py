@@ -53,7 +53,10 @@ def our_side(optimizer: str) -> None:
     recipe = load_recipe(RECIPES[optimizer])
     recipe = recipe.with_settings({**spec.recipe_settings[recipe.name], "batch_size": BATCH, "epochs": 1})
     record = ModelRecord(
-        spec=spec.to_dict(), options=recipe.model, num_classes=len(images.dataset.class_names), input_shape=(SIZE, SIZE, 3)
+        spec=spec.to_dict(),
+        options=recipe.model,
+        num_classes=len(images.dataset.class_names),
+        input_shape=(SIZE, SIZE, 3),
     )
     network = build_trainable(record, recipe, 2 * BATCH)
     every = np.arange(2 * BATCH)

@@ -59,9 +59,7 @@ def our_side(model: str, size: int) -> None:
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)
     recipe = load_recipe("article").with_settings({**spec.recipe_settings["article"], "batch_size": batch})
-    record = ModelRecord(
-        spec=spec.to_dict(), options=recipe.model, num_classes=CLASSES, input_shape=(size, size, 3)
-    )
+    record = ModelRecord(spec=spec.to_dict(), options=recipe.model, num_classes=CLASSES, input_shape=(size, size, 3))
     network = build_trainable(record, recipe, batch)
     batches = training_batches(
         images,
