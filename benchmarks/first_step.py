@@ -2,8 +2,9 @@
 
     python -m benchmarks.first_step
 
-Plain Keras is the network as a script has it, compiled and given to `fit` with images in memory. Ours is `build_trainable`
-and `fit` with the library's pipeline: the recipe ``article`` (Adam, the same network), and ``default`` (SGD).
+Plain Keras is the network as a script has it, compiled and given to `fit` with images in memory. Ours is
+`build_trainable` and `fit` with the library's pipeline: the recipe ``article`` (Adam, the same network), and
+``default`` (SGD).
 """
 
 from __future__ import annotations

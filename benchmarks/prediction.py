@@ -41,10 +41,10 @@ def side(name: str, model: str, size: int) -> None:
     images = random_pixels(IMAGES, size)
     floats = images.source.read(np.arange(IMAGES)) / np.float32(255)
     network = create_model(model, num_classes=CLASSES, input_shape=(size, size, 3))
-    began = time.process_time()
+    began, layers = time.process_time(), len(network.layers)
     if name == "folded":
         network = fold_batch_norm(network)
-    folding = time.process_time() - began
+    folding = {"folding_cpu": time.process_time() - began, "layers_folded": layers - len(network.layers)}
 
     def plain() -> object:
         return network.predict(floats, batch_size=BATCH, verbose=0)
@@ -54,7 +54,7 @@ def side(name: str, model: str, size: int) -> None:
 
     work = plain if name == "plain" else ours
     first = _timed(work)
-    serve({"folding_cpu": folding, "first_cpu": first["cpu"], "first_seconds": first["seconds"]}, lambda: _timed(work))
+    serve(folding | {"first_cpu": first["cpu"]}, lambda: _timed(work))
 
 
 def _timed(work: Callable[[], object]) -> Facts:
@@ -88,6 +88,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "ratio": float(np.median(np.divide(facts["ours"], facts["plain"]))),
         "ratio_cpu": float(np.median(np.divide(facts["ours_per_cpu_second"], facts["plain_per_cpu_second"]))),
         "folded_ratio_cpu": float(np.median(np.divide(facts["folded_per_cpu_second"], facts["ours_per_cpu_second"]))),
+        "layers_folded": workers["folded"].ready["layers_folded"],
         "folding_cpu_seconds": costs,
         "folding_pays_after_images": round(costs / saves) if saves > 0 else None,
     }

@@ -11,7 +11,6 @@ most that the process had for itself; what it has mapped from files is not count
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import time
@@ -141,11 +140,10 @@ def main() -> None:
     facts: Facts = begin() | {"model": MODEL, "tiny_size": TINY, "steps": [], "pipeline": []}
     with TemporaryDirectory() as directory:
         make_images(Path(directory))
-        pairs = list(itertools.product(SOURCES, COUNTS))
-        workers = {str(pair): Worker(script, "--side", *pair, directory) for pair in pairs}
-        measured = in_turn(workers, asked.rounds)
-        for kind, count in pairs:
-            facts["pipeline"].append(row({"source": kind, "images": count}, measured[str((kind, count))]))
+        for kind in SOURCES:
+            workers = {str(count): Worker(script, "--side", kind, count, directory) for count in COUNTS}
+            measured = in_turn(workers, asked.rounds)
+            facts["pipeline"] += [row({"source": kind, "images": int(n)}, rows) for n, rows in measured.items()]
     save("scaling", facts)
     for size, batch in STEP_SIZES:
         measured = in_turn({"step": Worker(script, "--side", "step", size, batch)}, asked.rounds)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import CLASSES, DEFAULT_FLAGS, Facts, Worker, begin, in_turn, median, random_pixels, save, serve
+from .common import CLASSES, DEFAULT_FLAGS, Facts, Worker, begin, in_turn, random_pixels, save, serve
 
 SIZES = (96, 128, 224)
 STEPS = {"alexnet": {96: 6, 128: 4, 224: 2}, "vgg16": {96: 2, 128: 1, 224: 1}, "inception_v2": {96: 6, 128: 4, 224: 2}}

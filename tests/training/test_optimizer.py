@@ -97,13 +97,15 @@ def test_variables_with_a_share_of_the_rate_move_by_that_share(name: str) -> Non
 )
 def test_steps_are_those_of_keras(settings: dict[str, Any]) -> None:
     recipe = load_recipe("article").with_settings({f"optimizer.{key}": value for key, value in settings.items()})
-    theirs = {"weight_decay": None, "learning_rate": 1e-3, "global_clipnorm": settings.get("clipnorm")} | settings
+    theirs: dict[str, Any] = {"learning_rate": 1e-3, "global_clipnorm": settings.get("clipnorm")} | settings
     kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[theirs["name"]]
     theirs = {key: value for key, value in theirs.items() if key not in ("name", "clipnorm")}
     found = []
     for optimizer in (build_optimizer(recipe, 5), kind(**theirs)):
         random = np.random.default_rng(0)
-        weights = [keras.Variable(random.normal(size=shape), dtype="float32", name="kernel") for shape in ((3, 4), (5,))]
+        weights = [
+            keras.Variable(random.normal(size=shape), dtype="float32", name="kernel") for shape in ((3, 4), (5,))
+        ]
         optimizer.build(weights)
         for _ in range(7):
             optimizer.apply([keras.ops.convert_to_tensor(random.normal(size=w.shape), "float32") for w in weights])
