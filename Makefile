@@ -27,7 +27,7 @@ lint: .venv/installed-dev ## check style, types and the layering of the modules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
+bench: .venv/installed-dev ## measure: the command line's start, steps beside plain Keras, the input pipeline, how cost grows
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
 	for script in throughput first_step prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
 

@@ -122,6 +122,7 @@ def command(asked: argparse.Namespace) -> str:
 
 def main() -> None:
     asked = arguments()
+    backend.prepare()  # so that its flags are recorded
     recipe = planned(asked)
     suffix = "" if asked.split == SPLITS[0] else f"-{asked.split}"
     name = f"accuracy/{get_spec(asked.model).name}-{recipe.name}{suffix}"

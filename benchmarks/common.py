@@ -43,16 +43,16 @@ class Worker:
     Args:
         script: the module, whose ``main`` ends in `serve`.
         *arguments: its arguments.
-        flags: variables of its environment; ``None`` to unset one.
+        variables: of its environment, besides this one's; ``None`` to unset one.
 
     Attributes:
         ready: what it told when it was ready.
     """
 
-    def __init__(self, script: str, *arguments: object, flags: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, script: str, *arguments: object, variables: Mapping[str, str | None] | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", script, *map(str, arguments)],
-            env=environment(flags or {}),
+            env=environment(variables or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -80,8 +80,8 @@ class Worker:
 
 
 def serve(ready: Facts, measure: Callable[[], Facts]) -> None:
-    """In a worker: tell that it is ready, then measure once for each line of standard input."""
-    print(json.dumps(ready), flush=True)
+    """In a worker: tell that it is ready and with which flags, then measure once for each line of standard input."""
+    print(json.dumps(ready | {"flags": flags()}), flush=True)
     for _ in sys.stdin:
         print(json.dumps(measure()), flush=True)
 
@@ -97,9 +97,9 @@ def in_turn(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Facts]
     return measured
 
 
-def environment(flags: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables of a process: this one's, but for ``flags``."""
-    changed = {**os.environ, **flags}
+def environment(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables of a process: this one's, but for those."""
+    changed = {**os.environ, **variables}
     return {name: value for name, value in changed.items() if value is not None}
 
 
@@ -114,9 +114,14 @@ def begin(command: str = "") -> Facts:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine() | {"processor": processor()},
         "versions": versions(),
-        "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
+        "flags": {"all": flags()},
         "load_average": {"start": load()},
     }
+
+
+def flags() -> dict[str, str]:
+    """Those that are set in this process, by the user or by the library."""
+    return {name: os.environ[name] for name in FLAGS if name in os.environ}
 
 
 def save(name: str, facts: Facts) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import DEFAULT_FLAGS, Facts, begin, environment, random_pixels, save
+from .common import DEFAULT_FLAGS, Facts, begin, environment, flags, random_pixels, save
 
 MODEL, SIZE, BATCH = "inception_v2", 128, 32
 
@@ -68,25 +68,25 @@ def our_side(optimizer: str) -> None:
 
 
 def _first_step_has_ended(batch: int, logs: Any) -> None:
-    print("first step", flush=True)
+    print(json.dumps(flags()), flush=True)
 
 
 SIDES = {"plain": plain_side, "ours": our_side}
 
 
-def seconds(side: str, optimizer: str) -> float:
-    """From the start of a process to the end of its first step."""
-    flags = DEFAULT_FLAGS if side == "plain" else {}
+def seconds(side: str, optimizer: str) -> tuple[float, dict[str, str]]:
+    """From the start of a process to the end of its first step; and the flags that it had."""
+    variables = DEFAULT_FLAGS if side == "plain" else {}
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.first_step", "--side", side, "--optimizer", optimizer]
-    with subprocess.Popen(command, env=environment(flags), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(variables), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         passed = time.perf_counter() - began
         process.kill()
     if not line:
         raise SystemExit(f"{' '.join(command)} took no step.")
-    return passed
+    return passed, json.loads(line)
 
 
 def main() -> None:
@@ -98,12 +98,13 @@ def main() -> None:
     if asked.side:
         SIDES[asked.side](asked.optimizer)
         return
-    facts: Facts = begin() | {"model": MODEL, "size": SIZE, "batch_size": BATCH, "rows": []}
+    facts: Facts = begin() | {"model": MODEL, "size": SIZE, "batch_size": BATCH, "rows": [], "flags": {}}
     for optimizer in RECIPES:
         row: Facts = {"optimizer": optimizer, "recipe": RECIPES[optimizer], "plain": [], "ours": []}
         for _ in range(asked.rounds):
             for side in SIDES:
-                row[side].append(round(seconds(side, optimizer), 2))
+                passed, facts["flags"][side] = seconds(side, optimizer)
+                row[side].append(round(passed, 2))
         facts["rows"].append(row)
         print(json.dumps(row), file=sys.stderr)
         save("first_step", facts)

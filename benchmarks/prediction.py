@@ -72,7 +72,7 @@ def _timed(work: Callable[[], object]) -> Facts:
 def cell(model: str, size: int, rounds: int) -> Facts:
     """One network at one size."""
     workers = {
-        name: Worker("benchmarks.prediction", "--side", name, model, size, flags=PLAIN if name == "plain" else {})
+        name: Worker("benchmarks.prediction", "--side", name, model, size, variables=PLAIN if name == "plain" else {})
         for name in SIDES
     }
     measured = in_turn(workers, rounds)
@@ -85,6 +85,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
     ready = {name: sum(workers[name].ready[what] for what in ("folding_cpu", "first_cpu")) for name in SIDES}
     costs, saves = ready["folded"] - ready["ours"], ours - folded
     return facts | {
+        "flags": {name: worker.ready["flags"] for name, worker in workers.items()},
         "ratio": float(np.median(np.divide(facts["ours"], facts["plain"]))),
         "ratio_cpu": float(np.median(np.divide(facts["ours_per_cpu_second"], facts["plain_per_cpu_second"]))),
         "folded_ratio_cpu": float(np.median(np.divide(facts["folded_per_cpu_second"], facts["ours_per_cpu_second"]))),
@@ -107,6 +108,7 @@ def main() -> None:
     facts: Facts = begin() | {"cells": []}
     for model, size in CELLS:
         facts["cells"].append(cell(model, size, asked.rounds))
+        facts["flags"] = facts["cells"][-1].pop("flags")
         print(json.dumps(facts["cells"][-1]), file=sys.stderr)
         save("prediction", facts)
 

@@ -142,6 +142,7 @@ def main() -> None:
         make_images(Path(directory))
         for kind in SOURCES:
             workers = {str(count): Worker(script, "--side", kind, count, directory) for count in COUNTS}
+            facts["flags"] = {"all": workers[str(COUNTS[0])].ready["flags"]}
             measured = in_turn(workers, asked.rounds)
             facts["pipeline"] += [row({"source": kind, "images": int(n)}, rows) for n, rows in measured.items()]
     save("scaling", facts)

@@ -112,12 +112,12 @@ def cell(model: str, size: int, rounds: int) -> Facts:
     """One network at one size."""
     script = "benchmarks.throughput"
     workers = {
-        "plain": Worker(script, model, "--size", size, "--side", "plain", flags=DEFAULT_FLAGS),
+        "plain": Worker(script, model, "--size", size, "--side", "plain", variables=DEFAULT_FLAGS),
         "ours": Worker(script, model, "--size", size, "--side", "ours"),
         "peak": Worker(script, "--side", "peak"),
     }
     macs = workers["ours"].ready["macs"]
-    assert workers["plain"].ready == {"parameters": workers["ours"].ready["parameters"]}
+    assert workers["plain"].ready["parameters"] == workers["ours"].ready["parameters"]
     measured = in_turn(workers, rounds)
     ours, plain = ([facts["images_per_second"] for facts in measured[side]] for side in ("ours", "plain"))
     peak = max(facts["flops"] for facts in measured["peak"])
@@ -131,6 +131,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "ours": ours,
         "ratio": float(np.median(np.divide(ours, plain))),
         "peak_flops": peak,
+        "flags": {side: workers[side].ready["flags"] for side in ("plain", "ours")},
         "share_of_peak": 3 * 2 * macs * max(ours) / peak,
     }
 
@@ -153,6 +154,7 @@ def main() -> None:
         for model in asked.models or STEPS:
             for size in [asked.size] if asked.size else SIZES:
                 facts["cells"].append(cell(model, size, asked.rounds))
+                facts["flags"] = facts["cells"][-1].pop("flags")
                 print(json.dumps(facts["cells"][-1]), file=sys.stderr)
                 save("throughput", facts)
 

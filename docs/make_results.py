@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def page(pictures: Path) -> str:
     """The page's text; its pictures are drawn into ``pictures``."""
     accuracies = [read(f"accuracy/{path.stem}") for path in sorted((RESULTS / "accuracy").glob("*.json"))]
     parts = [HEAD, *accuracy([facts for facts in accuracies if facts], pictures)]
-    sections = {
+    sections: dict[str, Callable[[Facts], Iterator[str]]] = {
         "throughput": throughput,
         "first_step": first_step,
         "prediction": prediction,
@@ -65,10 +65,8 @@ def page(pictures: Path) -> str:
             parts += [*section(facts), conditions(facts)]
     missing = {name: command for name, command in EXPECTED.items() if not (RESULTS / f"{name}.json").is_file()}
     if missing:
-        parts += [
-            "## Not measured yet\n",
-            table(["file", "command"], [[f"`{n}`", f"`{c}`"] for n, c in missing.items()]),
-        ]
+        rows = [[f"`{name}.json`", f"`{command}`"] for name, command in missing.items()]
+        parts += ["## Not measured yet\n", table(["file", "command"], rows)]
     return "\n".join(parts)
 
 
@@ -276,7 +274,10 @@ def conditions(facts: Facts) -> str:
     """What was measured where."""
     machine, loads = facts["machine"], facts["load_average"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    flags = " ".join(f"{name}={value}" for name, value in facts["flags"].items()) or "none set"
+    flags = "; ".join(
+        " ".join([f"{side}:", *(f"{name}={value}" for name, value in given.items())])
+        for side, given in facts["flags"].items()
+    )
     return (
         f"*`{facts['command']}`, {facts['date'][:10]}. {machine['cpus']} cores of {machine['processor']}, "
         f"{machine['memory'] / 2**30:.0f} GiB; load average {loads['start']} at the start, {loads['end']} at the end "

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 def page(root: Path) -> str:
     """The page that the script of a checkout writes."""
     out = root.parent / "written"
-    script = [sys.executable, root / "docs" / "make_results.py", "--out", out]
+    script = [sys.executable, str(root / "docs" / "make_results.py"), "--out", str(out)]
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = (out / "results.md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def write_accuracy(checkout: Path, model: str, recipe: str, runs: list[Any]) -> 
         "date": "2020-01-02T03:04:05+00:00",
         "machine": {"cpus": 2, "processor": "a processor", "memory": 2**34},
         "versions": {"python": "3.11"},
-        "flags": {},
+        "flags": {"all": {"KERAS_BACKEND": "tensorflow"}},
         "load_average": {"start": 1.0, "end": 2.0},
         "model": model,
         "split": "stratified",
