@@ -68,14 +68,14 @@ def our_side(optimizer: str) -> None:
 
 
 def _first_step_has_ended(batch: int, logs: Any) -> None:
-    print(json.dumps(flags()), flush=True)
+    print(json.dumps({"cpu": time.process_time(), "flags": flags()}), flush=True)
 
 
 SIDES = {"plain": plain_side, "ours": our_side}
 
 
-def seconds(side: str, optimizer: str) -> tuple[float, dict[str, str]]:
-    """From the start of a process to the end of its first step; and the flags that it had."""
+def wait(side: str, optimizer: str) -> Facts:
+    """Seconds from the start of a process to the end of its first step, those of processors, and the flags it had."""
     variables = DEFAULT_FLAGS if side == "plain" else {}
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.first_step", "--side", side, "--optimizer", optimizer]
@@ -86,7 +86,7 @@ def seconds(side: str, optimizer: str) -> tuple[float, dict[str, str]]:
         process.kill()
     if not line:
         raise SystemExit(f"{' '.join(command)} took no step.")
-    return passed, json.loads(line)
+    return {"seconds": passed, **json.loads(line)}
 
 
 def main() -> None:
@@ -100,11 +100,15 @@ def main() -> None:
         return
     facts: Facts = begin() | {"model": MODEL, "size": SIZE, "batch_size": BATCH, "rows": [], "flags": {}}
     for optimizer in RECIPES:
-        row: Facts = {"optimizer": optimizer, "recipe": RECIPES[optimizer], "plain": [], "ours": []}
+        measured: dict[str, list[Facts]] = {side: [] for side in SIDES}
         for _ in range(asked.rounds):
             for side in SIDES:
-                passed, facts["flags"][side] = seconds(side, optimizer)
-                row[side].append(round(passed, 2))
+                measured[side].append(wait(side, optimizer))
+        row: Facts = {"optimizer": optimizer, "recipe": RECIPES[optimizer]}
+        for side, waits in measured.items():
+            row[side] = [round(found["seconds"], 2) for found in waits]
+            row[f"{side}_cpu"] = [round(found["cpu"], 2) for found in waits]
+            facts["flags"][side] = waits[-1]["flags"]
         facts["rows"].append(row)
         print(json.dumps(row), file=sys.stderr)
         save("first_step", facts)
