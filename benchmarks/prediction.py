@@ -1,11 +1,10 @@
-"""Evaluation beside `model.predict` of plain Keras, and what folding batch normalisation would bring.
+"""Evaluation beside `model.predict` of plain Keras, and what folding batch normalisation brings.
 
     python -m benchmarks.prediction
 
-Plain Keras is the network with `predict` on float arrays, in a process with TensorFlow's default flags. Ours is
-`evaluate_model` with the library's pipeline, as ``cnnreg evaluate`` runs it. Folded is ours with the normalisations
-taken into the convolutions (`benchmarks.folding`). Processor time is measured, too: other work on the machine changes
-it less.
+Plain Keras is the network with `predict` on float arrays, in a process with TensorFlow's default flags. Folded is what
+``cnnreg evaluate`` does: `evaluate_model` with the library's pipeline, after `fold_batch_norm`. Ours is the same
+without the folding. Processor time is measured, too: other work on the machine changes it less.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ def side(name: str, model: str, size: int) -> None:
     """Make ready, then predict `IMAGES` images whenever asked."""
     from cnn_registry import backend, create_model
     from cnn_registry.inference.evaluate import evaluate_model
-
-    from .folding import fold_batch_norm
+    from cnn_registry.inference.folding import fold_batch_norm
 
     if name == "plain":
         backend.prepare = lambda: None  # TensorFlow is as a script without the library finds it

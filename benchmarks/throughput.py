@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import CLASSES, DEFAULT_FLAGS, Facts, Worker, begin, in_turn, random_pixels, save, serve
+from .common import CLASSES, DEFAULT_FLAGS, RESULTS, Facts, Worker, begin, in_turn, load, random_pixels, save, serve
 
 SIZES = (96, 128, 224)
 STEPS = {"alexnet": {96: 6, 128: 4, 224: 2}, "vgg16": {96: 2, 128: 1, 224: 1}, "inception_v2": {96: 6, 128: 4, 224: 2}}
@@ -136,6 +136,13 @@ def cell(model: str, size: int, rounds: int) -> Facts:
     }
 
 
+def earlier() -> dict[tuple[str, int], Facts]:
+    """The cells that other calls have measured, by model and size."""
+    path = RESULTS / "throughput.json"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+    return {(cell["model"], cell["size"]): cell for cell in cells}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STEPS)} (default: all)")
@@ -150,13 +157,15 @@ def main() -> None:
     elif asked.side:
         {"plain": plain_side, "ours": our_side}[asked.side](asked.models[0], asked.size)
     else:
-        facts: Facts = begin() | {"cells": []}
+        facts, cells = begin(), earlier()
         for model in asked.models or STEPS:
             for size in [asked.size] if asked.size else SIZES:
-                facts["cells"].append(cell(model, size, asked.rounds))
-                facts["flags"] = facts["cells"][-1].pop("flags")
-                print(json.dumps(facts["cells"][-1]), file=sys.stderr)
-                save("throughput", facts)
+                before, measured = load(), cell(model, size, asked.rounds)
+                facts["flags"] = measured.pop("flags")
+                cells[model, size] = measured | {"load_average": {"start": before, "end": load()}}
+                print(json.dumps(cells[model, size]), file=sys.stderr)
+                in_order = [cells[key] for key in itertools.product(STEPS, SIZES) if key in cells]
+                save("throughput", facts | {"cells": in_order})
 
 
 if __name__ == "__main__":

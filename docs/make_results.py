@@ -177,7 +177,7 @@ def throughput(facts: Facts) -> Iterator[str]:
         "of it that the fastest round of steps did.\n"
     )
     yield table(
-        ["model", "pixels", "batch", "plain Keras", "ours", "ratio", "rounds", "peak, GFLOP/s", "share"],
+        ["model", "pixels", "batch", "plain Keras", "ours", "ratio", "rounds", "peak, GFLOP/s", "share", "load"],
         [
             [
                 f"`{cell['model']}`",
@@ -189,6 +189,7 @@ def throughput(facts: Facts) -> Iterator[str]:
                 ", ".join(f"{ours / plain:.2f}" for ours, plain in zip(cell["ours"], cell["plain"], strict=True)),
                 f"{cell['peak_flops'] / 1e9:.0f}",
                 f"{cell['share_of_peak']:.0%}",
+                "to".join(f" {load} " for load in cell["load_average"].values()).strip(),
             ]
             for cell in facts["cells"]
         ],
@@ -220,34 +221,32 @@ def prediction(facts: Facts) -> Iterator[str]:
     """Evaluation beside plain Keras."""
     yield "## Evaluation\n"
     yield (
-        f"Images a second on {facts['cells'][0]['images']} images: `model.predict` of plain Keras on float arrays, "
-        "with TensorFlow's default flags; the library's evaluation, with its pipeline; and the same with batch "
-        "normalisation folded into the convolutions. Ratios are of images a second of processor time, medians. Folding "
-        "costs processor time before the first image, for a copy of the graph.\n"
+        f"Images a second of processor time on {facts['cells'][0]['images']} images, medians: `model.predict` of plain "
+        "Keras on float arrays, with TensorFlow's default flags; the library's evaluation without folding batch "
+        "normalisation into the convolutions; and with it, as it is. The ratio is of the last to the first. Folding "
+        "takes processor time before the first image, for a copy of the graph, and pays after so many images.\n"
     )
     yield table(
-        ["model", "pixels", "plain Keras", "ours", "ratio", "folded / ours", "folding pays after"],
-        [
-            [
-                f"`{cell['model']}`",
-                cell["size"],
-                f"{np.median(cell['plain']):.1f}",
-                f"{np.median(cell['ours']):.1f}",
-                f"**{cell['ratio_cpu']:.2f}**",
-                f"{cell['folded_ratio_cpu']:.2f}" if cell["layers_folded"] else "",
-                pays_after(cell),
-            ]
-            for cell in facts["cells"]
-        ],
+        ["model", "pixels", "plain Keras", "unfolded", "ours", "ratio", "ours / unfolded", "folding pays after"],
+        [prediction_row(cell) for cell in facts["cells"]],
     )
 
 
-def pays_after(cell: Facts) -> str:
-    """From how many images on folding is worth it."""
-    if not cell["layers_folded"]:
-        return "nothing to fold"
+def prediction_row(cell: Facts) -> list[object]:
+    """One network at one size."""
+    speeds = [cell[f"{side}_per_cpu_second"] for side in ("plain", "ours", "folded")]
+    plain, unfolded, ours = speeds
     images = cell["folding_pays_after_images"]
-    return "never" if images is None else f"{max(images, 0):,} images"
+    row = [
+        f"`{cell['model']}`",
+        cell["size"],
+        *(f"{np.median(speed):.1f}" for speed in speeds),
+        f"**{np.median(np.divide(ours, plain)):.2f}**",
+    ]
+    if not cell["layers_folded"]:
+        return [*row, "", "nothing to fold"]
+    after = "never" if images is None else "the first" if images <= 0 else f"{images:,}"
+    return [*row, f"{np.median(np.divide(ours, unfolded)):.2f}", after]
 
 
 def scaling(facts: Facts, pictures: Path) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
                 self._rate = None
 
         def _get_current_learning_rate(self) -> Any:
-            """That of the step; weight decay asks for it anew for each variable, and would compute the schedule again."""
+            """That of the step: weight decay asks for each variable, and would have the schedule computed again."""
             return super()._get_current_learning_rate() if self._rate is None else self._rate
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
