@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from cnn_registry import backend, create_model
 from cnn_registry.blocks import Conv2D_BN
 from cnn_registry.inference.folding import fold_batch_norm
 
-keras = backend.keras()
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
 
 SHAPE = (16, 16, 3)
 
@@ -43,14 +46,14 @@ def same_answers(model: Any, folded: Any) -> None:
     assert np.ptp(expected) > 0.001
 
 
-@pytest.mark.parametrize(("name", "left"), [("inception_v2", 0), ("resnet18", 0), ("resnet50_v2", 17)])
-def test_a_network_answers_as_before(name: str, left: int) -> None:
+@pytest.mark.parametrize("name", ["inception_v2", "resnet18"])
+def test_a_network_answers_as_before(name: str) -> None:
     model = settled(create_model(name, num_classes=5, input_shape=(64, 64, 3)))
     images = np.random.default_rng(1).random((2, 64, 64, 3), np.float32)
     expected = model.predict_on_batch(images)
     folded = fold_batch_norm(model)
     assert folded.predict_on_batch(images) == pytest.approx(expected, abs=1e-4)
-    assert normalisations(folded) == left
+    assert normalisations(folded) == 0
     keras.utils.clear_session(free_memory=False)
 
 
