@@ -255,9 +255,10 @@ def scaling(facts: Facts, pictures: Path) -> Iterator[str]:
     yield "## How cost grows\n"
     yield (
         f"Training steps of `{facts['model']}` by image and batch size; the pipeline alone by the size of the data "
-        f"set, images of {facts['tiny_size']} pixels. Memory is the process's own, without what it maps from files.\n"
+        f"set, images of {facts['tiny_size']} pixels. Processor time depends less than images a second on what else "
+        "the machine does. Memory is the process's own, without what it maps from files.\n"
     )
-    yield "![Images a second and memory by image size, batch size and data set size](images/scaling.png)\n"
+    yield "![Processor time and memory by image size, batch size and data set size](images/scaling.png)\n"
     columns = ["images/s", "processor time an image, ms", "memory, MiB"]
     yield table(
         ["pixels", "batch", *columns], [[row["size"], row["batch_size"], *figures(row)] for row in facts["steps"]]
@@ -317,42 +318,35 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
 
 
 def plot_scaling(facts: Facts, path: Path) -> None:
-    """Images a second and memory, against three sizes, with what is expected."""
+    """Processor time an image and memory, against three sizes."""
     from matplotlib.figure import Figure
 
-    by_size = sorted((row for row in facts["steps"] if row["batch_size"] == 32), key=lambda row: int(row["size"]))
-    by_batch = sorted((row for row in facts["steps"] if row["size"] == 96), key=lambda row: int(row["batch_size"]))
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    panels = figure.subplots(2, 3)
-    lines: list[tuple[int, str, str, list[Facts]]] = [
-        (0, "size", facts["model"], by_size),
-        (1, "batch_size", facts["model"], by_batch),
-        *(
-            (2, "images", source, [row for row in facts["pipeline"] if row["source"] == source])
-            for source in ("mapped", "streamed")
-        ),
+    steps, pipeline = facts["steps"], facts["pipeline"]
+    by_pixels = sorted((row for row in steps if row["batch_size"] == 32), key=lambda row: int(row["size"]))
+    by_batch = sorted((row for row in steps if row["size"] == 96), key=lambda row: int(row["batch_size"]))
+    curves: list[tuple[int, str, list[int], list[Facts]]] = [
+        (0, facts["model"], [row["size"] ** 2 for row in by_pixels], by_pixels),
+        (1, facts["model"], [row["batch_size"] for row in by_batch], by_batch),
     ]
-    for column, key, label, rows in lines:
-        x = np.array([row[key] for row in rows])
-        speeds = np.array([np.median(row["images_per_second"]) for row in rows])
-        panels[0, column].plot(x, speeds, "o-", label=label)
-        panels[1, column].plot(x, [row["memory_mib"] for row in rows], "o-", label=label)
-        if column == 0:
-            middle = len(x) // 2
-            expected = speeds[middle] * (x[middle] / x) ** 2
-            panels[0, 0].plot(x, expected, ":", color="grey", label="in proportion to the pixels")
-    titles = ("image size, pixels (batch 32)", "batch size (96 pixels)", "images in the data set")
-    for column, title in enumerate(titles):
-        for row, what in enumerate(("images/s", "memory, MiB")):
-            axes = panels[row, column]
-            axes.set(xlabel=title, ylabel=what, xscale="log", yscale="log" if row == 0 else "linear")
-            axes.set_ylim(bottom=None if row == 0 else 0)
-            axes.grid(alpha=0.3, which="both")
-            axes.legend(frameon=False)
-            if column < 2:
-                ticks = sorted({int(x) for line in axes.lines for x in line.get_xdata()})
-                axes.set_xticks(ticks, [str(tick) for tick in ticks])
-                axes.minorticks_off()
+    for source in dict.fromkeys(row["source"] for row in pipeline):
+        rows = [row for row in pipeline if row["source"] == source]
+        curves.append((2, f"pipeline, {source}", [row["images"] for row in rows], rows))
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    panels = figure.subplots(2, 3, sharex="col")
+    for column, label, x, rows in curves:
+        for panel, key in zip(panels[:, column], ("cpu_ms_per_image", "memory_mib"), strict=True):
+            panel.plot(x, [row[key] for row in rows], "o-", label=label)
+    titles = ("image size (batch 32)", "batch size (96 pixels)", "images in the data set")
+    for (upper, lower), title in zip(panels.T, titles, strict=True):
+        upper.set(ylabel="processor time an image, ms", ylim=(0, None))
+        lower.set(ylabel="memory, MiB", xlabel=title, ylim=(0, None))
+        upper.legend(frameon=False)
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+    panels[0, 0].set_xlim(0, None)
+    panels[0, 0].set_xticks(curves[0][2], [f"{row['size']}²" for row in by_pixels])
+    panels[0, 1].set_xticks(curves[1][2])
+    panels[0, 2].set_xscale("log")
     write(figure, path)
 
 
