@@ -1,8 +1,7 @@
 """The three networks as a script without this library has them: layer by layer, compiled with Adam.
 
-AlexNet and VGG16 are plain layers. BN-Inception is made of the blocks, whose defaults are those of the script that they
-come from; they import Keras as it is, and set nothing up. Behind the last block stands a global average, which takes
-any size and is the same as an average over 7x7 at 224 pixels.
+Nothing of the library is imported, as its blocks set TensorFlow up. Behind BN-Inception's last block stands a global
+average, which takes any size and is the same as an average over 7x7 at 224 pixels.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-
-from cnn_registry.blocks import Conv2D_BN, InceptionBlock_1, InceptionBlock_2, InceptionBlock_3
 
 from .common import CLASSES
 
@@ -60,20 +57,50 @@ def _classified(model: keras.Sequential) -> keras.Model:
 def inception_v2(size: int) -> keras.Model:
     """BN-Inception, its convolutions activated before they are normalised."""
     inputs = keras.Input((size, size, 3))
-    x = Conv2D_BN(inputs, 64, (7, 7), "same", 2)
+    x = _conv(inputs, 64, 7, 2)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
-    x = Conv2D_BN(x, 64, (1, 1), "same", 1)
-    x = Conv2D_BN(x, 192, (3, 3), "same", 1)
+    x = _conv(_conv(x, 64, 1), 192, 3)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
-    x = InceptionBlock_1(x, [(64,), (64, 64), (64, 96), (32,)])
-    x = InceptionBlock_1(x, [(64,), (64, 96), (64, 96), (64,)])
-    x = InceptionBlock_2(x, [(128, 160), (64, 96)])
-    x = InceptionBlock_1(x, [(224,), (64, 96), (96, 128), (128,)])
-    x = InceptionBlock_1(x, [(192,), (96, 128), (96, 128), (128,)])
-    x = InceptionBlock_1(x, [(160,), (128, 160), (128, 160), (128,)])
-    x = InceptionBlock_1(x, [(96,), (128, 192), (160, 192), (128,)])
-    x = InceptionBlock_2(x, [(128, 192), (192, 256)])
-    x = InceptionBlock_1(x, [(352,), (192, 320), (160, 224), (128,)])
-    x = InceptionBlock_3(x, [(352,), (192, 320), (192, 224), (128,)])
+    x = _block(x, 64, (64, 64), (64, 96), 32)
+    x = _block(x, 64, (64, 96), (64, 96), 64)
+    x = _reduction(x, (128, 160), (64, 96))
+    x = _block(x, 224, (64, 96), (96, 128), 128)
+    x = _block(x, 192, (96, 128), (96, 128), 128)
+    x = _block(x, 160, (128, 160), (128, 160), 128)
+    x = _block(x, 96, (128, 192), (160, 192), 128)
+    x = _reduction(x, (128, 192), (192, 256))
+    x = _block(x, 352, (192, 320), (160, 224), 128)
+    x = _block(x, 352, (192, 320), (192, 224), 128, keras.layers.MaxPooling2D)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(x))
+
+
+Widths = tuple[int, int]
+"""Channels of a 1x1 convolution, and of the 3x3 convolutions behind it."""
+
+
+def _block(x: Any, single: int, three: Widths, double: Widths, pooled: int, pooling: Any = None) -> Any:
+    pooling = pooling or keras.layers.AveragePooling2D
+    return keras.layers.concatenate(
+        [
+            _conv(x, single, 1),
+            _conv(_conv(x, three[0], 1), three[1], 3),
+            _conv(_conv(_conv(x, double[0], 1), double[1], 3), double[1], 3),
+            _conv(pooling(3, strides=1, padding="same")(x), pooled, 1),
+        ]
+    )
+
+
+def _reduction(x: Any, three: Widths, double: Widths) -> Any:
+    return keras.layers.concatenate(
+        [
+            _conv(_conv(x, three[0], 1), three[1], 3, 2),
+            _conv(_conv(_conv(x, double[0], 1), double[1], 3), double[1], 3, 2),
+            keras.layers.MaxPooling2D(3, strides=2, padding="same")(x),
+        ]
+    )
+
+
+def _conv(x: Any, filters: int, kernel: int, stride: int = 1) -> Any:
+    x = keras.layers.Conv2D(filters, kernel, strides=stride, padding="same", activation="relu")(x)
+    return keras.layers.BatchNormalization()(x)
