@@ -6,10 +6,10 @@ PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint chaos bench docs clean
+.PHONY: help demo test test-torch lint chaos bench bench-accuracy docs clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
@@ -31,11 +31,17 @@ chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoint
 	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
 	$(BIN)/python -m benchmarks.checkpoint_cost
 
-bench: .venv/installed-dev ## measure: the command line's start, the training step, the input pipeline
+bench: .venv/installed-dev ## measure: the command line's start, steps beside plain Keras, the input pipeline, how cost grows
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
+	for script in throughput first_step prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+
+bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flowers in DATA [RECIPE= SET="key=value ..." SPLIT= RUNS=]
+	$(BIN)/python -m benchmarks.accuracy $(MODEL) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RECIPE),--recipe $(RECIPE)) \
+		$(if $(SPLIT),--split $(SPLIT)) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS)) $(SET:%=--set %)
 
 docs: .venv/installed ## write the pages that are made from the code
 	$(BIN)/python docs/make_models.py > docs/models.md
+	$(BIN)/python docs/make_results.py
 
 clean: ## remove .venv and what tools leave; runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist

@@ -17,6 +17,7 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.spec import Pixels
 from cnn_registry.training.run import Run
 
+from .folding import fold_batch_norm
 from .model import Weights, load_model
 from .views import with_mirrored
 
@@ -119,7 +120,7 @@ def evaluate(
         indices, what = _foreign_part(images, part or "all")
     else:
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
-    model = load_model(run, weights)
+    model = fold_batch_norm(load_model(run, weights))
     if tta:
         model, what = with_mirrored(model), f"{what}, each with its mirror image"
     recipe = run.record.recipe

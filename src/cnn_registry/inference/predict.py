@@ -13,6 +13,7 @@ from cnn_registry.data.pipeline import scale
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.training.run import Run
 
+from .folding import fold_batch_norm
 from .model import Weights, load_model
 from .views import with_mirrored
 
@@ -53,7 +54,7 @@ def predict(
     if missing := [image for image in images if not image.is_file()]:
         raise DataError(f"There is no file {missing[0]}.")
     size = run.record.model.input_shape[0]
-    model = load_model(run, weights)
+    model = fold_batch_norm(load_model(run, weights))
     if tta:
         model = with_mirrored(model)
     predictions: list[Prediction] = []

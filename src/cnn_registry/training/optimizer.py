@@ -35,6 +35,7 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
     keras = backend.keras()
     settings = recipe.optimizer
     classes = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+    chosen = _in_one_operation(classes[settings.name])
     arguments: dict[str, Any] = {
         "learning_rate": learning_rate(recipe.schedule, settings.learning_rate, recipe.epochs, steps_per_epoch),
         "weight_decay": settings.weight_decay or None,
@@ -44,11 +45,65 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
         arguments |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
     elif settings.name == "adamw":
         arguments["weight_decay"] = settings.weight_decay
-    chosen = classes[settings.name]
     optimizer = (_with_shares(chosen, shares) if shares else chosen)(**arguments)
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return optimizer
+
+
+def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]:
+    """The class with its step as one operation of TensorFlow for each variable.
+
+    Keras writes a step as a dozen operations, for each variable anew. That is most of the graph of a training, which is
+    traced and optimized before the first step, and a dozen passes through memory in each step. The arithmetic is the
+    same.
+    """
+    base, ops, raw_ops = backend.keras().optimizers, backend.keras().ops, backend.tensorflow().raw_ops
+
+    class OneOperation(optimizer):  # type: ignore[misc]  # Keras ships no type information
+        _rate: Any = None
+
+        def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+            self._rate = super()._get_current_learning_rate()
+            try:
+                super().apply(grads, trainable_variables)
+            finally:
+                self._rate = None
+
+        def _get_current_learning_rate(self) -> Any:
+            """That of the step: weight decay asks for each variable, and would have the schedule computed again."""
+            return super()._get_current_learning_rate() if self._rate is None else self._rate
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            index = self._get_variable_index(variable)
+            gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+            if isinstance(self, base.Adam):
+                step = ops.cast(self.iterations + 1, variable.dtype)
+                raw_ops.ResourceApplyAdam(
+                    var=variable.handle,
+                    m=self._momentums[index].value.handle,
+                    v=self._velocities[index].value.handle,
+                    beta1_power=ops.power(ops.cast(self.beta_1, variable.dtype), step),
+                    beta2_power=ops.power(ops.cast(self.beta_2, variable.dtype), step),
+                    lr=rate,
+                    beta1=self.beta_1,
+                    beta2=self.beta_2,
+                    epsilon=self.epsilon,
+                    grad=gradient,
+                )
+            elif self.momentum:
+                raw_ops.ResourceApplyKerasMomentum(
+                    var=variable.handle,
+                    accum=self.momentums[index].value.handle,
+                    lr=rate,
+                    grad=gradient,
+                    momentum=self.momentum,
+                    use_nesterov=self.nesterov,
+                )
+            else:
+                raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+
+    return OneOperation
 
 
 def _with_shares(optimizer: type[keras.Optimizer], shares: Shares) -> type[keras.Optimizer]:

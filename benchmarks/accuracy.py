@@ -1,0 +1,148 @@
+"""How good a model gets on the 17 flowers, with several seeds on the same split, and how many minutes it takes.
+
+    make bench-accuracy MODEL=... SEEDS=... [DATA=17flowers] [RECIPE=...] [SET="key=value ..."] [RUNS=runs]
+    python -m benchmarks.accuracy MODEL --seeds 3 [--data 17flowers] [--recipe RECIPE] [--set KEY=VALUE]...
+
+Each run is a `cnn_registry.train` on the stratified split of seed 0, with the seeds 0 to SEEDS - 1 for all else; or on
+one of the official splits, and then it is tested on its test images. What counts is the accuracy of the last weights;
+that of the best epoch, which the validation images themselves have chosen, stands beside it. Each finished run is
+written at once into ``results/accuracy/<model>-<recipe>.json``, and not trained again as long as the recipe and the
+versions of the libraries stay the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from cnn_registry import CnnRegistryError, Recipe, backend, get_spec, train
+from cnn_registry.inference.evaluate import evaluate
+from cnn_registry.progress import note
+from cnn_registry.training.history import read_history
+from cnn_registry.training.recipe import load_recipe, parse_settings
+from cnn_registry.training.run import Run, versions
+
+from .common import RESULTS, Facts, begin, load, save
+
+DATASET = "oxflower17"
+SPLITS = ("stratified", "official-1", "official-2", "official-3")
+
+
+def planned(asked: argparse.Namespace) -> Recipe:
+    """The recipe as it will be run, with the seed of the first run."""
+    spec = get_spec(asked.model)
+    chosen = load_recipe(asked.recipe or spec.default_recipe)
+    settings = {**spec.recipe_settings.get(chosen.name, {}), **parse_settings(asked.set), "split_seed": 0, "seed": 0}
+    return chosen.with_settings(settings)
+
+
+def finished(name: str, recipe: Recipe) -> list[Facts]:
+    """The runs of an earlier call that need not be trained again."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return []
+    facts: Facts = json.loads(path.read_text(encoding="utf-8"))
+    runs: list[Facts] = facts["runs"]
+    if facts["recipe"] == recipe.to_dict() and facts["versions"] == versions():
+        return runs
+    note(f"The {len(runs)} runs in {path} are of another recipe or other versions; they are trained again.")
+    return []
+
+
+def trained(recipe: Recipe, asked: argparse.Namespace) -> Facts:
+    """The figures of one more run."""
+    before, cpu, began = load(), time.process_time(), time.perf_counter()
+    ends: list[float] = []
+    clock = backend.keras().callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter() - began)
+    )
+    run = train(
+        asked.model,
+        dataset=DATASET,
+        data=asked.data,
+        recipe=asked.recipe,
+        settings={**parse_settings(asked.set), "split_seed": recipe.split_seed, "seed": recipe.seed},
+        split=asked.split,
+        out=asked.runs,
+        callbacks=[clock],
+    )
+    took = {"minutes": (time.perf_counter() - began) / 60, "cpu_minutes": (time.process_time() - cpu) / 60}
+    backend.forget([*clock.model.variables, *clock.model.optimizer.variables])  # as `train` does without callbacks
+    if run.record.status == "interrupted":
+        raise SystemExit(f"Interrupted: seed {recipe.seed} is trained anew the next time.")
+    assert run.record.recipe == recipe, "The recipe was run otherwise than planned."
+    return {"seed": recipe.seed, **took, "load_average": {"start": before, "end": load()}} | figures(run, ends)
+
+
+def figures(run: Run, ends: list[float]) -> Facts:
+    """Of a finished run, whose epochs ended so many seconds after its start."""
+    history = read_history(run.history_csv)
+    part: Any = "test" if run.record.split.test else "val"
+    last, mirrored = (evaluate(run, part=part, weights="last", tta=tta) for tta in (False, True))
+    columns: Facts = {"minutes": [round(end / 60, 3) for end in ends]}
+    for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        columns[column] = [round(getattr(row, column), 4) for row in history]
+    return {
+        "status": run.record.status,
+        "part": part,
+        "accuracy": last.accuracy,
+        "tta_accuracy": mirrored.accuracy,
+        "best_epoch_accuracy": max(row.val_accuracy for row in history),
+        "val_loss": history[-1].val_loss,
+        "epochs": len(history),
+        "history": columns,
+        "confusion": last.report()["confusion"],
+        "class_names": list(last.class_names),
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--seeds", type=int, default=3, help="how many runs (default: 3)")
+    parser.add_argument("--recipe", help="a recipe's name or a .toml file (default: the model's)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
+    parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="(default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="where the 17 flowers are (default: the library's own copy)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run directories go (default: runs)")
+    return parser.parse_args()
+
+
+def command(asked: argparse.Namespace) -> str:
+    """What makes the same figures on another machine."""
+    words = ["make bench-accuracy", f"MODEL={asked.model}", f"SEEDS={asked.seeds}"]
+    words += [f"RECIPE={asked.recipe}"] if asked.recipe else []
+    words += [f'SET="{" ".join(asked.set)}"'] if asked.set else []
+    words += [f"SPLIT={asked.split}"] if asked.split != SPLITS[0] else []
+    return " ".join([*words, "DATA=17flowers"])
+
+
+def main() -> None:
+    asked = arguments()
+    backend.prepare()  # so that its flags are recorded
+    recipe = planned(asked)
+    suffix = "" if asked.split == SPLITS[0] else f"-{asked.split}"
+    name = f"accuracy/{get_spec(asked.model).name}-{recipe.name}{suffix}"
+    runs = finished(name, recipe)
+    facts: Facts = begin(command(asked)) | {
+        "model": get_spec(asked.model).name,
+        "recipe": recipe.to_dict(),
+        "split": asked.split,
+        "dataset": DATASET,
+        "runs": runs,
+    }
+    for seed in sorted(set(range(asked.seeds)) - {run["seed"] for run in runs}):
+        runs.append(trained(recipe.with_settings({"seed": seed}), asked))
+        runs.sort(key=lambda run: int(run["seed"]))
+        save(name, facts)
+    print(f"{RESULTS / name}.json:", ", ".join(f"{run['accuracy']:.1%}" for run in runs))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CnnRegistryError as error:
+        raise SystemExit(f"error: {error}") from error

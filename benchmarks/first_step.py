@@ -1,0 +1,118 @@
+"""How long one waits for the first training step: from the start of Python to its end, BN-Inception at 128 pixels.
+
+    python -m benchmarks.first_step
+
+Plain Keras is the network as a script has it, compiled and given to `fit` with images in memory. Ours is
+`build_trainable` and `fit` with the library's pipeline: the recipe ``article`` (Adam, the same network), and
+``default`` (SGD).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from .common import DEFAULT_FLAGS, Facts, begin, environment, flags, random_pixels, save
+
+MODEL, SIZE, BATCH = "inception_v2", 128, 32
+
+RECIPES = {"adam": "article", "sgd": "default"}
+"""The optimizers that are measured, and the recipes that have them."""
+
+
+def plain_side(optimizer: str) -> None:
+    """What a script without the library does."""
+    import keras
+
+    from . import plain
+
+    images = random_pixels(2 * BATCH, SIZE)
+    x = images.source.read(np.arange(2 * BATCH)) / np.float32(255)
+    sgd = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True) if optimizer == "sgd" else None
+    network = plain.compiled(MODEL, SIZE, sgd)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=_first_step_has_ended)
+    network.fit(x, images.dataset.labels, batch_size=BATCH, verbose=0, callbacks=[callback])
+
+
+def our_side(optimizer: str) -> None:
+    """What `train` does once the images are decoded."""
+    from cnn_registry import backend, get_spec
+    from cnn_registry.data.dataset import Split
+    from cnn_registry.training.loop import Images, build_trainable, fit
+    from cnn_registry.training.recipe import load_recipe
+    from cnn_registry.training.run import ModelRecord, Run, RunRecord
+
+    spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)
+    recipe = load_recipe(RECIPES[optimizer])
+    recipe = recipe.with_settings({**spec.recipe_settings[recipe.name], "batch_size": BATCH, "epochs": 1})
+    record = ModelRecord(
+        spec=spec.to_dict(),
+        options=recipe.model,
+        num_classes=len(images.dataset.class_names),
+        input_shape=(SIZE, SIZE, 3),
+    )
+    network = build_trainable(record, recipe, 2 * BATCH)
+    every = np.arange(2 * BATCH)
+    callback = backend.keras().callbacks.LambdaCallback(on_train_batch_end=_first_step_has_ended)
+    with TemporaryDirectory() as directory:
+        run = Run(Path(directory), RunRecord.model_construct())
+        fit(network, Images(images, images), Split(every, every, every[:0]), recipe, run, callbacks=[callback])
+
+
+def _first_step_has_ended(batch: int, logs: Any) -> None:
+    print(json.dumps({"cpu": time.process_time(), "flags": flags()}), flush=True)
+
+
+SIDES = {"plain": plain_side, "ours": our_side}
+
+
+def wait(side: str, optimizer: str) -> Facts:
+    """Seconds from the start of a process to the end of its first step, those of processors, and the flags it had."""
+    variables = DEFAULT_FLAGS if side == "plain" else {}
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.first_step", "--side", side, "--optimizer", optimizer]
+    with subprocess.Popen(command, env=environment(variables), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        passed = time.perf_counter() - began
+        process.kill()
+    if not line:
+        raise SystemExit(f"{' '.join(command)} took no step.")
+    return {"seconds": passed, **json.loads(line)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turn (default: 3)")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--optimizer", choices=RECIPES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        SIDES[asked.side](asked.optimizer)
+        return
+    facts: Facts = begin() | {"model": MODEL, "size": SIZE, "batch_size": BATCH, "rows": [], "flags": {}}
+    for optimizer in RECIPES:
+        measured: dict[str, list[Facts]] = {side: [] for side in SIDES}
+        for _ in range(asked.rounds):
+            for side in SIDES:
+                measured[side].append(wait(side, optimizer))
+        row: Facts = {"optimizer": optimizer, "recipe": RECIPES[optimizer]}
+        for side, waits in measured.items():
+            row[side] = [round(found["seconds"], 2) for found in waits]
+            row[f"{side}_cpu"] = [round(found["cpu"], 2) for found in waits]
+            facts["flags"][side] = waits[-1]["flags"]
+        facts["rows"].append(row)
+        print(json.dumps(row), file=sys.stderr)
+        save("first_step", facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""How cost grows: images a second and memory, by image size, by batch size, and by the size of the data set.
+
+    python -m benchmarks.scaling
+
+Image and batch size: training steps of ResNet-18 with the recipe ``default``, one process after the other. Data set
+size: the pipeline alone, with the same recipe, on images of 32 pixels that lie in a file mapped to memory, or are
+decoded from JPEG files each time they are read (1,000 files, under as many names as there are images). Memory is the
+most that the process had for itself; what it has mapped from files is not counted, as the system takes it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+
+from .common import CLASSES, Facts, Worker, begin, in_memory, in_turn, median, random_pixels, save, serve
+
+MODEL = "resnet18"
+
+STEP_SIZES = ((64, 32), (96, 32), (128, 32), (160, 32), (224, 32), (96, 4), (96, 8), (96, 16), (96, 64))
+"""Edge lengths in pixels, and images a batch."""
+
+COUNTS = (1_000, 10_000, 100_000, 1_000_000)
+"""Images in a data set."""
+
+SOURCES = ("mapped", "streamed")
+
+TINY, TINY_BATCH, FILES = 32, 64, 1000
+"""Of the data sets: edge length in pixels, images a batch, files on disk."""
+
+
+def step_side(size: int, batch: int) -> None:
+    """Training steps of one size."""
+    from cnn_registry import get_spec
+    from cnn_registry.data.pipeline import training_batches
+    from cnn_registry.training.loop import build_trainable
+    from cnn_registry.training.recipe import load_recipe
+    from cnn_registry.training.run import ModelRecord
+
+    spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
+    record = ModelRecord(spec=spec.to_dict(), options={}, num_classes=CLASSES, input_shape=(size, size, 3))
+    network = build_trainable(record, recipe, batch)
+    every = np.arange(batch)
+    options: Any = {"seed": 0, "augmentation": recipe.augmentation, "pixels": recipe.pixels}
+    batches = iter(training_batches(images, every, batch_size=batch, epochs=10_000, **options))
+    steps = max(1, 128 * 96**2 // (batch * size**2))
+    _serve(lambda: network.train_on_batch(*next(batches)), batch, steps)
+
+
+def pipeline_side(kind: str, count: int, directory: Path) -> None:
+    """Batches of a data set of ``count`` images, in random order."""
+    from cnn_registry.data.pipeline import training_batches
+    from cnn_registry.data.sources import ArrayImages, StreamedImages
+    from cnn_registry.training.recipe import load_recipe
+
+    pixels = np.asarray(np.load(directory / "images.npy", mmap_mode="r")[:count])
+    files = sorted(directory.glob("*.jpg"))
+    source: Any = ArrayImages(pixels)
+    if kind == "streamed":
+        source = StreamedImages([files[index % FILES] for index in range(count)], TINY)
+    images = in_memory(pixels, np.arange(count) % CLASSES, source)
+    recipe = load_recipe("default")
+    batches = training_batches(
+        images,
+        np.arange(count),
+        batch_size=TINY_BATCH,
+        epochs=10_000,
+        seed=0,
+        augmentation=recipe.augmentation,
+        pixels=recipe.pixels,
+    )
+    each = iter(batches)
+    _serve(lambda: next(each), TINY_BATCH, 100)
+
+
+def _serve(step: Callable[[], object], batch: int, steps: int) -> None:
+    """Warm up, then time ``steps`` steps whenever asked."""
+    process = psutil.Process()
+
+    def measure() -> Facts:
+        cpu, began, memory = time.process_time(), time.perf_counter(), 0
+        for _ in range(steps):
+            step()
+            used = process.memory_info()
+            memory = max(memory, used.rss - used.shared)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return {"images_per_second": batch * steps / seconds, "cpu": cpu / (batch * steps), "memory": memory}
+
+    for _ in range(2):
+        step()
+    serve({}, measure)
+
+
+def row(facts: Facts, measured: list[Facts]) -> Facts:
+    """What was measured under some conditions, in rounds."""
+    return facts | {
+        "images_per_second": [round(found["images_per_second"], 2) for found in measured],
+        "cpu_ms_per_image": round(1e3 * median(measured, "cpu"), 3),
+        "memory_mib": round(max(found["memory"] for found in measured) / 2**20),
+    }
+
+
+def make_images(directory: Path) -> None:
+    """The largest data set in one file of raw pixels, and JPEG files."""
+    from PIL import Image
+
+    block = np.random.default_rng(0).integers(0, 256, (10_000, TINY, TINY, 3), np.uint8)
+    everything = np.lib.format.open_memmap(
+        directory / "images.npy", mode="w+", dtype=np.uint8, shape=(max(COUNTS), TINY, TINY, 3)
+    )
+    for start in range(0, max(COUNTS), len(block)):
+        everything[start : start + len(block)] = block
+    everything.flush()
+    for number, pixels in enumerate(block[:FILES]):
+        Image.fromarray(pixels).save(directory / f"{number:04}.jpg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: 3)")
+    parser.add_argument("--side", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    match asked.side:
+        case ["step", size, batch]:
+            step_side(int(size), int(batch))
+            return
+        case [kind, count, directory]:
+            pipeline_side(kind, int(count), Path(directory))
+            return
+    script = "benchmarks.scaling"
+    facts: Facts = begin() | {"model": MODEL, "tiny_size": TINY, "steps": [], "pipeline": []}
+    with TemporaryDirectory() as directory:
+        make_images(Path(directory))
+        for kind in SOURCES:
+            workers = {str(count): Worker(script, "--side", kind, count, directory) for count in COUNTS}
+            facts["flags"] = {"all": workers[str(COUNTS[0])].ready["flags"]}
+            measured = in_turn(workers, asked.rounds)
+            facts["pipeline"] += [row({"source": kind, "images": int(n)}, rows) for n, rows in measured.items()]
+    save("scaling", facts)
+    for size, batch in STEP_SIZES:
+        measured = in_turn({"step": Worker(script, "--side", "step", size, batch)}, asked.rounds)
+        facts["steps"].append(row({"size": size, "batch_size": batch}, measured["step"]))
+        print(json.dumps(facts["steps"][-1]), file=sys.stderr)
+        save("scaling", facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Training steps beside plain Keras, in images a second: forward, backward and update, same batch, same size.
+
+    python -m benchmarks.throughput [MODEL...]
+
+Plain Keras is the network as a script has it (`benchmarks.plain`), compiled with Adam, in a process with TensorFlow's
+default flags, on float arrays in memory. Ours is what `train` does with the recipe ``article``, which asks for the same
+network and optimizer, in a process that the library has set up, on batches of its pipeline. A third process multiplies
+float32 matrices: what the machine can do at best. Each measures once a round, while the others wait.
+
+A step takes three times the multiplications with addition (MACs) of the forward pass, of two operations each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from .common import CLASSES, DEFAULT_FLAGS, RESULTS, Facts, Worker, begin, in_turn, load, random_pixels, save, serve
+
+SIZES = (96, 128, 224)
+STEPS = {"alexnet": {96: 6, 128: 4, 224: 2}, "vgg16": {96: 2, 128: 1, 224: 1}, "inception_v2": {96: 6, 128: 4, 224: 2}}
+"""Steps a measurement: some seconds on two cores."""
+
+MATRIX = 3072
+"""Edge length of the matrices of the peak."""
+
+
+def batch_size(model: str, size: int) -> int:
+    """Images a step: 32, where memory allows."""
+    return 16 if (model, size) == ("vgg16", 224) else 32
+
+
+def plain_side(model: str, size: int) -> None:
+    """A script without the library."""
+    from . import plain
+
+    batch = batch_size(model, size)
+    images = random_pixels(batch, size)
+    x, y = images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
+    network = plain.compiled(model, size)
+    _serve_steps(network, itertools.repeat((x, y)), batch, STEPS[model][size], {"parameters": network.count_params()})
+
+
+def our_side(model: str, size: int) -> None:
+    """What `train` does in a step."""
+    from cnn_registry import get_spec
+    from cnn_registry.data.pipeline import training_batches
+    from cnn_registry.graph import cost
+    from cnn_registry.training.loop import build_trainable
+    from cnn_registry.training.recipe import load_recipe
+    from cnn_registry.training.run import ModelRecord
+
+    batch = batch_size(model, size)
+    images, spec = random_pixels(batch, size), get_spec(model)
+    recipe = load_recipe("article").with_settings({**spec.recipe_settings["article"], "batch_size": batch})
+    record = ModelRecord(spec=spec.to_dict(), options=recipe.model, num_classes=CLASSES, input_shape=(size, size, 3))
+    network = build_trainable(record, recipe, batch)
+    batches = training_batches(
+        images,
+        np.arange(batch),
+        batch_size=batch,
+        epochs=10_000,
+        seed=0,
+        augmentation=recipe.augmentation,
+        pixels=recipe.pixels,
+    )
+    facts = {"parameters": network.count_params(), "macs": cost(network).macs}
+    _serve_steps(network, iter(batches), batch, STEPS[model][size], facts)
+
+
+def _serve_steps(network: Any, batches: Any, batch: int, steps: int, facts: Facts) -> None:
+    """Warm up, then time ``steps`` steps whenever asked."""
+
+    def measure() -> Facts:
+        began = time.perf_counter()
+        for _ in range(steps):
+            network.train_on_batch(*next(batches))
+        return {"images_per_second": batch * steps / (time.perf_counter() - began)}
+
+    for _ in range(2):
+        network.train_on_batch(*next(batches))
+    serve(facts, measure)
+
+
+def peak_side() -> None:
+    """Products of float32 matrices, with both cores."""
+    from cnn_registry import backend
+
+    tf = backend.tensorflow()
+    left, right = (tf.random.stateless_uniform((MATRIX, MATRIX), (0, number)) for number in range(2))
+    multiply = tf.function(lambda: tf.matmul(left, right))
+
+    def measure() -> Facts:
+        speeds = []
+        for _ in range(6):
+            began = time.perf_counter()
+            multiply().numpy()
+            speeds.append(2 * MATRIX**3 / (time.perf_counter() - began))
+        return {"flops": max(speeds)}
+
+    measure()
+    serve({}, measure)
+
+
+def cell(model: str, size: int, rounds: int) -> Facts:
+    """One network at one size."""
+    script = "benchmarks.throughput"
+    workers = {
+        "plain": Worker(script, model, "--size", size, "--side", "plain", variables=DEFAULT_FLAGS),
+        "ours": Worker(script, model, "--size", size, "--side", "ours"),
+        "peak": Worker(script, "--side", "peak"),
+    }
+    macs = workers["ours"].ready["macs"]
+    assert workers["plain"].ready["parameters"] == workers["ours"].ready["parameters"]
+    measured = in_turn(workers, rounds)
+    ours, plain = ([facts["images_per_second"] for facts in measured[side]] for side in ("ours", "plain"))
+    peak = max(facts["flops"] for facts in measured["peak"])
+    return {
+        "model": model,
+        "size": size,
+        "batch_size": batch_size(model, size),
+        "steps": STEPS[model][size],
+        "macs": macs,
+        "plain": plain,
+        "ours": ours,
+        "ratio": float(np.median(np.divide(ours, plain))),
+        "peak_flops": peak,
+        "flags": {side: workers[side].ready["flags"] for side in ("plain", "ours")},
+        "share_of_peak": 3 * 2 * macs * max(ours) / peak,
+    }
+
+
+def earlier() -> dict[tuple[str, int], Facts]:
+    """The cells that other calls have measured, by model and size."""
+    path = RESULTS / "throughput.json"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+    return {(cell["model"], cell["size"]): cell for cell in cells}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STEPS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=4, help="measurements of each, in turn (default: 4)")
+    parser.add_argument("--size", type=int, choices=SIZES, help="one size alone (default: all)")
+    parser.add_argument("--side", choices=["plain", "ours", "peak"], help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if unknown := set(asked.models) - STEPS.keys():
+        parser.error(f"there is no measurement of {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
+    if asked.side == "peak":
+        peak_side()
+    elif asked.side:
+        {"plain": plain_side, "ours": our_side}[asked.side](asked.models[0], asked.size)
+    else:
+        facts, cells = begin(), earlier()
+        for model in asked.models or STEPS:
+            for size in [asked.size] if asked.size else SIZES:
+                before, measured = load(), cell(model, size, asked.rounds)
+                facts["flags"] = measured.pop("flags")
+                cells[model, size] = measured | {"load_average": {"start": before, "end": load()}}
+                print(json.dumps(cells[model, size]), file=sys.stderr)
+                in_order = [cells[key] for key in itertools.product(STEPS, SIZES) if key in cells]
+                save("throughput", facts | {"cells": in_order})
+
+
+if __name__ == "__main__":
+    main()

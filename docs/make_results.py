@@ -1,0 +1,369 @@
+"""Writes ``docs/results.md`` and its pictures from the JSON files in ``benchmarks/results``. Run by ``make docs``.
+
+No figure comes from anywhere else. What has no file yet is named at the end, with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_registry.report.plots import plot_confusion
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+ARTICLE = {"alexnet": 0.5, "vgg16": 0.6, "inception_v2": 0.7}
+"""Validation accuracies that the article reports for its networks, recipes and 224 pixels."""
+
+EXPECTED = {
+    **{
+        f"accuracy/{model}-{recipe}": f"make bench-accuracy MODEL={model} SEEDS=3 DATA=17flowers"
+        + (" RECIPE=article" if recipe == "article" else "")
+        for model in ARTICLE
+        for recipe in ("default", "article")
+    },
+    **{name: f"python -m benchmarks.{name}" for name in ("throughput", "first_step", "prediction", "scaling")},
+}
+"""The files that there should be, and what makes them."""
+
+Facts = dict[str, Any]
+
+HEAD = """# Results
+
+Written by `make docs` from the files in `benchmarks/results`, each of which has the machine, the versions, the flags
+and every single measurement; no figure is typed by hand. Other benchmarks are in [benchmarks.md](benchmarks.md).
+"""
+
+
+def read(name: str) -> Facts | None:
+    """A file of results."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def page(pictures: Path) -> str:
+    """The page's text; its pictures are drawn into ``pictures``."""
+    accuracies = [read(f"accuracy/{path.stem}") for path in sorted((RESULTS / "accuracy").glob("*.json"))]
+    parts = [HEAD, *accuracy([facts for facts in accuracies if facts], pictures)]
+    sections: dict[str, Callable[[Facts], Iterator[str]]] = {
+        "throughput": throughput,
+        "first_step": first_step,
+        "prediction": prediction,
+        "scaling": lambda facts: scaling(facts, pictures),
+    }
+    for name, section in sections.items():
+        if facts := read(name):
+            parts += [*section(facts), conditions(facts)]
+    missing = {name: command for name, command in EXPECTED.items() if not (RESULTS / f"{name}.json").is_file()}
+    if missing:
+        rows = [[f"`{name}.json`", f"`{command}`"] for name, command in missing.items()]
+        parts += ["## Not measured yet\n", table(["file", "command"], rows)]
+    return "\n".join(parts)
+
+
+def accuracy(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
+    """How good the models get, and when."""
+    if not results:
+        return
+    yield "## Accuracy\n"
+    yield (
+        "Oxford 17 category flowers, from scratch. Validation images are looked at once, with the weights of the last "
+        "epoch; the best of all epochs, which they have chosen themselves, stands beside it and is no result. "
+        "*Mirrored* is the mean over each image and its mirror image (`--tta`). Official splits are tested on their "
+        "test images. With 272 images one run's standard error is about 2 points.\n"
+    )
+    yield table(
+        ["model", "recipe", "split", "pixels", "mean", "deviation", "single runs", "mirrored", "best epoch", "minutes"],
+        [accuracy_row(facts) for facts in results],
+    )
+    yield "Each line is made by:\n"
+    yield "\n".join(f"    {facts['command']}" for facts in results) + "\n"
+    plot_minutes(results, pictures / "accuracy_minutes.png")
+    yield "![Validation accuracy against minutes](images/accuracy_minutes.png)\n"
+    yield from time_to_accuracy(results)
+    yield from confusions(results, pictures)
+    yield conditions(results[0])
+
+
+def accuracy_row(facts: Facts) -> list[str]:
+    """A model's row."""
+    runs, recipe = facts["runs"], facts["recipe"]
+    values = [run["accuracy"] for run in runs]
+    return [
+        f"`{facts['model']}`",
+        recipe["name"],
+        facts["split"],
+        ", ".join(map(str, [*dict.fromkeys(recipe["train_sizes"]), f"tested at {recipe['image_size'] or 224}"])),
+        f"**{np.mean(values):.1%}**",
+        f"{np.std(values, ddof=1):.1%}" if len(values) > 1 else "",
+        ", ".join(f"{value:.1%}" for value in values),
+        f"{np.mean([run['tta_accuracy'] for run in runs]):.1%}",
+        f"{np.mean([run['best_epoch_accuracy'] for run in runs]):.1%}",
+        ", ".join(f"{run['minutes']:.0f}" for run in runs),
+    ]
+
+
+def time_to_accuracy(results: Sequence[Facts]) -> Iterator[str]:
+    """How soon each recipe reaches what the article reports."""
+    rows = []
+    for model, target in ARTICLE.items():
+        found = {facts["recipe"]["name"]: facts["runs"] for facts in results if facts["model"] == model}
+        if len(found) < 2 or "article" not in found or "default" not in found:
+            continue
+        times = {name: [minutes_to(run, target) for run in found[name]] for name in ("article", "default")}
+        slow, fast = (np.median([np.inf if t is None else t for t in times[name]]) for name in ("article", "default"))
+        ratio = f"{slow / fast:.0f} times" if np.isfinite([slow, fast]).all() else ""
+        rows.append([f"`{model}`", f"{target:.0%}", *(reached(times[name], found[name]) for name in times), ratio])
+    if rows:
+        yield "### Minutes to the article's accuracy\n"
+        yield "From the start of `train`, the first epoch with that validation accuracy; the ratio is of medians.\n"
+        yield table(["model", "accuracy", "article's recipe", "default recipe", "sooner"], rows)
+
+
+def minutes_to(run: Facts, target: float) -> float | None:
+    """Minutes until the first epoch with that validation accuracy."""
+    history = run["history"]
+    return next(
+        (m for m, value in zip(history["minutes"], history["val_accuracy"], strict=True) if value >= target), None
+    )
+
+
+def reached(times: Sequence[float | None], runs: Sequence[Facts]) -> str:
+    """When each run arrived, or how far it came."""
+    return ", ".join(
+        f"not in {run['minutes']:.0f} (best {run['best_epoch_accuracy']:.1%})" if time is None else f"{time:.1f}"
+        for time, run in zip(times, runs, strict=True)
+    )
+
+
+def confusions(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
+    """Which classes are taken for which, all runs together, on the stratified split."""
+    for facts in results:
+        if facts["split"] != "stratified" or facts["recipe"]["name"] == "article":
+            continue
+        names, name = facts["runs"][0]["class_names"], f"{facts['model']}-{facts['recipe']['name']}"
+        counts = np.sum([run["confusion"] for run in facts["runs"]], axis=0)
+        title = f"{name}: last weights of {len(facts['runs'])} runs"
+        plot_confusion(counts, names, pictures / f"confusion-{name}.png", title=title)
+        yield f"### Classes of `{facts['model']}`, recipe {facts['recipe']['name']}\n"
+        yield table(["class", "recognised", "taken for"], list(class_rows(counts, names)))
+        yield f"![Confusion matrix of {name}](images/confusion-{name}.png)\n"
+
+
+def class_rows(counts: Any, names: Sequence[str]) -> Iterator[list[str]]:
+    """One row a class."""
+    for label, name in enumerate(names):
+        wrong = [(count, names[other]) for other, count in enumerate(counts[label]) if count and other != label]
+        listed = ", ".join(f"{other} ({count})" for count, other in sorted(wrong, reverse=True)[:3])
+        yield [name, f"{counts[label][label]} of {counts[label].sum()}", listed]
+
+
+def throughput(facts: Facts) -> Iterator[str]:
+    """Training steps beside plain Keras."""
+    yield "## Training steps\n"
+    yield (
+        "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
+        "default flags, and the library with the same network and optimizer, in turn. Medians; the ratio is the median "
+        "of the rounds'. The last columns are what float32 matrix products reached in the same rounds, and the share "
+        "of it that the fastest round of steps did.\n"
+    )
+    yield table(
+        ["model", "pixels", "batch", "plain Keras", "ours", "ratio", "rounds", "peak, GFLOP/s", "share", "load"],
+        [
+            [
+                f"`{cell['model']}`",
+                cell["size"],
+                cell["batch_size"],
+                f"{np.median(cell['plain']):.2f}",
+                f"{np.median(cell['ours']):.2f}",
+                f"**{cell['ratio']:.2f}**",
+                ", ".join(f"{ours / plain:.2f}" for ours, plain in zip(cell["ours"], cell["plain"], strict=True)),
+                f"{cell['peak_flops'] / 1e9:.0f}",
+                f"{cell['share_of_peak']:.0%}",
+                "to".join(f" {load} " for load in cell["load_average"].values()).strip(),
+            ]
+            for cell in facts["cells"]
+        ],
+    )
+
+
+def first_step(facts: Facts) -> Iterator[str]:
+    """The wait before training begins."""
+    yield "## The first step\n"
+    yield (
+        f"Seconds from the start of Python to the end of the first training step, `{facts['model']}` at "
+        f"{facts['size']} pixels, batch {facts['batch_size']}; all measurements, in turn. Beside them what the "
+        "process took of all processors, which depends less on what else the machine does.\n"
+    )
+    yield table(
+        ["optimizer", "our recipe", "plain Keras", "ours", "plain Keras, of processors", "ours, of processors"],
+        [
+            [
+                row["optimizer"],
+                row["recipe"],
+                *(", ".join(f"{t:.1f}" for t in row[key]) for key in ("plain", "ours", "plain_cpu", "ours_cpu")),
+            ]
+            for row in facts["rows"]
+        ],
+    )
+
+
+def prediction(facts: Facts) -> Iterator[str]:
+    """Evaluation beside plain Keras."""
+    yield "## Evaluation\n"
+    yield (
+        f"Images a second of processor time on {facts['cells'][0]['images']} images, medians: `model.predict` of plain "
+        "Keras on float arrays, with TensorFlow's default flags; the library's evaluation without folding batch "
+        "normalisation into the convolutions; and with it, as it is. The ratio is of the last to the first. Folding "
+        "takes processor time before the first image, for a copy of the graph, and pays after so many images.\n"
+    )
+    yield table(
+        ["model", "pixels", "plain Keras", "unfolded", "ours", "ratio", "ours / unfolded", "folding pays after"],
+        [prediction_row(cell) for cell in facts["cells"]],
+    )
+
+
+def prediction_row(cell: Facts) -> list[object]:
+    """One network at one size."""
+    speeds = [cell[f"{side}_per_cpu_second"] for side in ("plain", "ours", "folded")]
+    plain, unfolded, ours = speeds
+    images = cell["folding_pays_after_images"]
+    row = [
+        f"`{cell['model']}`",
+        cell["size"],
+        *(f"{np.median(speed):.1f}" for speed in speeds),
+        f"**{np.median(np.divide(ours, plain)):.2f}**",
+    ]
+    if not cell["layers_folded"]:
+        return [*row, "", "nothing to fold"]
+    after = "never" if images is None else "the first" if images <= 0 else f"{images:,}"
+    return [*row, f"{np.median(np.divide(ours, unfolded)):.2f}", after]
+
+
+def scaling(facts: Facts, pictures: Path) -> Iterator[str]:
+    """How cost grows."""
+    plot_scaling(facts, pictures / "scaling.png")
+    yield "## How cost grows\n"
+    yield (
+        f"Training steps of `{facts['model']}` by image and batch size; the pipeline alone by the size of the data "
+        f"set, images of {facts['tiny_size']} pixels. Processor time depends less than images a second on what else "
+        "the machine does. Memory is the process's own, without what it maps from files.\n"
+    )
+    yield "![Processor time and memory by image size, batch size and data set size](images/scaling.png)\n"
+    columns = ["images/s", "processor time an image, ms", "memory, MiB"]
+    yield table(
+        ["pixels", "batch", *columns], [[row["size"], row["batch_size"], *figures(row)] for row in facts["steps"]]
+    )
+    yield table(
+        ["images", "source", *columns],
+        [[f"{row['images']:,}", row["source"], *figures(row)] for row in facts["pipeline"]],
+    )
+
+
+def figures(row: Facts) -> list[str]:
+    """Speed, processor time and memory of a row of scaling."""
+    speed = np.median(row["images_per_second"])
+    return [f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}", f"{row['cpu_ms_per_image']:.2f}", row["memory_mib"]]
+
+
+def conditions(facts: Facts) -> str:
+    """What was measured where."""
+    machine, loads = facts["machine"], facts["load_average"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    flags = "; ".join(
+        " ".join([f"{side}:", *(f"{name}={value}" for name, value in given.items())])
+        for side, given in facts["flags"].items()
+    )
+    return (
+        f"*`{facts['command']}`, {facts['date'][:10]}. {machine['cpus']} cores of {machine['processor']}, "
+        f"{machine['memory'] / 2**30:.0f} GiB; load average {loads['start']} at the start, {loads['end']} at the end "
+        f"(more than {machine['cpus']}: the machine was shared); {versions}; flags: {flags}.*\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def plot_minutes(results: Sequence[Facts], path: Path) -> None:
+    """Validation accuracy of each run against minutes, a panel a model."""
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(facts["model"] for facts in results))
+    figure = Figure(figsize=(5 * len(models), 4), layout="constrained")
+    for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+        of_model = [facts for facts in results if facts["model"] == model and facts["split"] == "stratified"]
+        for colour, facts in enumerate(of_model):
+            for number, run in enumerate(facts["runs"]):
+                label = facts["recipe"]["name"] if number == 0 else None
+                history = run["history"]
+                axes.plot(history["minutes"], history["val_accuracy"], color=f"C{colour}", label=label, alpha=0.7)
+        if model in ARTICLE:
+            axes.axhline(ARTICLE[model], color="grey", linestyle=":", label="reported by the article")
+        axes.set(title=model, xlabel="minutes", ylabel="validation accuracy", xscale="log", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    write(figure, path)
+
+
+def plot_scaling(facts: Facts, path: Path) -> None:
+    """Processor time an image and memory, against three sizes."""
+    from matplotlib.figure import Figure
+
+    steps, pipeline = facts["steps"], facts["pipeline"]
+    by_pixels = sorted((row for row in steps if row["batch_size"] == 32), key=lambda row: int(row["size"]))
+    by_batch = sorted((row for row in steps if row["size"] == 96), key=lambda row: int(row["batch_size"]))
+    curves: list[tuple[int, str, list[int], list[Facts]]] = [
+        (0, facts["model"], [row["size"] ** 2 for row in by_pixels], by_pixels),
+        (1, facts["model"], [row["batch_size"] for row in by_batch], by_batch),
+    ]
+    for source in dict.fromkeys(row["source"] for row in pipeline):
+        rows = [row for row in pipeline if row["source"] == source]
+        curves.append((2, f"pipeline, {source}", [row["images"] for row in rows], rows))
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    panels = figure.subplots(2, 3, sharex="col")
+    for column, label, x, rows in curves:
+        for panel, key in zip(panels[:, column], ("cpu_ms_per_image", "memory_mib"), strict=True):
+            panel.plot(x, [row[key] for row in rows], "o-", label=label)
+    titles = ("image size (batch 32)", "batch size (96 pixels)", "images in the data set")
+    for (upper, lower), title in zip(panels.T, titles, strict=True):
+        upper.set(ylabel="processor time an image, ms", ylim=(0, None))
+        lower.set(ylabel="memory, MiB", xlabel=title, ylim=(0, None))
+        upper.legend(frameon=False)
+        for axes in (upper, lower):
+            axes.grid(alpha=0.3)
+    panels[0, 0].set_xlim(0, None)
+    panels[0, 0].set_xticks(curves[0][2], [f"{row['size']}²" for row in by_pixels])
+    panels[0, 1].set_xticks(curves[1][2])
+    panels[0, 2].set_xscale("log")
+    write(figure, path)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """A picture, the same for the same figures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=90, metadata={"Software": None})
+
+
+def main() -> None:
+    """Write the page and its pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder to write into (default: docs)")
+    out: Path = parser.parse_args().out
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    (out / "results.md").write_text(page(out / "images"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The page of results, from files of results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def page(root: Path) -> str:
+    """The page that the script of a checkout writes."""
+    out = root.parent / "written"
+    script = [sys.executable, str(root / "docs" / "make_results.py"), "--out", str(out)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (out / "results.md").read_text(encoding="utf-8")
+    for picture in re.findall(r"\]\((images/[^)]*)\)", text):
+        assert (out / picture).stat().st_size > 1000
+    return text
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with the script and no results."""
+    (tmp_path / "checkout" / "docs").mkdir(parents=True)
+    shutil.copy(ROOT / "docs" / "make_results.py", tmp_path / "checkout" / "docs")
+    return tmp_path / "checkout"
+
+
+def write_accuracy(checkout: Path, model: str, recipe: str, runs: list[Any]) -> None:
+    folder = checkout / "benchmarks" / "results" / "accuracy"
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "command": f"make bench-accuracy MODEL={model}",
+        "date": "2020-01-02T03:04:05+00:00",
+        "machine": {"cpus": 2, "processor": "a processor", "memory": 2**34},
+        "versions": {"python": "3.11"},
+        "flags": {"all": {"KERAS_BACKEND": "tensorflow"}},
+        "load_average": {"start": 1.0, "end": 2.0},
+        "model": model,
+        "split": "stratified",
+        "recipe": {"name": recipe, "train_sizes": [96, 96, 128], "image_size": 160},
+        "runs": runs,
+    }
+    (folder / f"{model}-{recipe}.json").write_text(json.dumps(facts))
+
+
+def run(accuracies: list[float], *, minutes: float, last: float) -> dict[str, Any]:
+    history = {"minutes": [minutes * (epoch + 1) for epoch in range(len(accuracies))], "val_accuracy": accuracies}
+    return {
+        "accuracy": last,
+        "tta_accuracy": last,
+        "best_epoch_accuracy": max(accuracies),
+        "minutes": history["minutes"][-1],
+        "history": history,
+        "confusion": [[8, 2], [0, 10]],
+        "class_names": ["daisy", "tulip"],
+    }
+
+
+def test_the_page_in_the_docs_is_of_these_results(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    for folder in ("docs", "benchmarks/results"):
+        shutil.copytree(ROOT / folder, root / folder)
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page(root), "run: make docs"
+    for picture in re.findall(r"\]\((images/[^)]*)\)", page(root)):
+        assert (ROOT / "docs" / picture).is_file(), "run: make docs"
+
+
+def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -> None:
+    text = page(checkout)
+    assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers RECIPE=article" in text
+    assert "python -m benchmarks.scaling" in text
+    assert "## Accuracy" not in text
+
+
+def test_accuracy_is_that_of_the_last_epoch_with_every_run(checkout: Path) -> None:
+    runs = [run([0.4, 0.9], minutes=1, last=0.8), run([0.6, 0.7], minutes=1, last=0.7)]
+    write_accuracy(checkout, "alexnet", "default", runs)
+    text = page(checkout)
+    assert "| **75.0%** | 7.1% | 80.0%, 70.0% | 75.0% | 80.0% | 2, 2 |" in text
+    assert "96, 128, tested at 160" in text
+    assert "| daisy | 16 of 20 | tulip (4) |" in text
+    assert "Minutes to" not in text
+    assert "accuracy/alexnet-default.json" not in text
+
+
+def test_the_time_to_the_articles_accuracy_is_of_the_first_epoch_that_has_it(checkout: Path) -> None:
+    write_accuracy(checkout, "alexnet", "default", [run([0.4, 0.6, 0.8], minutes=1, last=0.8)])
+    write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.5], minutes=20, last=0.5)])
+    assert "| `alexnet` | 50% | 60.0 | 2.0 | 30 times |" in page(checkout)
+    write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.45], minutes=20, last=0.4)])
+    assert "| `alexnet` | 50% | not in 60 (best 45.0%) | 2.0 |  |" in page(checkout)
