@@ -7,23 +7,26 @@ Each run is a `cnn_registry.train` on the stratified split of seed 0, with the s
 one of the official splits, and then it is tested on its test images. What counts is the accuracy of the last weights;
 that of the best epoch, which the validation images themselves have chosen, stands beside it. Each finished run is
 written at once into ``results/accuracy/<model>-<recipe>.json``, and not trained again as long as the recipe and the
-versions of the libraries stay the same.
+versions of the libraries stay the same. A run that was stopped goes on at the next call.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from cnn_registry import CnnRegistryError, Recipe, backend, get_spec, train
+from cnn_registry.data.loading import load_dataset
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.progress import note
+from cnn_registry.resume import resume, unfinished
 from cnn_registry.training.history import read_history
-from cnn_registry.training.recipe import load_recipe, parse_settings
+from cnn_registry.training.recipe import parse_settings
 from cnn_registry.training.run import Run, versions
+from cnn_registry.workflow import chosen_recipe, sized
 
 from .common import RESULTS, Facts, begin, load, save
 
@@ -34,9 +37,8 @@ SPLITS = ("stratified", "official-1", "official-2", "official-3")
 def planned(asked: argparse.Namespace) -> Recipe:
     """The recipe as it will be run, with the seed of the first run."""
     spec = get_spec(asked.model)
-    chosen = load_recipe(asked.recipe or spec.default_recipe)
-    settings = {**spec.recipe_settings.get(chosen.name, {}), **parse_settings(asked.set), "split_seed": 0, "seed": 0}
-    return chosen.with_settings(settings)
+    settings = {**parse_settings(asked.set), "split_seed": 0, "seed": 0}
+    return sized(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
 
 
 def finished(name: str, recipe: Recipe) -> list[Facts]:
@@ -53,36 +55,32 @@ def finished(name: str, recipe: Recipe) -> list[Facts]:
 
 
 def trained(recipe: Recipe, asked: argparse.Namespace) -> Facts:
-    """The figures of one more run."""
-    before, cpu, began = load(), time.process_time(), time.perf_counter()
-    ends: list[float] = []
-    clock = backend.keras().callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter() - began)
-    )
-    run = train(
-        asked.model,
-        dataset=DATASET,
-        data=asked.data,
-        recipe=asked.recipe,
-        settings={**parse_settings(asked.set), "split_seed": recipe.split_seed, "seed": recipe.seed},
-        split=asked.split,
-        out=asked.runs,
-        callbacks=[clock],
-    )
-    took = {"minutes": (time.perf_counter() - began) / 60, "cpu_minutes": (time.process_time() - cpu) / 60}
-    backend.forget([*clock.model.variables, *clock.model.optimizer.variables])  # as `train` does without callbacks
-    if run.record.status == "interrupted":
-        raise SystemExit(f"Interrupted: seed {recipe.seed} is trained anew the next time.")
+    """The figures of one more run, which may have been begun by an earlier call."""
+    before = load()
+    request: dict[str, Any] = {
+        "dataset": DATASET,
+        "data": asked.data,
+        "recipe": asked.recipe,
+        "settings": {**parse_settings(asked.set), "split_seed": recipe.split_seed, "seed": recipe.seed},
+        "split": asked.split,
+        "out": asked.runs,
+    }
+    begun = unfinished(asked.model, **request)
+    run = resume(begun) if begun else train(asked.model, **request)
+    if run.record.status not in ("finished", "stopped early"):
+        raise SystemExit(f"Seed {recipe.seed} was stopped; the same command goes on with it.")
     assert run.record.recipe == recipe, "The recipe was run otherwise than planned."
-    return {"seed": recipe.seed, **took, "load_average": {"start": before, "end": load()}} | figures(run, ends)
+    resumed = {"resumed": len(run.record.resumed)}
+    return {"seed": recipe.seed, **resumed, "load_average": {"start": before, "end": load()}} | figures(run)
 
 
-def figures(run: Run, ends: list[float]) -> Facts:
-    """Of a finished run, whose epochs ended so many seconds after its start."""
+def figures(run: Run) -> Facts:
+    """Of a finished run. Minutes are those of training steps, whoever else used the machine; without validation."""
     history = read_history(run.history_csv)
     part: Any = "test" if run.record.split.test else "val"
     last, mirrored = (evaluate(run, part=part, weights="last", tta=tta) for tta in (False, True))
-    columns: Facts = {"minutes": [round(end / 60, 3) for end in ends]}
+    minutes = list(accumulate(row.seconds / 60 for row in history))
+    columns: Facts = {"minutes": [round(end, 3) for end in minutes]}
     for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
         columns[column] = [round(getattr(row, column), 4) for row in history]
     return {
@@ -93,6 +91,7 @@ def figures(run: Run, ends: list[float]) -> Facts:
         "best_epoch_accuracy": max(row.val_accuracy for row in history),
         "val_loss": history[-1].val_loss,
         "epochs": len(history),
+        "minutes": minutes[-1],
         "history": columns,
         "confusion": last.report()["confusion"],
         "class_names": list(last.class_names),
