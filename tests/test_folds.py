@@ -17,7 +17,7 @@ from cnn_registry.training.run import Run
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
-SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": None}
 
 
 def test_each_image_is_validated_once_and_reported_on(tiny: str, colours: Path, tmp_path: Path) -> None:
