@@ -22,7 +22,7 @@ from cnn_registry import CnnRegistryError, Recipe, backend, get_spec, train
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.progress import note
-from cnn_registry.resume import resume, unfinished
+from cnn_registry.resumption import resume, unfinished
 from cnn_registry.training.history import read_history
 from cnn_registry.training.recipe import parse_settings
 from cnn_registry.training.run import Run, versions

@@ -14,10 +14,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import blocks as blocks
     from .errors import CnnRegistryError as CnnRegistryError
+    from .folds import train_folds as train_folds
     from .registry import create_model as create_model
     from .registry import get_spec as get_spec
     from .registry import list_models as list_models
     from .registry import register_model as register_model
+    from .resumption import resume as resume
     from .spec import Feature as Feature
     from .spec import ModelSpec as ModelSpec
     from .spec import Paper as Paper
@@ -36,7 +38,9 @@ _HOME = {
     "get_spec": "registry",
     "list_models": "registry",
     "register_model": "registry",
+    "resume": "resumption",
     "train": "workflow",
+    "train_folds": "folds",
 }
 _SUBPACKAGES = ("blocks",)
 

@@ -146,7 +146,7 @@ def _resumed(
         UsageError: what is given besides the run does not go with it.
     """
     from cnn_registry.progress import note
-    from cnn_registry.resume import resume, unfinished
+    from cnn_registry.resumption import resume, unfinished
 
     context = click.get_current_context()
     asked = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}

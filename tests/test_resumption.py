@@ -16,7 +16,7 @@ import pytest
 
 from cnn_registry import backend, train
 from cnn_registry.errors import RunError, TrainingError
-from cnn_registry.resume import resume, unfinished
+from cnn_registry.resumption import resume, unfinished
 from cnn_registry.training.history import read_history
 from cnn_registry.training.run import Run
 
