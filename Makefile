@@ -27,7 +27,7 @@ lint: .venv/installed-dev ## check style, types and the layering of the modules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoints: about half an hour
+chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoints: about twenty minutes
 	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
 	$(BIN)/python -m benchmarks.checkpoint_cost
 
