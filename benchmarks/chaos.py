@@ -38,8 +38,7 @@ SETTINGS: dict[str, object] = {
     "ema": 1,
     "deterministic": "true",
 }
-"""With an average of weights and early stopping; dropout, which has a state as well, is in ``tests/test_resumption.py``.
-"""
+"""An average of weights and early stopping; dropout, which has a state as well, is in ``tests/test_resumption.py``."""
 
 TRAIN = [sys.executable, "-m", "cnn_registry", "train"]
 MINUTES = ["--checkpoint-minutes", "0.02"]

@@ -22,6 +22,8 @@ from cnn_registry.training.run import Run
 
 if TYPE_CHECKING:
     import keras
+
+    from tests.conftest import FakePlugins
 else:
     keras = backend.keras()
 
@@ -92,6 +94,36 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     [resumption] = Run.open(ended.path).record.resumed
     assert (resumption.changed, resumption.step) == ([], step)
     assert not (ended.path / "checkpoints").exists()
+
+
+DROPOUT = """
+import cnn_registry
+
+@cnn_registry.register_model(
+    family="tiny", summary="Half of its pixels are left out", trainable_params=1, input_shape=(16, 16, 3),
+    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"),
+)
+def holes(input_shape, num_classes):
+    '''A convolution, normalised, behind dropout.'''
+    import keras
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Dropout(0.5)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(x))
+    return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="holes")
+"""
+
+
+def test_what_is_dropped_and_normalised_is_the_same_after_a_stop(
+    plugins: FakePlugins, colours: Path, tmp_path: Path, weights: Callable[[Path], list[np.ndarray]]
+) -> None:
+    plugins.install("cnnreg-holes", source=DROPOUT, entries={"holes": "cnnreg_holes:holes"})
+    undisturbed = train("holes", data=colours, settings=SETTINGS, out=tmp_path)
+    stop = after_steps(STEPS + 3, send(signal.SIGTERM))
+    ended = resume(train("holes", data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop]).path)
+    assert rows(ended) == rows(undisturbed)
+    for ours, theirs in zip(weights(ended.last_weights), weights(undisturbed.last_weights), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_sigterm_leaves_a_checkpoint_and_no_report(tiny: str, colours: Path, tmp_path: Path) -> None:
