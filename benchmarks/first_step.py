@@ -46,7 +46,7 @@ def our_side(optimizer: str) -> None:
     """What `train` does once the images are decoded."""
     from cnn_registry import backend, get_spec
     from cnn_registry.data.dataset import Split
-    from cnn_registry.training.loop import Images, build_trainable, fit
+    from cnn_registry.training.loop import Images, Manner, build_trainable, fit
     from cnn_registry.training.recipe import load_recipe
     from cnn_registry.training.run import ModelRecord, Run, RunRecord
 
@@ -64,7 +64,7 @@ def our_side(optimizer: str) -> None:
     callback = backend.keras().callbacks.LambdaCallback(on_train_batch_end=_first_step_has_ended)
     with TemporaryDirectory() as directory:
         run = Run(Path(directory), RunRecord.model_construct())
-        fit(network, Images(images, images), Split(every, every, every[:0]), recipe, run, callbacks=[callback])
+        fit(network, Images(images, images), Split(every, every, every[:0]), recipe, run, Manner([callback]))
 
 
 def _first_step_has_ended(batch: int, logs: Any) -> None:

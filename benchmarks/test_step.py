@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from cnn_registry import Recipe, backend, create_model, get_spec
 from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
-from cnn_registry.training.loop import Images, build_trainable, fit
+from cnn_registry.training.loop import Images, Manner, build_trainable, fit
 from cnn_registry.training.recipe import load_recipe
 from cnn_registry.training.run import ModelRecord, Run, RunRecord
 
@@ -71,7 +71,7 @@ def our_training(model: str, images: LoadedImages, recipe: Recipe, directory: Pa
     every = np.arange(len(images.dataset))
     split = Split(train=every, val=every[:BATCH], test=every[:0])
     run = Run(directory, RunRecord.model_construct())
-    return lambda callback: fit(network, Images(images, images), split, recipe, run, callbacks=[callback])
+    return lambda callback: fit(network, Images(images, images), split, recipe, run, Manner([callback]))
 
 
 def seconds_a_step(training: Training) -> float:

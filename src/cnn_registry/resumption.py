@@ -13,15 +13,13 @@ from .data.split import positions
 from .errors import CnnRegistryError, RunError
 from .progress import note
 from .registry import get_spec, refuse_unknown_options
-from .training.loop import Images, Keeping, build_trainable
+from .training.loop import Images, Manner, OnNaN, build_trainable
 from .training.recipe import Recipe
-from .training.run import Resumption, Run, RunRecord, SplitRecord, versions
-from .workflow import Manner, OnNaN, Plan, carry_out, check_manner, chosen_recipe, decoded, sized
+from .training.run import ENDED, Resumption, Run, RunRecord, SplitRecord, versions
+from .workflow import Plan, carry_out, check_manner, chosen_recipe, decoded, sized
 
 if TYPE_CHECKING:
     import keras
-
-ENDED = ("finished", "stopped early")
 
 
 def resume(
@@ -52,14 +50,19 @@ def resume(
             was (recipe, images, versions of the model's package or of a library) and ``force`` is false.
         CnnRegistryError: as `train`.
     """
-    manner = Manner(tuple(callbacks), tensorboard, Keeping(checkpoint_minutes, keep_going), on_nan)
+    manner = Manner(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
     check_manner(manner)
-    run = Run.open(Path(path))
+    with Run.open(Path(path)).locked():
+        run = Run.open(Path(path))  # as it is now that no other process can change it
+        return _gone_on(run, settings or {}, force, manner)
+
+
+def _gone_on(run: Run, settings: Mapping[str, Any], force: bool, manner: Manner) -> Run:
+    """The run, trained to its end."""
     record = run.record
     if record.status in ENDED:
         raise RunError(f"{run.path} has {record.status}; there is nothing left to go on with.")
-    recipe = record.recipe.with_settings(settings or {})
-    spec = get_spec(record.model.name)
+    recipe, spec = record.recipe.with_settings(settings), get_spec(record.model.name)
     refuse_unknown_options(spec, record.model.options)
     given = None if record.data.given is None else Path(record.data.given)
     loaded = load_dataset(record.data.dataset, given)
@@ -71,20 +74,24 @@ def resume(
         raise RunError(
             f"{run.path} cannot go on as it was: {'; '.join(changed)}. --force goes on all the same, with another end."
         )
-    with run.locked():
-        run.checkpoints.sweep()
-        taken_up = run.checkpoints.latest()
-    network = build_trainable(record.model, recipe, len(record.split.train), pretrained=taken_up is None)
+    run.checkpoints.sweep()
+    taken_up = run.checkpoints.latest()
     step = taken_up.step if taken_up else 0
-    if not taken_up:
-        note(f"{run.path} has no checkpoint; its training begins again.")
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
     run = run.updated(
-        status="running", recipe=recipe, versions=versions(), resumed=[*record.resumed, resumption], result={}
+        status="running",
+        model=record.model.model_copy(update={"spec": spec.to_dict()}),
+        recipe=recipe,
+        versions=versions(),
+        resumed=[*record.resumed, resumption],
+        result={},
     )
-    plan = Plan(spec, recipe, images, _split(images, record.split), run.record)
+    lowered, split = run.record.lowered(), _split(images, record.split)
+    network = build_trainable(record.model, lowered, len(split.train), pretrained=taken_up is None)
+    if not taken_up:
+        note(f"{run.path} has no checkpoint; its training begins again.")
     note(f"{spec.name} on {record.data.name} goes on in {run.path} after {step} steps")
-    return carry_out(network, plan, run, manner, taken_up)
+    return carry_out(network, Plan(spec, recipe, images, split, run.record), run, manner, taken_up)
 
 
 def unfinished(

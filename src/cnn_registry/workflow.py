@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from . import backend
-from .data.cache import LoadedImages, OnBadImage, load_images
+from .data.cache import LoadedImages, OnBadImage, load_sizes
 from .data.dataset import ImageDataset, Indices, Split
 from .data.loading import load_dataset
 from .data.split import STRATIFIED, make_split
-from .errors import CnnRegistryError, DivergedError, RunError, UsageError, one_line
+from .errors import CnnRegistryError, DivergedError, RunError, UsageError
 from .graph import main_network
 from .inference.evaluate import evaluate_model
 from .paths import as_text
@@ -24,9 +24,9 @@ from .progress import note
 from .registry import checked_input_shape, get_spec, refuse_unknown_options
 from .report.write import write_report
 from .spec import ModelSpec
-from .training.loop import Images, Keeping, Trained, build_trainable, fit
+from .training.loop import Images, Manner, OnNaN, Trained, build_trainable, fit
 from .training.recipe import Recipe, load_recipe
-from .training.run import DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
+from .training.run import ENDED, DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
 from .training.state import Snapshot
 from .training.weights_file import load_weights
 from .weights.source import find_source
@@ -39,9 +39,6 @@ Settings = Mapping[str, Any]
 FINE_TUNE = "fine_tune"
 """The recipe for training on from given weights where none is named."""
 
-
-OnNaN = Literal["stop", "rollback"]
-"""What to do when the loss is no number: end, or go back to the latest checkpoint and halve the learning rate."""
 
 ROLLBACKS = 3
 """How often a training goes back at most."""
@@ -56,23 +53,6 @@ class Plan:
     images: Images
     split: Split
     record: RunRecord
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a training is carried out, which changes nothing of what it ends with.
-
-    Attributes:
-        callbacks: Keras callbacks, called after the loop's own.
-        tensorboard: also write TensorBoard logs into the run directory.
-        keeping: when checkpoints are written, and what if they cannot be.
-        on_nan: see there.
-    """
-
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    tensorboard: bool = False
-    keeping: Keeping = field(default_factory=Keeping)
-    on_nan: OnNaN = "stop"
 
 
 def train(
@@ -121,7 +101,7 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    manner = Manner(tuple(callbacks), tensorboard, Keeping(checkpoint_minutes, keep_going), on_nan)
+    manner = Manner(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
     check_manner(manner)
     spec = get_spec(model)
     wanted = chosen_recipe(spec, recipe, settings or {})
@@ -151,7 +131,8 @@ def train(
     network = build_trainable(record.model, chosen, len(parts.train))
     run = Run.create(Path(out), record)
     _announce(plan, run)
-    return carry_out(network, plan, run, manner)
+    with run.locked():
+        return carry_out(network, plan, run, manner)
 
 
 def check_manner(manner: Manner) -> None:
@@ -215,68 +196,51 @@ def sized(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
 
 def decoded(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_image: OnBadImage) -> Images:
     """The readable images at the size of evaluation, and at that of decoding for training."""
-    evaluation = load_images(dataset, size, on_bad_image=on_bad_image)
-    if decode_size in (None, size):
-        return Images(evaluation, evaluation)
-    return Images(load_images(evaluation.dataset, decode_size, on_bad_image=on_bad_image), evaluation)
+    decode_size = decode_size or size
+    loaded = load_sizes(dataset, (decode_size, size), on_bad_image=on_bad_image)
+    return Images(training=loaded[decode_size], evaluation=loaded[size])
 
 
 def carry_out(network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None = None) -> Run:
-    """Train ``network`` from the beginning or from where it was left, write the report, and record how it ended."""
-    with run.locked():
-        try:
-            network, plan, run, trained = _trained(network, plan, run, manner, taken_up)
-            result = trained.result()
-            if (
-                trained.history and not trained.at_once and trained.ending != "terminated"
-            ):  # which may allow but seconds
-                result["report"] = _report(network, plan, run, trained)
-        except CnnRegistryError as error:
-            with suppress(RunError):  # the disk may be full
-                run.finish("failed", {"error": str(error)})
-            raise
-        finally:
-            if not manner.callbacks:  # which may keep the network
-                backend.forget([*network.variables, *network.optimizer.variables])
-        run = run.finish(trained.ending, result)
-        if trained.ending in ("finished", "stopped early"):
-            run.checkpoints.remove()
+    """Train ``network`` from the beginning or from where it was left, write the report, and record how it ended.
+
+    The run is locked by the caller.
+    """
+    try:
+        network, run, trained = _trained(network, plan, run, manner, taken_up)
+        result = trained.result()
+        has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
+        if trained.history and has_time:
+            result["report"] = _report(network, plan, run, trained)
+    except CnnRegistryError as error:
+        with suppress(RunError):  # the disk may be full
+            Run.open(run.path).finish("failed", {"error": str(error)})
+        raise
+    finally:
+        if not manner.callbacks:  # which may keep the network
+            backend.forget([*network.variables, *network.optimizer.variables])
+    run = run.finish(trained.ending, result)
+    if trained.ending in ENDED:
+        run.checkpoints.remove()
     return run
 
 
 def _trained(
     network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None
-) -> tuple[keras.Model, Plan, Run, Trained]:
+) -> tuple[keras.Model, Run, Trained]:
     """Train; where the loss is no number any more, go back and train on at a lower rate if that is wanted."""
-    left = ROLLBACKS if manner.on_nan == "rollback" else 0
     while True:
         try:
-            trained = fit(
-                network,
-                plan.images,
-                plan.split,
-                plan.recipe,
-                run,
-                keeping=manner.keeping,
-                taken_up=taken_up,
-                callbacks=manner.callbacks,
-                tensorboard=manner.tensorboard,
-            )
+            return network, run, fit(network, plan.images, plan.split, run.record.lowered(), run, manner, taken_up)
         except DivergedError as error:
-            if not left:
+            if manner.on_nan != "rollback" or run.record.rollbacks == ROLLBACKS:
                 raise
-            left -= 1
             backend.forget([*network.variables, *network.optimizer.variables])
             taken_up = run.checkpoints.latest()
-            rate = plan.recipe.optimizer.learning_rate / 2
-            from_where = f"step {taken_up.step}" if taken_up else "the beginning"
-            note(f"{one_line(error)} Going back to {from_where}, with half the learning rate: {rate:.3g}.")
-            recipe = plan.recipe.with_settings({"optimizer.learning_rate": rate})
-            run = run.updated(recipe=recipe)
-            plan = replace(plan, recipe=recipe)
+            run = run.updated(rollbacks=run.record.rollbacks + 1)
+            recipe, where = run.record.lowered(), f"step {taken_up.step}" if taken_up else "the beginning"
+            note(f"{error} Going back to {where}, with half the learning rate: {recipe.optimizer.learning_rate:.3g}.")
             network = build_trainable(run.record.model, recipe, len(plan.split.train), pretrained=taken_up is None)
-        else:
-            return network, plan, run, trained
 
 
 def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:

@@ -119,20 +119,21 @@ def test_a_checkpoint_with_other_files_is_refused(checkpoints: Checkpoints, dama
     assert checkpoints.latest() is None
 
 
-CALLS = ("fsync", "replace", "mkdir")
+CALLS = [(os, "fsync"), (os, "replace"), (os, "mkdir"), (np, "savez"), (Path, "write_text")]
+"""Whatever writes, flushes, renames or makes a directory."""
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("owner", "call"), CALLS, ids=[call for _, call in CALLS])
 def test_whichever_call_fails_something_whole_is_left(
-    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch, owner: object, call: str, code: int
 ) -> None:
     checkpoints.save(snapshot(1))
     refused = 0
     for count in range(1, 100):
-        failing = FailingAt(count, getattr(os, call), code)
+        failing, left = failing_at(count, getattr(owner, call), code)
         with monkeypatch.context() as patched, suppress(RunError):
-            patched.setattr(os, call, failing)
+            patched.setattr(owner, call, failing)
             refused += 1
             checkpoints.save(snapshot(2))
             refused -= 1
@@ -140,23 +141,23 @@ def test_whichever_call_fails_something_whole_is_left(
         assert latest is not None
         assert_same(latest, snapshot(latest.step))
         assert all(path.name.startswith("step-") for path in checkpoints.path.iterdir())
-        if failing.left > 0:
+        if left[0] > 0:
             break
     assert 1 <= refused < count < 99
     assert_same(latest, snapshot(2))
 
 
-class FailingAt:
-    """A call that fails the ``count``-th time."""
+def failing_at(count: int, call: Callable[..., object], code: int) -> tuple[Callable[..., object], list[int]]:
+    """``call``, but for the ``count``-th time, when it fails; and how often it can still be called before that."""
+    left = [count]
 
-    def __init__(self, count: int, call: Callable[..., object], code: int) -> None:
-        self.left, self._call, self._code = count, call, code
+    def wrapped(*arguments: object, **options: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(code, os.strerror(code))
+        return call(*arguments, **options)
 
-    def __call__(self, *arguments: object, **options: object) -> object:
-        self.left -= 1
-        if self.left == 0:
-            raise OSError(self._code, os.strerror(self._code))
-        return self._call(*arguments, **options)
+    return wrapped, left
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class ConvOptions(TypedDict, total=False):
     momentum: float
     epsilon: float
     scale: bool
+    beta_initializer: str
 
 
 def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public name)
@@ -39,6 +40,7 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
     epsilon: float = 1e-3,
     scale: bool = True,
     gamma_initializer: str = "ones",
+    beta_initializer: str = "zeros",
     name: str | None = None,
 ) -> keras.KerasTensor:
     """Convolve, normalise over the batch, activate.
@@ -61,6 +63,9 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
         scale: whether the normalisation has a scale (gamma) to learn. Between a ReLU network's convolutions the next
             kernel can stand in for it.
         gamma_initializer: name of a Keras initializer for the normalisation's scale.
+        beta_initializer: name of a Keras initializer for its shift. With ``"ones"`` and ``"bn_relu"`` most values pass
+            the ReLU at first, so that gradients do not grow from layer to layer in a deep network without shortcuts:
+            Yang et al. 2019 (https://arxiv.org/abs/1902.08129), section 4.
         name: name of the convolution layer; the others are ``<name>_pad``, ``<name>_bn`` and, with ``"bn_relu"``,
             ``<name>_<activation>``. Default: Keras numbers them.
 
@@ -93,6 +98,7 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
         epsilon=epsilon,
         scale=scale,
         gamma_initializer=gamma_initializer,
+        beta_initializer=beta_initializer,
         name=layer_name(name, "bn"),
     )(outputs)
     if activate_first or activation is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -56,7 +55,7 @@ def command(
     checks += [list(dataset_checks(spec, only=only)) for spec in data]
     results = [*_unusable(specs)]
     if results and not as_json:
-        _print(results)
+        _print(results, {})
     for of_one in checks:
         made = _made(of_one)
         results += made
@@ -123,7 +122,7 @@ def _made(checks: list[BoundCheck]) -> list[CheckResult]:
     return results
 
 
-def _print(results: list[CheckResult], about: Mapping[str, str] = MappingProxyType({})) -> None:
+def _print(results: list[CheckResult], about: Mapping[str, str]) -> None:
     """A row a check, with what it is ``about``; then each failure in full, so that it can be copied."""
     rows = [
         [

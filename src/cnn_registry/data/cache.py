@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from ..errors import BadImageError, DataError, one_line
 from ..paths import decoded_dir
 from ..progress import note, progress
 from .dataset import Bytes, ImageDataset
-from .image import check_file, decode, resized
+from .image import check_file, decode_sizes, resized
 from .sources import ArrayImages, ImageSource, StreamedImages
 from .threads import in_threads
 
@@ -63,24 +63,36 @@ class LoadedImages:
 def load_images(
     dataset: ImageDataset, size: int, *, on_bad_image: OnBadImage = "skip", memory_limit: int | None = None
 ) -> LoadedImages:
-    """Make the images of a data set readable at one size.
+    """`load_sizes` at one size."""
+    return load_sizes(dataset, (size,), on_bad_image=on_bad_image, memory_limit=memory_limit)[size]
+
+
+def load_sizes(
+    dataset: ImageDataset,
+    sizes: Collection[int],
+    *,
+    on_bad_image: OnBadImage = "skip",
+    memory_limit: int | None = None,
+) -> dict[int, LoadedImages]:
+    """Make the images of a data set readable at some sizes; each file is read and decoded once for all of them.
 
     Args:
         dataset: what a loader returned.
-        size: edge length in pixels.
+        sizes: edge lengths in pixels.
         on_bad_image: ``"skip"`` leaves unreadable images out and says so, ``"error"`` raises.
         memory_limit: bytes of pixels from which on they are streamed; default half of the machine's memory.
 
     Raises:
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, or a class has no readable image.
     """
-    hashes = _hashes(dataset)
+    sizes, hashes = set(sizes), _hashes(dataset)
     if isinstance(dataset.images, np.ndarray):
-        images = np.stack([resized(Image.fromarray(image), size) for image in dataset.images])
-        return LoadedImages(dataset, ArrayImages(images), (), _digest(dataset, hashes))
+        images = {size: np.stack([resized(Image.fromarray(image), size) for image in dataset.images]) for size in sizes}
+        digest = _digest(dataset, hashes)
+        return {size: LoadedImages(dataset, ArrayImages(images[size]), (), digest) for size in sizes}
     limit = psutil.virtual_memory().total // 2 if memory_limit is None else memory_limit
-    in_memory = len(dataset) * size * size * 3 <= limit
-    pixels, reasons = _cached(dataset.images, _key(hashes, size), size, in_memory)
+    in_memory = len(dataset) * sum(size * size * 3 for size in sizes) <= limit
+    pixels, reasons = _cached(dataset.images, {size: _key(hashes, size) for size in sizes}, in_memory)
     bad = tuple(BadImage(dataset.ids[index], reason) for index, reason in reasons.items())
     keep = np.ones(len(dataset), bool)
     keep[list(reasons)] = False
@@ -88,9 +100,14 @@ def load_images(
         _report(bad, len(dataset), on_bad_image)
         dataset, hashes = dataset.select(keep), [hashes[index] for index in np.flatnonzero(keep)]
     _check_classes(dataset)
-    assert isinstance(dataset.images, tuple)
-    source = StreamedImages(dataset.images, size) if pixels is None else ArrayImages(pixels)
-    return LoadedImages(dataset, source, bad, _digest(dataset, hashes))
+    files, digest = dataset.images, _digest(dataset, hashes)
+    assert isinstance(files, tuple)
+
+    def source(size: int) -> ImageSource:
+        own = pixels[size]
+        return StreamedImages(files, size) if own is None else ArrayImages(own)
+
+    return {size: LoadedImages(dataset, source(size), bad, digest) for size in sizes}
 
 
 def _hashes(dataset: ImageDataset) -> list[bytes]:
@@ -118,16 +135,20 @@ def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join([*hashes, dataset.labels.astype("<i8").tobytes()])).hexdigest()
 
 
-def _cached(files: Sequence[Path], key: str, size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]]:
-    """The pixels of all readable ``files``, ``None`` if not ``in_memory``, and why the others are not readable."""
-    entry = decoded_dir() / key
-    found = _read(entry, len(files), size, in_memory)
-    if found is None:
-        shutil.rmtree(entry, ignore_errors=True)  # whatever is there is damaged
-        pixels, reasons = _decode_all(files, size, in_memory)
-        _write(entry, pixels, reasons)
-        found = _read(entry, len(files), size, in_memory) or (pixels, reasons)
-    return found
+def _cached(
+    files: Sequence[Path], keys: Mapping[int, str], in_memory: bool
+) -> tuple[dict[int, Bytes | None], dict[int, str]]:
+    """The pixels of all readable ``files`` by size, ``None`` if not ``in_memory``, and why others are not readable."""
+    entries = {size: decoded_dir() / key for size, key in keys.items()}
+    found = {size: _read(entry, len(files), size, in_memory) for size, entry in entries.items()}
+    if missing := [size for size in entries if found[size] is None]:
+        decoded, reasons = _decode_all(files, missing, in_memory)
+        for size in missing:
+            shutil.rmtree(entries[size], ignore_errors=True)  # whatever is there is damaged
+            _write(entries[size], decoded[size], reasons)
+            found[size] = _read(entries[size], len(files), size, in_memory) or (decoded[size], reasons)
+    every = {size: entry for size, entry in found.items() if entry is not None}
+    return {size: pixels for size, (pixels, _) in every.items()}, next(iter(every.values()))[1]
 
 
 def _read(entry: Path, count: int, size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]] | None:
@@ -159,14 +180,16 @@ def _write(entry: Path, pixels: Bytes | None, reasons: dict[int, str]) -> None:
             note(f"The decoded images cannot be kept in {entry.parent}, so they are not ({one_line(error)}).")
 
 
-def _decode_all(files: Sequence[Path], size: int, in_memory: bool) -> tuple[Bytes | None, dict[int, str]]:
-    pixels = np.empty((len(files), size, size, 3), np.uint8) if in_memory else None
+def _decode_all(
+    files: Sequence[Path], sizes: Sequence[int], in_memory: bool
+) -> tuple[dict[int, Bytes | None], dict[int, str]]:
+    pixels = {size: np.empty((len(files), size, size, 3), np.uint8) for size in sizes} if in_memory else {}
     reasons: dict[int, str] = {}
     done = 0
 
-    def attempt(file: Path) -> Bytes | BadImageError:
+    def attempt(file: Path) -> list[Bytes] | BadImageError:
         try:
-            return decode(file, size)
+            return decode_sizes(file, sizes)
         except BadImageError as error:
             return error
 
@@ -174,11 +197,12 @@ def _decode_all(files: Sequence[Path], size: int, in_memory: bool) -> tuple[Byte
         for index, result in enumerate(in_threads(attempt, files)):
             if isinstance(result, BadImageError):
                 reasons[index] = result.reason
-            elif pixels is not None:
-                pixels[done] = result
+            else:
+                for own, image in zip(pixels.values(), result, strict=False):  # none is kept of streamed ones
+                    own[done] = image
                 done += 1
             advance(1)
-    return None if pixels is None else pixels[:done], reasons
+    return {size: pixels[size][:done] if in_memory else None for size in sizes}, reasons
 
 
 def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -24,7 +25,12 @@ _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def decode(source: Path | BinaryIO, size: int) -> Bytes:
-    """Read an image as RGB and resize it to a square, without keeping its aspect.
+    """`decode_sizes` at one size."""
+    return decode_sizes(source, (size,))[0]
+
+
+def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int]) -> list[Bytes]:
+    """Read an image once as RGB and resize it to squares, without keeping its aspect.
 
     The orientation in its EXIF data is honoured. Grey, CMYK, palette and 16-bit images become RGB; what is transparent
     is laid over white, as a page shows it. Of an animation the first frame is taken. The pixels equal
@@ -32,10 +38,10 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
 
     Args:
         source: a JPEG, PNG, WebP, BMP or GIF file, or a binary stream of one.
-        size: edge length in pixels.
+        sizes: edge lengths in pixels.
 
     Returns:
-        ``(size, size, 3)``, uint8.
+        ``(size, size, 3)``, uint8, for each size.
 
     Raises:
         BadImageError: the file is missing, empty, truncated, of another format, no regular file or larger than
@@ -49,7 +55,8 @@ def decode(source: Path | BinaryIO, size: int) -> Bytes:
         with Image.open(source, formats=FORMATS) as image:
             _check_pixels(image)
             image.load()
-            return resized(_rgb(_upright(image)), size)
+            whole = _rgb(_upright(image))
+            return [resized(whole, size) for size in sizes]
     except Exception as error:  # decoders raise anything on a damaged file
         raise BadImageError(str(file), _reason(source, error)) from error
 

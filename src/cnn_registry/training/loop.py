@@ -53,17 +53,27 @@ LONGEST_AVERAGE = 10
 Ending = Literal["finished", "stopped early", "interrupted", "terminated"]
 
 
+OnNaN = Literal["stop", "rollback"]
+"""What to do when the loss is no number: end, or go back to the latest checkpoint and halve the learning rate."""
+
+
 @dataclass(frozen=True)
-class Keeping:
-    """How a training is kept from being lost.
+class Manner:
+    """How a training is carried out, which changes nothing of what it ends with.
 
     Attributes:
-        minutes: from one checkpoint to the next inside an epoch; there is one at each epoch's end, too.
+        callbacks: Keras callbacks, called after the loop's own.
+        tensorboard: also write TensorBoard logs into the run directory.
+        checkpoint_minutes: from one checkpoint to the next inside an epoch; there is one at each epoch's end, too.
         keep_going: go on without checkpoints where they cannot be written.
+        on_nan: see there.
     """
 
-    minutes: float = 10.0
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    tensorboard: bool = False
+    checkpoint_minutes: float = 10.0
     keep_going: bool = False
+    on_nan: OnNaN = "stop"
 
 
 @dataclass(frozen=True)
@@ -163,11 +173,8 @@ def fit(
     split: Split,
     recipe: Recipe,
     run: Run,
-    *,
-    keeping: Keeping = Keeping(),
+    manner: Manner,
     taken_up: Snapshot | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    tensorboard: bool = False,
 ) -> Trained:
     """Train ``model`` on the split's training images and write history, checkpoints and weights into ``run``.
 
@@ -179,10 +186,8 @@ def fit(
         split: which of them are for what.
         recipe: how to train.
         run: where everything is written.
-        keeping: see there.
+        manner: how it is carried out; ``on_nan`` is the caller's.
         taken_up: the state to go on from; default from the beginning.
-        callbacks: Keras callbacks, called after the loop's own.
-        tensorboard: also write TensorBoard logs.
 
     Raises:
         TrainingError: the loss or a weight is no finite number any more, or a step failed.
@@ -194,12 +199,11 @@ def fit(
         backend.tensorflow().config.experimental.enable_op_determinism()
     progress = Progress(steps_per_epoch(len(split.train), recipe.batch_size))
     with _bar(recipe, progress) as bar, stop_requests() as request:
-        training, own = _own_parts(model, recipe, run, progress, bar, keeping, request, taken_up)
-        own += _tensorboard(run) if tensorboard else []
+        training, own = _own_parts(model, len(split.train), recipe, run, progress, bar, manner, request, taken_up)
         ending: Ending = "finished"
         at_once = False
         try:
-            _fit_epochs(training, images, split, recipe, [*own, *callbacks])
+            _fit_epochs(training, images, split, recipe, [*own, *manner.callbacks])
         except Stopped:
             ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
         except KeyboardInterrupt:
@@ -234,11 +238,12 @@ def _bar(recipe: Recipe, progress: Progress) -> Iterator[ProgressBar | None]:
 
 def _own_parts(
     model: keras.Model,
+    num_images: int,
     recipe: Recipe,
     run: Run,
     progress: Progress,
     bar: ProgressBar | None,
-    keeping: Keeping,
+    manner: Manner,
     request: StopRequest,
     taken_up: Snapshot | None,
 ) -> tuple[Training, list[keras.callbacks.Callback]]:
@@ -252,7 +257,7 @@ def _own_parts(
     training = Training(model, progress, average)
     if taken_up:
         training.restore(taken_up)
-    num_images, tell = len(run.record.split.train), bar.print if bar else note
+    tell = bar.print if bar else note
     recorder = Recorder(
         run,
         progress,
@@ -261,8 +266,9 @@ def _own_parts(
         average.in_place if average else nullcontext,
     )
     stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
-    keeper = Keeper(run, training, keeping.minutes, request, keep_going=keeping.keep_going, taken_up=taken_up)
-    return training, [item for item in (recorder, average, bar, stop_early, keeper) if item]
+    logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if manner.tensorboard else None
+    keeper = Keeper(run, training, manner.checkpoint_minutes, request, keep_going=manner.keep_going, taken_up=taken_up)
+    return training, [item for item in (recorder, average, bar, stop_early, logs, keeper) if item]
 
 
 def _fit_epochs(
@@ -300,10 +306,6 @@ def _fit_epochs(
 def _is_over(recipe: Recipe, progress: Progress) -> bool:
     stopping = recipe.early_stopping
     return stopping is not None and has_stalled(progress.history, stopping.patience, stopping.min_delta)
-
-
-def _tensorboard(run: Run) -> list[keras.callbacks.Callback]:
-    return [backend.keras().callbacks.TensorBoard(log_dir=str(run.path / "tensorboard"))]
 
 
 def _diverged(model: keras.Model, progress: Progress, recipe: Recipe) -> str:

@@ -24,6 +24,9 @@ from cnn_registry.spec import name_fault
 from .checkpoints import Checkpoints
 from .recipe import Recipe
 
+ENDED = ("finished", "stopped early")
+"""How a training has ended that cannot go on."""
+
 SEAL = b',\n  "sha256": "'
 """What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
 
@@ -124,6 +127,7 @@ class RunRecord(BaseModel):
         versions: of Python and the libraries.
         machine: what its speed depends on.
         resumed: each time that the training went on after it had been stopped.
+        rollbacks: how often the training went back with half the learning rate.
         result: figures of the last and of the best epoch, and of the report.
     """
 
@@ -140,7 +144,13 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     resumed: list[Resumption] = Field(default_factory=list)
+    rollbacks: int = Field(default=0, ge=0)
     result: dict[str, Any] = Field(default_factory=dict)
+
+    def lowered(self) -> Recipe:
+        """The recipe with the learning rate that going back has left of it."""
+        rate = self.recipe.optimizer.learning_rate / 2**self.rollbacks
+        return self.recipe.with_settings({"optimizer.learning_rate": rate})
 
     @model_validator(mode="after")
     def _has_a_name_for_each_class(self) -> Self:

@@ -43,6 +43,7 @@ def vgg(
                 kernel_initializer=kernel_initializer,
                 momentum=MOMENTUM,
                 epsilon=EPSILON,
+                beta_initializer="ones",  # at zero the gradient's norm starts at 400 with 19 layers, so at 190
                 name=name,
             )
         return keras.layers.Conv2D(
