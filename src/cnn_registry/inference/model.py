@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError
 from cnn_registry.registry import create_model, get_spec, refuse_unknown_options
-from cnn_registry.training.run import Run
+from cnn_registry.training.run import ENDED, Run
 from cnn_registry.weights.load import load_exactly
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     """
     path = run.best_weights if weights == "best" else run.last_weights
     if not path.is_file():
-        raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. Train it again.")
+        helps = "Train it again." if run.record.status in ENDED else f"Go on with: cnnreg train --resume {run.path}"
+        raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")
     model = run.record.model
     height, width, channels = model.input_shape
     if height != width or channels != 3:

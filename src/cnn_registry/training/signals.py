@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+STOPPING = b"\nStopping after this step; Ctrl-C stops at once.\n"
 
 
 class StopRequest:
@@ -22,7 +25,9 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = self.signal or signal.Signals(number)
+        if self.signal is None:
+            os.write(2, STOPPING)  # not print: it may have been interrupted
+            self.signal = signal.Signals(number)
 
 
 @contextmanager
