@@ -11,6 +11,7 @@ import pytest
 from cnn_registry.data.augment import Augmentation
 from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.mix import Mixing
 from cnn_registry.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from cnn_registry.spec import Pixels
 
@@ -141,3 +142,22 @@ def test_a_size_without_augmentation_is_the_image_made_smaller(images: LoadedIma
     assert smaller.shape == (18, 3, 3, 3)
     np.testing.assert_array_equal(labels, same)
     np.testing.assert_allclose(smaller[:, 0, 0], whole[:, 0, 0], atol=1e-6)  # corners stay where they are
+
+
+def test_images_are_mixed_in_pairs_until_the_last_epochs(images: LoadedImages) -> None:
+    plain, mixed = batches(images), batches(images, mixing=Mixing(mixup=1.0, until=0.5))
+    blended = [not np.array_equal(labels, others) for (_, labels), (_, others) in zip(plain, mixed, strict=True)]
+    changed = [not np.array_equal(pixels, others) for (pixels, _), (others, _) in zip(plain, mixed, strict=True)]
+    assert changed == [True] * 10 + [False] * 5, "the first two epochs of three begin before the half"
+    assert blended[10:] == [False] * 5
+    assert any(blended[:10])
+    for _, labels in mixed:
+        np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_mixed_batch_is_the_same_however_many_come_before_it(images: LoadedImages) -> None:
+    mixing = Mixing(mixup=0.2, cutmix=1.0)
+    everything, rest = batches(images, mixing=mixing), batches(images, mixing=mixing, first_step=7)
+    for one, same in zip(everything[7:], rest, strict=True):
+        np.testing.assert_array_equal(one[0], same[0])
+        np.testing.assert_array_equal(one[1], same[1])

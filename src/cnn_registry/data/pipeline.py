@@ -18,6 +18,7 @@ from ..spec import Pixels
 from .augment import Augmentation, augment
 from .cache import LoadedImages
 from .dataset import Bytes, Indices
+from .mix import UNMIXED, Mixing, mix
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -41,11 +42,13 @@ class Choice(NamedTuple):
         indices: its images.
         draw: the seed of its augmentation.
         size: its edge length in pixels.
+        mixed: whether its images are mixed in pairs.
     """
 
     indices: Indices
     draw: Draw
     size: int
+    mixed: bool = False
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -63,6 +66,7 @@ def training_batches(
     augmentation: Augmentation,
     pixels: Pixels,
     sizes: Sequence[int] = (),
+    mixing: Mixing = UNMIXED,
     first_step: int = 0,
 ) -> Dataset:
     """All batches of a training, in a new order each epoch.
@@ -76,6 +80,7 @@ def training_batches(
         augmentation: what varies from one look at an image to the next.
         pixels: the range of the values.
         sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
+        mixing: how images are mixed in pairs.
         first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
@@ -93,9 +98,10 @@ def training_batches(
         epoch, batch = divmod(step, steps)
         chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
-        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs])
+        mixed = bool(mixing) and epoch < mixing.until * epochs
+        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixed)
 
-    return _batches(images, range(first_step, epochs * steps), choose, augmentation, pixels, sizes)
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
@@ -106,7 +112,9 @@ def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: in
     def choose(step: int) -> Choice:
         return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
 
-    return _batches(images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), pixels, (size,))
+    return _batches(
+        images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, (size,)
+    )
 
 
 def _batches(
@@ -114,6 +122,7 @@ def _batches(
     steps: range,
     choose: Callable[[int], Choice],
     augmentation: Augmentation,
+    mixing: Mixing,
     pixels: Pixels,
     sizes: Sequence[int],
 ) -> Dataset:
@@ -122,17 +131,24 @@ def _batches(
     decoded, only = images.source.size, sizes[0] if len(set(sizes)) == 1 else None
     one_hot = np.eye(len(images.dataset.class_names), dtype=np.float32)
 
-    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32]:
-        chosen, draw, size = choose(int(step))
-        return images.source.read(chosen), one_hot[images.dataset.labels[chosen]], draw, np.int32(size)
+    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32, np.bool_]:
+        chosen, draw, size, mixed = choose(int(step))
+        labels = one_hot[images.dataset.labels[chosen]]
+        return images.source.read(chosen), labels, draw, np.int32(size), np.bool_(mixed)
 
     def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
-        batch, labels, draw, size = tf.numpy_function(gather, [step], (tf.uint8, tf.float32, tf.int32, tf.int32))
+        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
+        batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
         batch.set_shape((None, decoded, decoded, 3))
         labels.set_shape((None, len(one_hot)))
         draw.set_shape((2,))
         size.set_shape(())
-        return scale(augment(batch, draw, augmentation, only or size), pixels), labels
+        mixed.set_shape(())
+        batch = scale(augment(batch, draw, augmentation, only or size), pixels)
+        if not mixing:
+            return batch, labels
+        pair: tuple[Tensor, Tensor] = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
+        return pair
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)

@@ -120,7 +120,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # as above
         taken_up: the checkpoint that training goes on from.
     """
 
-    SHARE = 0.01
+    SHARE = 0.015
     """The largest share of the time that checkpoints may take."""
 
     def __init__(

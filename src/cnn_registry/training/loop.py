@@ -286,6 +286,7 @@ def _fit_epochs(
                 epochs=recipe.epochs,
                 seed=recipe.seed,
                 augmentation=recipe.augmentation,
+                mixing=recipe.mixing,
                 pixels=recipe.pixels,
                 sizes=recipe.train_sizes or (images.evaluation.source.size,),
                 first_step=progress.step,

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from cnn_registry.catalogue import natural_key
 from cnn_registry.data.augment import Augmentation
+from cnn_registry.data.mix import UNMIXED, Mixing
 from cnn_registry.errors import RecipeError, UnknownNameError, one_line, suggestion
 from cnn_registry.spec import Pixels
 
@@ -136,7 +137,7 @@ class Recipe(Settings):
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
-        optimizer, schedule, augmentation, fine_tuning: see there.
+        optimizer, schedule, augmentation, mixing, fine_tuning: see there.
         photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
@@ -159,6 +160,7 @@ class Recipe(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()
+    mixing: Mixing = UNMIXED
     fine_tuning: FineTuningSettings = FineTuningSettings()
     photos: PhotoSettings | None = None
     early_stopping: EarlyStoppingSettings | None = None
@@ -324,6 +326,6 @@ def _keys_of(tables: Iterable[str]) -> list[str]:
 
 
 def _all_keys() -> list[str]:
-    names = ("optimizer", "schedule", "augmentation", "fine_tuning", "photos", "early_stopping")
+    names = ("optimizer", "schedule", "augmentation", "mixing", "fine_tuning", "photos", "early_stopping")
     tables = {name: _keys_of([name]) for name in names}
     return [*Recipe.model_fields, *(f"{table}.{key}" for table, keys in tables.items() for key in keys)]

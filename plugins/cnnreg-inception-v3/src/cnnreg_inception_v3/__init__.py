@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     trainable_params=23_817_352,
     non_trainable_params=34_432,
     macs=5_713_216_096,
-    # Section 8. At the start the gradient's norm is 125 at 299 pixels and grows to 1100 at 75.
+    # Section 8: the paper's limit of the gradient's norm.
     recipe_settings={"default": {"optimizer.clipnorm": 2.0}},
     min_size=75,  # below it the last reduction, without padding, has no place for a kernel
     features={

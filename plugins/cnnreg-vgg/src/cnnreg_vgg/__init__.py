@@ -26,7 +26,7 @@ _PAPER = Paper(
     url="https://arxiv.org/abs/1409.1556",
 )
 _ARTICLE: dict[str, Any] = {"optimizer.learning_rate": 1e-5, "model.kernel_initializer": "glorot_uniform"}
-# With 19 layers the gradient's norm is 400 at the start. Where none normalises, the first steps need a lower rate, too.
+# Gradients grow through up to 19 layers at the start. Where nothing normalises, the first steps need a lower rate, too.
 _DEFAULT_WITH_BN: dict[str, Any] = {"optimizer.clipnorm": 5.0}
 _DEFAULT_WITHOUT_BN: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}
 
