@@ -29,6 +29,12 @@ RESULTS = Path(__file__).parent / "results"
 
 CLASSES = 17
 
+RATES = {"alexnet": 1e-3, "vgg16": 1e-5, "inception_v2": 1e-5}
+"""The networks that are trained beside scripts without the library, and the rates that Adam trains them at."""
+
+Widths = tuple[int, int]
+"""Channels of a 1x1 convolution, and of the 3x3 convolutions behind it."""
+
 FLAGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "XLA_FLAGS")
 """Variables that change what TensorFlow and Keras do."""
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import keras
 
-from .common import CLASSES
-
-RATES = {"alexnet": 1e-3, "vgg16": 1e-5, "inception_v2": 1e-5}
-"""The networks, and the rates that Adam trains them at."""
+from .common import CLASSES, RATES, Widths
 
 
 def compiled(name: str, size: int, optimizer: Any = None) -> keras.Model:
@@ -73,10 +70,6 @@ def inception_v2(size: int) -> keras.Model:
     x = _block(x, 352, (192, 320), (192, 224), 128, keras.layers.MaxPooling2D)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(x))
-
-
-Widths = tuple[int, int]
-"""Channels of a 1x1 convolution, and of the 3x3 convolutions behind it."""
 
 
 def _block(x: Any, single: int, three: Widths, double: Widths, pooled: int, pooling: Any = None) -> Any:

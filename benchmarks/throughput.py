@@ -4,7 +4,8 @@
 
 Plain Keras is the network as a script has it (`benchmarks.plain`), compiled with Adam, in a process with TensorFlow's
 default flags, on float arrays in memory. Ours is what `train` does with the recipe ``article``, which asks for the same
-network and optimizer, in a process that the library has set up, on batches of its pipeline. A third process multiplies
+network and optimizer, in a process that the library has set up, on batches of its pipeline. Where PyTorch is installed
+(`make test-torch` does it), a third process trains the network with it (`benchmarks.pytorch`). The last multiplies
 float32 matrices: what the machine can do at best. Each measures once a round, while the others wait.
 
 A step takes three times the multiplications with addition (MACs) of the forward pass, of two operations each.
@@ -13,10 +14,12 @@ A step takes three times the multiplications with addition (MACs) of the forward
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +47,24 @@ def plain_side(model: str, size: int) -> None:
     images = random_pixels(batch, size)
     x, y = images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
     network = plain.compiled(model, size)
-    _serve_steps(network, itertools.repeat((x, y)), batch, STEPS[model][size], {"parameters": network.count_params()})
+    batches = itertools.repeat((x, y))
+    _serve_steps(
+        lambda: network.train_on_batch(*next(batches)),
+        batch,
+        STEPS[model][size],
+        {"parameters": network.count_params()},
+    )
+
+
+def pytorch_side(model: str, size: int) -> None:
+    """A script with PyTorch."""
+    from . import pytorch
+
+    batch = batch_size(model, size)
+    images = random_pixels(batch, size)
+    x, y = images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
+    take, parameters = pytorch.step(model, size, x, y)
+    _serve_steps(take, batch, STEPS[model][size], {"parameters": parameters})
 
 
 def our_side(model: str, size: int) -> None:
@@ -71,20 +91,21 @@ def our_side(model: str, size: int) -> None:
         pixels=recipe.pixels,
     )
     facts = {"parameters": network.count_params(), "macs": cost(network).macs}
-    _serve_steps(network, iter(batches), batch, STEPS[model][size], facts)
+    drawn = iter(batches)
+    _serve_steps(lambda: network.train_on_batch(*next(drawn)), batch, STEPS[model][size], facts)
 
 
-def _serve_steps(network: Any, batches: Any, batch: int, steps: int, facts: Facts) -> None:
+def _serve_steps(step: Callable[[], Any], batch: int, steps: int, facts: Facts) -> None:
     """Warm up, then time ``steps`` steps whenever asked."""
 
     def measure() -> Facts:
         began = time.perf_counter()
         for _ in range(steps):
-            network.train_on_batch(*next(batches))
+            step()
         return {"images_per_second": batch * steps / (time.perf_counter() - began)}
 
     for _ in range(2):
-        network.train_on_batch(*next(batches))
+        step()
     serve(facts, measure)
 
 
@@ -116,8 +137,10 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "ours": Worker(script, model, "--size", size, "--side", "ours"),
         "peak": Worker(script, "--side", "peak"),
     }
+    if importlib.util.find_spec("torch"):
+        workers["pytorch"] = Worker(script, model, "--size", size, "--side", "pytorch")
     macs = workers["ours"].ready["macs"]
-    assert workers["plain"].ready["parameters"] == workers["ours"].ready["parameters"]
+    assert len({worker.ready["parameters"] for side, worker in workers.items() if side != "peak"}) == 1
     measured = in_turn(workers, rounds)
     ours, plain = ([facts["images_per_second"] for facts in measured[side]] for side in ("ours", "plain"))
     peak = max(facts["flops"] for facts in measured["peak"])
@@ -129,6 +152,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "macs": macs,
         "plain": plain,
         "ours": ours,
+        "pytorch": [facts["images_per_second"] for facts in measured.get("pytorch", [])],
         "ratio": float(np.median(np.divide(ours, plain))),
         "peak_flops": peak,
         "flags": {side: workers[side].ready["flags"] for side in ("plain", "ours")},
@@ -148,14 +172,14 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STEPS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=4, help="measurements of each, in turn (default: 4)")
     parser.add_argument("--size", type=int, choices=SIZES, help="one size alone (default: all)")
-    parser.add_argument("--side", choices=["plain", "ours", "peak"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["plain", "ours", "pytorch", "peak"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.models) - STEPS.keys():
         parser.error(f"there is no measurement of {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
     if asked.side == "peak":
         peak_side()
     elif asked.side:
-        {"plain": plain_side, "ours": our_side}[asked.side](asked.models[0], asked.size)
+        {"plain": plain_side, "ours": our_side, "pytorch": pytorch_side}[asked.side](asked.models[0], asked.size)
     else:
         facts, cells = begin(), earlier()
         for model in asked.models or STEPS:

@@ -172,18 +172,31 @@ def throughput(facts: Facts) -> Iterator[str]:
     yield "## Training steps\n"
     yield (
         "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
-        "default flags, and the library with the same network and optimizer, in turn. Medians; the ratio is the median "
-        "of the rounds'. The last columns are what float32 matrix products reached in the same rounds, and the share "
-        "of it that the fastest round of steps did.\n"
+        "default flags, the library with the same network and optimizer, and PyTorch, in turn. Medians; the ratio is "
+        "the median of the rounds', ours to plain Keras. The last columns are what float32 matrix products reached in "
+        "the same rounds, and the share of it that the fastest round of steps did.\n"
     )
     yield table(
-        ["model", "pixels", "batch", "plain Keras", "ours", "ratio", "rounds", "peak, GFLOP/s", "share", "load"],
+        [
+            "model",
+            "pixels",
+            "batch",
+            "plain Keras",
+            "PyTorch",
+            "ours",
+            "ratio",
+            "rounds",
+            "peak, GFLOP/s",
+            "share",
+            "load",
+        ],
         [
             [
                 f"`{cell['model']}`",
                 cell["size"],
                 cell["batch_size"],
                 f"{np.median(cell['plain']):.2f}",
+                f"{np.median(cell['pytorch']):.2f}" if cell.get("pytorch") else "",
                 f"{np.median(cell['ours']):.2f}",
                 f"**{cell['ratio']:.2f}**",
                 ", ".join(f"{ours / plain:.2f}" for ours, plain in zip(cell["ours"], cell["plain"], strict=True)),
