@@ -69,10 +69,12 @@ def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then
 def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     plugins: FakePlugins, colours: Path, tmp_path: Path
 ) -> None:
-    given = {"small": (12, 4), "large": (99, 30)}
-    source = "".join(
-        plugins.declaration(name, input_shape=(size, size, 3), min_size=least) for name, (size, least) in given.items()
-    )
+    given: dict[str, dict[str, Any]] = {
+        "small": {"input_shape": (12, 12, 3), "min_size": 4},
+        "large": {"input_shape": (99, 99, 3), "min_size": 30},
+        "own": {"input_shape": (12, 12, 3), "recipe_settings": {"default": {"photos.size": 16}}},
+    }
+    source = "".join(plugins.declaration(name, **facts) for name, facts in given.items())
     plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
     photos = {"photos.size": 24, "photos.decode_size": 36, "photos.train_sizes": (18, 24)}
 
@@ -82,6 +84,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
 
     assert sizes("small") == (12, 18, (9, 12))
     assert sizes("large") == (30, 45, (30, 30))
+    assert sizes("own") == (24, 36, (18, 24)), "its spec has a say about photographs"
     assert sizes("large", image_size=40) == (40, None, ())
     assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
 

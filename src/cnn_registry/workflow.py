@@ -180,7 +180,8 @@ def sized(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
     photos = recipe.photos
     if photos is None or recipe.image_size or dataset.image_size:
         return recipe
-    size = max(min(photos.size, spec.input_shape[0]), spec.min_size)
+    largest = photos.size if "photos.size" in _adjustments(spec, recipe) else spec.input_shape[0]
+    size = max(min(photos.size, largest), spec.min_size)
 
     def scaled(edge: int) -> int:
         return max(round(edge * size / photos.size), spec.min_size)

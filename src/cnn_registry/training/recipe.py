@@ -85,8 +85,8 @@ class PhotoSettings(Settings):
     They hold unless ``image_size`` is set, and take the place of the settings with their names.
 
     Attributes:
-        size: edge length in training and evaluation; the model's own where that is smaller, its smallest where that is
-            larger. The others are then scaled alike.
+        size: edge length in training and evaluation; the model's own where that is smaller and its spec does not name
+            this setting, its smallest where that is larger. The others are then scaled alike.
         decode_size, train_sizes: as in `Recipe`.
     """
 

@@ -32,8 +32,17 @@ Variant = Literal["modern", "paper"]
         "stride4": Feature("c5", (1, 1, 120)),
     },
     min_size=32,  # leaves 5x5 for the last convolution's kernel
-    # The paper's outputs are squares: steep far from a code. An epoch takes a second or less, and 200 are not too many.
-    recipe_settings={"default": {"optimizer.clipnorm": 1.0, "epochs": 200}},
+    recipe_settings={
+        "default": {
+            "optimizer.clipnorm": 1.0,  # the paper's outputs are squares: steep far from a code
+            "epochs": 600,  # of a second each
+            "mixing.mixup": 0.2,
+            "mixing.cutmix": 1.0,
+            "mixing.until": 0.85,
+            "photos.size": 48,
+            "photos.decode_size": 64,
+        }
+    },
 )
 def lenet5(
     input_shape: tuple[int, int, int],
