@@ -43,7 +43,9 @@ class OptimizerSettings(Settings):
         learning_rate: the rate, or its peak under a schedule.
         momentum: of SGD.
         nesterov: Nesterov's form of SGD's momentum.
-        weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation.
+        weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation. Decay
+            that passes through SGD's momentum, as an L2 penalty does, is ``1 / (1 - momentum)`` times as strong: 5e-4
+            there is 5e-3 here with a momentum of 0.9.
         clipnorm: limit of the norm of all gradients together; ``None`` for no limit.
     """
 
