@@ -14,6 +14,7 @@ A step takes three times the multiplications with addition (MACs) of the forward
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import itertools
 import json
@@ -43,28 +44,24 @@ def plain_side(model: str, size: int) -> None:
     """A script without the library."""
     from . import plain
 
-    batch = batch_size(model, size)
-    images = random_pixels(batch, size)
-    x, y = images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
+    x, y = _arrays(model, size)
     network = plain.compiled(model, size)
-    batches = itertools.repeat((x, y))
-    _serve_steps(
-        lambda: network.train_on_batch(*next(batches)),
-        batch,
-        STEPS[model][size],
-        {"parameters": network.count_params()},
-    )
+    _serve_steps(model, size, lambda: network.train_on_batch(x, y), {"parameters": network.count_params()})
 
 
 def pytorch_side(model: str, size: int) -> None:
     """A script with PyTorch."""
     from . import pytorch
 
+    take, parameters = pytorch.step(model, size, *_arrays(model, size))
+    _serve_steps(model, size, take, {"parameters": parameters})
+
+
+def _arrays(model: str, size: int) -> tuple[Any, Any]:
+    """A batch of images from 0 to 1 and its labels, in memory."""
     batch = batch_size(model, size)
     images = random_pixels(batch, size)
-    x, y = images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
-    take, parameters = pytorch.step(model, size, x, y)
-    _serve_steps(take, batch, STEPS[model][size], {"parameters": parameters})
+    return images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
 
 
 def our_side(model: str, size: int) -> None:
@@ -92,11 +89,12 @@ def our_side(model: str, size: int) -> None:
     )
     facts = {"parameters": network.count_params(), "macs": cost(network).macs}
     drawn = iter(batches)
-    _serve_steps(lambda: network.train_on_batch(*next(drawn)), batch, STEPS[model][size], facts)
+    _serve_steps(model, size, lambda: network.train_on_batch(*next(drawn)), facts)
 
 
-def _serve_steps(step: Callable[[], Any], batch: int, steps: int, facts: Facts) -> None:
-    """Warm up, then time ``steps`` steps whenever asked."""
+def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -> None:
+    """Warm up, then time some steps whenever asked."""
+    batch, steps = batch_size(model, size), STEPS[model][size]
 
     def measure() -> Facts:
         began = time.perf_counter()
@@ -182,11 +180,14 @@ def main() -> None:
         {"plain": plain_side, "ours": our_side, "pytorch": pytorch_side}[asked.side](asked.models[0], asked.size)
     else:
         facts, cells = begin(), earlier()
+        if importlib.util.find_spec("torch"):
+            facts["versions"]["torch"] = importlib.metadata.version("torch")
         for model in asked.models or STEPS:
             for size in [asked.size] if asked.size else SIZES:
                 before, measured = load(), cell(model, size, asked.rounds)
                 facts["flags"] = measured.pop("flags")
-                cells[model, size] = measured | {"load_average": {"start": before, "end": load()}}
+                loads = {"start": before, "end": load()}
+                cells[model, size] = measured | {"command": facts["command"], "load_average": loads}
                 print(json.dumps(cells[model, size]), file=sys.stderr)
                 in_order = [cells[key] for key in itertools.product(STEPS, SIZES) if key in cells]
                 save("throughput", facts | {"cells": in_order})

@@ -207,6 +207,10 @@ def throughput(facts: Facts) -> Iterator[str]:
             for cell in facts["cells"]
         ],
     )
+    commands = dict.fromkeys(cell["command"] for cell in facts["cells"])
+    if len(commands) > 1:
+        yield "Made one after the other by:\n"
+        yield "\n".join(f"    {command}" for command in commands) + "\n"
 
 
 def first_step(facts: Facts) -> Iterator[str]:

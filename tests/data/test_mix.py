@@ -75,7 +75,7 @@ def test_an_image_alone_is_mixed_with_itself() -> None:
     np.testing.assert_array_equal(labels, [[1]])
 
 
-@pytest.mark.parametrize("alpha", [1e-3, 1e3])
+@pytest.mark.parametrize("alpha", [1e-30, 1e-3, 1e3])
 def test_extreme_distributions_give_numbers(alpha: float) -> None:
     mask, share = masks(Mixing(mixup=alpha))
     assert np.isfinite(mask).all()
@@ -83,12 +83,16 @@ def test_extreme_distributions_give_numbers(alpha: float) -> None:
 
 
 def test_nothing_is_mixed_by_default() -> None:
-    assert not Mixing()
-    assert Mixing(mixup=0.1)
-    assert Mixing(cutmix=0.1)
+    assert not Mixing().mixes
+    assert Mixing(mixup=0.1).mixes
+    assert Mixing(cutmix=0.1).mixes
 
 
-@pytest.mark.parametrize("wrong", [{"mixup": -1}, {"cutmix": -0.1}, {"until": 0}, {"until": 1.5}, {"cutmixx": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mixup": -1}, {"mixup": np.inf}, {"cutmix": -0.1}, {"cutmix": np.nan}, {"until": 0}, {"until": 1.5}, {"mix": 1}],
+    ids=str,
+)
 def test_what_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Mixing(**wrong)

@@ -15,7 +15,8 @@ from .. import backend
 if TYPE_CHECKING:
     from tensorflow import Tensor
 
-Alpha = Annotated[float, Field(ge=0)]
+Alpha = Annotated[float, Field(ge=0, le=1000)]
+"""From all or nothing to nearly always a half."""
 
 
 class Mixing(BaseModel):
@@ -31,13 +32,14 @@ class Mixing(BaseModel):
         until: share of the epochs after which images are no longer mixed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
     until: Annotated[float, Field(gt=0, le=1)] = 1.0
 
-    def __bool__(self) -> bool:
+    @property
+    def mixes(self) -> bool:
         """Whether anything is mixed."""
         return bool(self.mixup or self.cutmix)
 

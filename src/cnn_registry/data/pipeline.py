@@ -98,7 +98,7 @@ def training_batches(
         epoch, batch = divmod(step, steps)
         chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
-        mixed = bool(mixing) and epoch < mixing.until * epochs
+        mixed = mixing.mixes and epoch < mixing.until * epochs
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixed)
 
     return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
@@ -145,7 +145,7 @@ def _batches(
         size.set_shape(())
         mixed.set_shape(())
         batch = scale(augment(batch, draw, augmentation, only or size), pixels)
-        if not mixing:
+        if not mixing.mixes:
             return batch, labels
         pair: tuple[Tensor, Tensor] = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
         return pair

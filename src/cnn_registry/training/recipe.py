@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from cnn_registry.catalogue import natural_key
 from cnn_registry.data.augment import Augmentation
-from cnn_registry.data.mix import UNMIXED, Mixing
+from cnn_registry.data.mix import Mixing
 from cnn_registry.errors import RecipeError, UnknownNameError, one_line, suggestion
 from cnn_registry.spec import Pixels
 
@@ -162,7 +162,7 @@ class Recipe(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()
-    mixing: Mixing = UNMIXED
+    mixing: Mixing = Mixing()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     photos: PhotoSettings | None = None
     early_stopping: EarlyStoppingSettings | None = None
@@ -305,6 +305,9 @@ def _message(error: Mapping[str, Any], source: str) -> str:
         known = _keys_of(tables)
         hint = suggestion(last, known) or suggestion(last, _all_keys())
         return f"Recipe {source}: there is no setting {_short(key)}.{hint} Known here: {', '.join(known)}."
+    if error["type"] == "model_type":
+        settings = ", ".join(f"{key}.{setting}" for setting in _keys_of([*tables, last]))
+        return f"Recipe {source}: {key} is a table of settings, {settings}; got {_short(error.get('input'))}."
     if error["type"] == "missing":
         return f"Recipe {source}: the setting {key!r} is missing."
     message = error["msg"][0].lower() + error["msg"][1:]
