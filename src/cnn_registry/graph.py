@@ -77,14 +77,16 @@ def cost(model: keras.Model) -> Cost:
     """The cost of a functional model for one image, counted in its graph."""
     layers = [layer for layer in model.layers if layer.__class__.__name__ != "InputLayer"]
     return Cost(
-        macs=sum(_macs(layer) for layer in layers),
+        macs=sum(macs(layer) for layer in layers),
         parameter_bytes=BYTES * model.count_params(),
         activation_bytes=BYTES * sum(_size(layer.output.shape) for layer in layers),
     )
 
 
-def _macs(layer: Any) -> int:
-    """A kernel is applied once at each place of a convolution's output, and once in a dense layer.
+def macs(layer: Any) -> int:
+    """Multiplications with addition of one layer for one image.
+
+    A kernel is applied once at each place of a convolution's output, and once in a dense layer.
 
     In a convolution each output channel's kernel has as many weights as one group's input; the kernel's own shape says
     how many those are.

@@ -85,6 +85,29 @@ def test_a_crop_never_leaves_the_image(ramp: np.ndarray) -> None:
     assert np.abs(steps).max() < 8.01
 
 
+def test_a_crop_is_turned_about_its_centre_by_at_most_the_angle(ramp: np.ndarray) -> None:
+    result = varied(ramp, Augmentation(crop_area=(0.2, 0.2), crop_aspect=(1.0, 1.0), rotation=30))
+    # One pixel to the right is (cos, sin) of the angle on the ramp, times the crop's scale; the outermost may be
+    # mirrored at the image's edge.
+    right, down = result[:, 16, 17] - result[:, 16, 16], result[:, 17, 16] - result[:, 16, 16]
+    angles = np.degrees(np.arctan2(right[:, 1], right[:, 0]))
+    assert 25 < angles.max() < 30
+    assert -30 < angles.min() < -25
+    assert len(np.unique(angles.round(3))) > 40
+    np.testing.assert_allclose(np.degrees(np.arctan2(-down[:, 0], down[:, 1])), angles, atol=0.1)
+    np.testing.assert_allclose(np.hypot(*right[:, :2].T), 8 * np.sqrt(0.2), rtol=1e-3)
+
+
+def test_the_smallest_rotation_changes_nothing_but_by_rounding(images: np.ndarray) -> None:
+    upright, turned = (varied(images, FULL.model_copy(update={"rotation": angle})) for angle in (0.0, 1e-4))
+    np.testing.assert_allclose(turned, upright, atol=0.1)
+
+
+def test_what_a_rotation_brings_into_the_picture_is_mirrored(images: np.ndarray) -> None:
+    bright = images // 4 + 190
+    assert varied(bright, Augmentation(rotation=180)).min() > 189
+
+
 def test_brightness_scales_all_values_of_an_image_alike(ramp: np.ndarray) -> None:
     dim = ramp // 2
     factors = varied(dim, Augmentation(brightness=0.2))[:, 1:, 1:, :2] / dim[:, 1:, 1:, :2]
@@ -129,7 +152,8 @@ def test_all_together_keep_the_mean_colour_roughly(images: np.ndarray) -> None:
         {"zoom": (1.0, 2.0), "crop_area": (0.5, 1.0)},
         {"brightness": -0.1},
         {"contrast": 1.1},
-        {"rotation": 10},
+        {"rotation": 181},
+        {"rotations": 10},
     ],
 )
 def test_settings_out_of_range_or_unknown_are_refused(settings: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Random crops, flips and colours, for a whole batch at once.
+"""Random crops, flips, rotations and colours, for a whole batch at once.
 
 Keras' ``RandomCrop`` takes one crop a batch and ``RandAugment`` computes every transform it might choose. Here one
 ``tf.image.crop_and_resize`` takes a box for each image, a flip is a box whose x is swapped, and all colour is one
-affine step: what each image needs, once.
+affine step: what each image needs, once. Only boxes that are turned need another operation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 HalfWidth = Annotated[float, Field(ge=0, le=1)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
 Positive = Annotated[float, Field(gt=0)]
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of an RGB colour
@@ -33,6 +34,8 @@ class Augmentation(BaseModel):
         zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut
             out of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
         flip: mirror every second image, left to right.
+        rotation: largest angle in degrees by which a crop is turned about its centre, to either side; what then lies
+            outside of the image is mirrored at its edge.
         brightness: half-width of the factor ``1 ± brightness`` on all values.
         contrast: likewise on the distance from the image's mean grey.
         saturation: likewise on the distance of each pixel from its own grey.
@@ -44,6 +47,7 @@ class Augmentation(BaseModel):
     crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     zoom: tuple[float, float] | None = None
     flip: bool = False
+    rotation: Degrees = 0.0
     brightness: HalfWidth = 0.0
     contrast: HalfWidth = 0.0
     saturation: HalfWidth = 0.0
@@ -63,7 +67,7 @@ class Augmentation(BaseModel):
     @property
     def moves(self) -> bool:
         """Whether pixels change their place."""
-        return self.flip or self.crop_area is not None or self.zoom is not None
+        return bool(self.flip or self.rotation or self.crop_area is not None or self.zoom is not None)
 
     @property
     def colours(self) -> bool:
@@ -89,9 +93,11 @@ def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tens
         return tf.cast(images, tf.float32)
     uniform = tf.unstack(tf.random.stateless_uniform((tf.shape(images)[0], 8), seed), axis=1)
     if not stays:
-        images = tf.image.crop_and_resize(
-            images, _boxes(uniform[:5], config), tf.range(tf.shape(images)[0]), (size, size)
-        )
+        boxes = _boxes(uniform[:5], config)
+        if config.rotation:
+            images = _turned(images, boxes, _angles(tf.shape(images)[0], seed, config), size)
+        else:
+            images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), (size, size))
     images = tf.cast(images, tf.float32)
     return _coloured(images, uniform[5:], config) if config.colours else images
 
@@ -115,6 +121,33 @@ def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
         mirrored = mirror < 0.5
         x1, x2 = tf.where(mirrored, x2, x1), tf.where(mirrored, x1, x2)
     return tf.stack([y1, x1, y2, x2], axis=1)
+
+
+def _angles(number: Tensor, seed: Tensor, config: Augmentation) -> Tensor:
+    """``(number,)``, in radians. The draws are others than those of ``seed`` itself, which are the crops'."""
+    tf = backend.tensorflow()
+    uniform = tf.random.stateless_uniform((number,), tf.random.experimental.stateless_fold_in(seed, 1))
+    return math.radians(config.rotation) * _between(uniform, -1, 1)
+
+
+def _turned(images: Tensor, boxes: Tensor, angles: Tensor, size: int | Tensor) -> Tensor:
+    """``(B, size, size, 3)``, float32: as `tf.image.crop_and_resize`, with each box turned about its centre."""
+    tf = backend.tensorflow()
+    last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
+    y1, x1, y2, x2 = tf.unstack(boxes * tf.tile(last, [2]), axis=1)
+    end = tf.cast(tf.maximum(size - 1, 1), tf.float32)
+    height, width = (y2 - y1) / end, (x2 - x1) / end  # of a pixel of the result, in the image
+    cos, sin, middle = tf.cos(angles), tf.sin(angles), tf.cast(size - 1, tf.float32) / 2
+    xx, xy, yx, yy = cos * width, -sin * height, sin * width, cos * height
+    x, y = (x1 + x2) / 2 - (xx + xy) * middle, (y1 + y2) / 2 - (yx + yy) * middle
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.stack([xx, xy, x, yx, yy, y, tf.zeros_like(x), tf.zeros_like(x)], axis=1),
+        output_shape=tf.stack([size, size]),
+        fill_value=0.0,
+        fill_mode="REFLECT",
+        interpolation="BILINEAR",
+    )
 
 
 def _coloured(images: Tensor, uniform: list[Tensor], config: Augmentation) -> Tensor:

@@ -1,0 +1,139 @@
+"""Keras' layers computed by faster operations of TensorFlow in training steps.
+
+The layers stay Keras' own: what they are, what is saved of them and what they compute do not change, but for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+from cnn_registry.graph import macs
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow import Tensor
+
+LEAST_MACS = 30_000_000
+"""Of a 3x3 convolution for one image: below, its kernel's gradient gains less than its operations cost to trace."""
+
+LEAST_CHANNELS = 16
+"""Of a convolution's input: products of matrices with fewer rows are slow."""
+
+LARGEST_KERNEL = 9
+"""Weights for a pair of channels: for larger kernels oneDNN's gradient is as fast."""
+
+
+def accelerate(model: keras.Model) -> None:
+    """Replace what the layers of a functional or sequential ``model`` compute in training steps.
+
+    - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
+      them pass through the whole map.
+    - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own
+      gradient reaches half the speed with the processors' AVX2, less where maps are large.
+
+    Layers of a subclass, and those with settings that these operations do not know, stay as they are.
+    """
+    layers = backend.keras().layers
+    for layer in model.layers:
+        if type(layer) is layers.BatchNormalization and _is_fusible(layer):
+            layer.call = _normalization(layer)
+        elif type(layer) is layers.Conv2D and _gains(layer):
+            layer.convolution_op = _convolution(layer)
+
+
+def _is_fusible(layer: Any) -> bool:
+    over_maps = layer.built and layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
+    return over_maps and not layer.renorm and not layer.synchronized and layer.compute_dtype == "float32"
+
+
+def _normalization(layer: Any) -> Callable[..., Tensor]:
+    """The ``call`` of a batch normalisation."""
+    tf, composed = backend.tensorflow(), layer.call
+
+    def call(inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
+        if not training or not layer.trainable or mask is not None:
+            return composed(inputs, training=training, mask=mask)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=layer.gamma if layer.scale else tf.ones(inputs.shape[-1:]),
+            offset=layer.beta if layer.center else tf.zeros(inputs.shape[-1:]),
+            mean=[],
+            variance=[],
+            epsilon=layer.epsilon,
+            is_training=True,
+        )
+        # The operation estimates the variance of what the values are drawn from; Keras keeps that of the values.
+        number = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        variance *= tf.maximum(number - 1, 1) / number
+        for moving, latest in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            moving.assign(moving * layer.momentum + latest * (1.0 - layer.momentum))
+        return outputs
+
+    return call
+
+
+def _gains(layer: Any) -> bool:
+    if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
+        return False
+    if layer.compute_dtype != "float32" or len(layer._inbound_nodes) != 1:  # a layer used twice has no size
+        return False
+    if layer.kernel_size == (1, 1):
+        return bool(layer.strides == (1, 1))
+    channels = layer.kernel.shape[2]
+    small = math.prod(layer.kernel_size) <= LARGEST_KERNEL
+    return small and channels >= LEAST_CHANNELS and macs(layer) >= LEAST_MACS
+
+
+def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
+    """The ``convolution_op`` of a convolution."""
+    tf = backend.tensorflow()
+    strides, padding = layer.strides, layer.padding.upper()
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow ships no type information
+    def convolve(inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        def gradients(upstream: Tensor) -> tuple[Tensor, Tensor]:
+            of_inputs = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=(1, *strides, 1),
+                padding=padding,
+            )
+            return of_inputs, _kernel_gradient(inputs, upstream, kernel.shape, strides, padding)
+
+        return tf.nn.conv2d(inputs, kernel, strides, padding), gradients
+
+    def convolution_op(inputs: Tensor, kernel: Any) -> Tensor:
+        return convolve(inputs, tf.convert_to_tensor(kernel))
+
+    return convolution_op
+
+
+def _kernel_gradient(
+    inputs: Tensor, upstream: Tensor, shape: tuple[int, ...], strides: tuple[int, int], padding: str
+) -> Tensor:
+    """The gradient of a kernel of ``shape``, from that of the convolution's outputs.
+
+    At each place of the kernel, every input that it meets is multiplied with the gradient of what it goes into.
+    """
+    tf = backend.tensorflow()
+    height, width, *channels = shape
+    upstream_rows = tf.reshape(upstream, (-1, channels[1]))
+    if (height, width) == (1, 1):
+        return tf.reshape(tf.matmul(tf.reshape(inputs, (-1, channels[0])), upstream_rows, transpose_a=True), shape)
+    # From a kernel's place at the first output to that at the last.
+    spans = (tf.shape(upstream)[1:3] - 1) * strides + 1
+    if padding == "SAME":
+        missing = tf.maximum(spans - 1 + tf.constant([height, width]) - tf.shape(inputs)[1:3], 0)
+        around = tf.stack([missing // 2, missing - missing // 2], axis=1)
+        inputs = tf.pad(inputs, tf.pad(around, [[1, 1], [0, 0]]))
+    products: list[Tensor] = []
+    for y in range(height):
+        for x in range(width):
+            with tf.control_dependencies(products[-1:]):  # one after the other, or all copies are in memory at once
+                met = inputs[:, y : y + spans[0] : strides[0], x : x + spans[1] : strides[1]]
+            products.append(tf.matmul(tf.reshape(met, (-1, channels[0])), upstream_rows, transpose_a=True))
+    return tf.reshape(tf.stack(products), shape)

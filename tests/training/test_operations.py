@@ -1,0 +1,164 @@
+"""Faster operations in training steps, beside those of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_registry import backend
+from cnn_registry.training.operations import accelerate
+
+keras, tf = backend.keras(), backend.tensorflow()
+layers = keras.layers
+
+Build = Callable[[Any], Any]
+
+
+def network(size: tuple[int, int], channels: int, build: Build, *, accelerated: bool) -> Any:
+    """``build``'s layers on maps of that size, with the same weights each time."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((*size, channels))
+    model = keras.Model(inputs, build(inputs))
+    if accelerated:
+        accelerate(model)
+    return model
+
+
+def step(model: Any, inputs: Any) -> tuple[Any, ...]:
+    """Outputs in training and all gradients of a loss."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = model(inputs, training=True)
+        loss = tf.reduce_sum(outputs * tf.sin(outputs))
+    return (outputs, *tape.gradient(loss, [inputs, *[variable.value for variable in model.trainable_variables]]))
+
+
+def random_maps(*shape: int) -> Any:
+    return tf.random.stateless_normal(shape, seed=(1, 2))
+
+
+def both(size: tuple[int, int], channels: int, build: Build) -> tuple[set[str], set[str]]:
+    """The operations of a step as Keras traces it and as we do; outputs and gradients must be the same."""
+    maps = random_maps(1, *size, channels)
+    models = [network(size, channels, build, accelerated=faster) for faster in (False, True)]
+    steps = [tf.function(step).get_concrete_function(model, maps) for model in models]
+    assert_same(*(list(traced(maps)) for traced in steps))
+    plain, ours = ({operation.type for operation in traced.graph.get_operations()} for traced in steps)
+    return plain, ours
+
+
+def assert_same(expected: list[Any], found: list[Any]) -> None:
+    assert len(expected) == len(found)
+    for one, other in zip(expected, found, strict=True):
+        scale = float(np.abs(one).max())
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [
+        ((24, 24), 1, 1),
+        ((24, 20), 3, 1),
+        ((61, 40), 3, 2),
+        ((60, 41), (3, 2), (2, 1)),
+        ((40, 40), (1, 7), 1),
+        ((40, 40), (7, 1), 1),
+        ((51, 51), 2, 2),
+        ((68, 67), 2, 3),
+    ],
+)
+def test_gradients_of_a_convolution_are_those_of_keras(
+    size: tuple[int, int], kernel: Any, strides: Any, padding: str
+) -> None:
+    def build(x: Any) -> Any:
+        return layers.Conv2D(128, kernel, strides, padding, activation="relu", bias_initializer="normal")(x)
+
+    plain, ours = both(size, 128, build)
+    assert "Conv2DBackpropFilter" in plain
+    assert "Conv2DBackpropFilter" not in ours
+
+
+@pytest.mark.parametrize(
+    ("channels", "options"),
+    [
+        (128, {"kernel_size": 5}),
+        (128, {"kernel_size": 3, "groups": 2}),
+        (128, {"kernel_size": 3, "dilation_rate": 2}),
+        (128, {"kernel_size": 1, "strides": 2}),
+        (16, {"kernel_size": 3}),
+        (3, {"kernel_size": 3}),
+    ],
+)
+def test_other_convolutions_stay_as_they_are(channels: int, options: dict[str, Any]) -> None:
+    plain, ours = both((24, 24), channels, layers.Conv2D(128, **options))
+    assert plain == ours
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"axis": 3, "epsilon": 1e-5}])
+def test_a_batch_normalisation_is_that_of_keras(options: dict[str, Any]) -> None:
+    maps = random_maps(3, 7, 5, 6) * 3 + 2
+    models = [network((7, 5), 6, layers.BatchNormalization(**options), accelerated=faster) for faster in (False, True)]
+    expected, found = (list(step(model, maps)) for model in models)
+    assert_same(expected, found)
+    statistics = [[variable.numpy() for variable in model.non_trainable_variables] for model in models]
+    assert_same(*statistics)
+    assert np.abs(statistics[1][0]).max() > 0.01  # the step has moved them
+    assert_same(*[[model(maps, training=False)] for model in models])
+    graph = tf.function(step).get_concrete_function(models[1], maps).graph
+    assert "FusedBatchNormGradV3" in {operation.type for operation in graph.get_operations()}
+
+
+def test_a_single_value_has_no_variance() -> None:
+    maps = random_maps(1, 1, 1, 6)
+    models = [network((1, 1), 6, layers.BatchNormalization(), accelerated=faster) for faster in (False, True)]
+    assert_same(*(list(step(model, maps)) for model in models))
+    assert_same(*[[variable.numpy() for variable in model.non_trainable_variables] for model in models])
+
+
+@pytest.mark.parametrize("options", [{"axis": 1}, {"axis": 2}, {"synchronized": True}, {"dtype": "mixed_float16"}])
+def test_other_normalisations_stay_as_they_are(options: dict[str, Any]) -> None:
+    plain, ours = both((7, 5), 6, layers.BatchNormalization(**options))
+    assert plain == ours
+
+
+def test_a_renormalisation_stays_as_it_is() -> None:
+    model = network((7, 5), 6, layers.BatchNormalization(renorm=True), accelerated=True)
+    graph = tf.function(step).get_concrete_function(model, random_maps(1, 7, 5, 6)).graph
+    assert "FusedBatchNormV3" not in {operation.type for operation in graph.get_operations()}
+
+
+def test_a_normalisation_of_vectors_stays_as_it_is() -> None:
+    plain, ours = both((7, 5), 6, lambda x: layers.BatchNormalization()(layers.Flatten()(x)))
+    assert plain == ours
+
+
+def test_frozen_statistics_stay_what_they_are() -> None:
+    maps = random_maps(3, 7, 5, 6) * 3 + 2
+    model = network((7, 5), 6, layers.BatchNormalization(trainable=False), accelerated=True)
+    np.testing.assert_allclose(model(maps, training=True), maps / np.sqrt(1 + 1e-3), rtol=1e-5)
+    np.testing.assert_array_equal(model.layers[-1].moving_mean, np.zeros(6))
+
+
+def test_a_convolution_used_twice_stays_as_it_is() -> None:
+    def build(x: Any) -> Any:
+        twice = layers.Conv2D(6, 1)
+        return twice(twice(x))
+
+    plain, ours = both((7, 5), 6, build)
+    assert plain == ours
+
+
+def test_what_is_saved_is_a_keras_network(tmp_path: Any) -> None:
+    def build(x: Any) -> Any:
+        return layers.BatchNormalization()(layers.Conv2D(8, 1)(x))
+
+    model = network((7, 5), 6, build, accelerated=True)
+    model.save(tmp_path / "model.keras")
+    maps = random_maps(3, 7, 5, 6)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(maps), model(maps))
+    assert type(loaded.layers[-1]) is layers.BatchNormalization
