@@ -67,7 +67,7 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
         )
         # The operation estimates the variance of what the values are drawn from; Keras keeps that of the values.
         number = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        variance *= tf.maximum(number - 1, 1) / number
+        variance *= 1 - 1 / number
         for moving, latest in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
             moving.assign(moving * layer.momentum + latest * (1.0 - layer.momentum))
         return outputs
