@@ -31,8 +31,8 @@ def accelerate(model: keras.Model) -> None:
 
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
-    - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own
-      gradient reaches half the speed with the processors' AVX2, less where maps are large.
+    - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own is
+      slower on processors with AVX2, most so where maps are large.
 
     Layers of a subclass, and those with settings that these operations do not know, stay as they are.
     """
