@@ -90,7 +90,17 @@ def test_nothing_is_mixed_by_default() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mixup": -1}, {"mixup": np.inf}, {"cutmix": -0.1}, {"cutmix": np.nan}, {"until": 0}, {"until": 1.5}, {"mix": 1}],
+    [
+        {"mixup": -1},
+        {"mixup": np.inf},
+        {"cutmix": -0.1},
+        {"cutmix": np.nan},
+        {"until": 0},
+        {"until": 1.5},
+        {"since": 1},
+        {"since": 0.5, "until": 0.5},
+        {"mix": 1},
+    ],
     ids=str,
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:

@@ -144,6 +144,12 @@ def test_a_size_without_augmentation_is_the_image_made_smaller(images: LoadedIma
     np.testing.assert_allclose(smaller[:, 0, 0], whole[:, 0, 0], atol=1e-6)  # corners stay where they are
 
 
+def test_images_may_be_mixed_only_once_the_network_knows_something(images: LoadedImages) -> None:
+    plain, mixed = batches(images), batches(images, mixing=Mixing(mixup=1.0, since=1 / 3, until=2 / 3))
+    changed = [not np.array_equal(pixels, others) for (pixels, _), (others, _) in zip(plain, mixed, strict=True)]
+    assert changed == [False] * 5 + [True] * 5 + [False] * 5, "the second epoch of three"
+
+
 def test_images_are_mixed_in_pairs_until_the_last_epochs(images: LoadedImages) -> None:
     plain, mixed = batches(images), batches(images, mixing=Mixing(mixup=1.0, until=0.5))
     blended = [not np.array_equal(labels, others) for (_, labels), (_, others) in zip(plain, mixed, strict=True)]

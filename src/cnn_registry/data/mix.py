@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .. import backend
 
@@ -29,6 +29,8 @@ class Mixing(BaseModel):
             (https://arxiv.org/abs/1710.09412).
         cutmix: likewise of the share of the area that a neighbour's box has; the box may lie partly outside of the
             image. Yun et al. 2019 (https://arxiv.org/abs/1905.04899).
+        since: share of the epochs before which images are not mixed yet: a network learns faster from plain ones, and
+            needs mixed ones once it begins to know its images by heart.
         until: share of the epochs after which images are no longer mixed.
     """
 
@@ -36,12 +38,23 @@ class Mixing(BaseModel):
 
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
+    since: Annotated[float, Field(ge=0, lt=1)] = 0.0
     until: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Mixing:
+        if self.since >= self.until:
+            raise ValueError(f"since must be less than until; got {self.since} and {self.until}")
+        return self
 
     @property
     def mixes(self) -> bool:
         """Whether anything is mixed."""
         return bool(self.mixup or self.cutmix)
+
+    def mixes_at(self, progress: float) -> bool:
+        """Whether images are mixed after that share of the epochs."""
+        return self.mixes and self.since <= progress < self.until
 
 
 UNMIXED = Mixing()

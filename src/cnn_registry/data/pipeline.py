@@ -98,8 +98,7 @@ def training_batches(
         epoch, batch = divmod(step, steps)
         chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
-        mixed = mixing.mixes and epoch < mixing.until * epochs
-        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixed)
+        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
     return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
 
