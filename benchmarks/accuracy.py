@@ -48,7 +48,8 @@ def finished(name: str, recipe: Recipe) -> list[Facts]:
         return []
     facts: Facts = json.loads(path.read_text(encoding="utf-8"))
     runs: list[Facts] = facts["runs"]
-    if facts["recipe"] == recipe.to_dict() and facts["versions"] == versions():
+    # Compared as recipes: a setting that did not exist at the time had its default.
+    if Recipe.model_validate(facts["recipe"]) == recipe and facts["versions"] == versions():
         return runs
     note(f"The {len(runs)} runs in {path} are of another recipe or other versions; they are trained again.")
     return []
