@@ -8,6 +8,8 @@ one of the official splits, and then it is tested on its test images. What count
 that of the best epoch, which the validation images themselves have chosen, stands beside it. Each finished run is
 written at once into ``results/accuracy/<model>-<recipe>.json``, and not trained again as long as the recipe and the
 versions of the libraries stay the same. A run that was stopped goes on at the next call.
+
+A recipe with other settings has a name of its own, and so its own file: ``SET="name=unmixed mixing.cutmix=0.0"``.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ def planned(asked: argparse.Namespace) -> Recipe:
     """The recipe as it will be run, with the seed of the first run."""
     spec = get_spec(asked.model)
     settings = {**parse_settings(asked.set), "split_seed": 0, "seed": 0}
+    if asked.set and "name" not in settings:
+        raise SystemExit("error: A recipe with other settings needs a name of its own: --set name=NAME.")
     return sized(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
 
 

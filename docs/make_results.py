@@ -146,9 +146,9 @@ def reached(times: Sequence[float | None], runs: Sequence[Facts]) -> str:
 
 
 def confusions(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
-    """Which classes are taken for which, all runs together, on the stratified split."""
+    """Which classes are taken for which, all runs of a default recipe together, on the stratified split."""
     for facts in results:
-        if facts["split"] != "stratified" or facts["recipe"]["name"] == "article":
+        if facts["split"] != "stratified" or facts["recipe"]["name"] != "default":
             continue
         names, name = facts["runs"][0]["class_names"], f"{facts['model']}-{facts['recipe']['name']}"
         counts = np.sum([run["confusion"] for run in facts["runs"]], axis=0)
