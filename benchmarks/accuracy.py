@@ -28,7 +28,7 @@ from cnn_registry.resumption import resume, unfinished
 from cnn_registry.training.history import read_history
 from cnn_registry.training.recipe import parse_settings
 from cnn_registry.training.run import Run, versions
-from cnn_registry.workflow import chosen_recipe, sized
+from cnn_registry.workflow import chosen_recipe, settled
 
 from .common import RESULTS, Facts, begin, load, save
 
@@ -42,7 +42,7 @@ def planned(asked: argparse.Namespace) -> Recipe:
     settings = {**parse_settings(asked.set), "split_seed": 0, "seed": 0}
     if asked.set and "name" not in settings:
         raise SystemExit("error: A recipe with other settings needs a name of its own: --set name=NAME.")
-    return sized(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
+    return settled(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
 
 
 def finished(name: str, recipe: Recipe) -> list[Facts]:

@@ -6,7 +6,8 @@ Plain Keras is the network as a script has it (`benchmarks.plain`), compiled wit
 default flags, on float arrays in memory. Ours is what `train` does with the recipe ``article``, which asks for the same
 network and optimizer, in a process that the library has set up, on batches of its pipeline. Where PyTorch is installed
 (`make test-torch` does it), a third process trains the network with it (`benchmarks.pytorch`). The last multiplies
-float32 matrices: what the machine can do at best. Each measures once a round, while the others wait.
+float32 matrices: what the machine can do at best. Where the processor multiplies numbers of type bfloat16, one more
+process does what ours does in that precision. Each measures once a round, while the others wait.
 
 A step takes three times the multiplications with addition (MACs) of the forward pass, of two operations each.
 """
@@ -21,9 +22,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from cnn_registry import backend
 
 from .common import CLASSES, DEFAULT_FLAGS, RESULTS, Facts, Worker, begin, in_turn, load, random_pixels, save, serve
 
@@ -64,7 +68,7 @@ def _arrays(model: str, size: int) -> tuple[Any, Any]:
     return images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
 
 
-def our_side(model: str, size: int) -> None:
+def our_side(model: str, size: int, precision: str = "float32") -> None:
     """What `train` does in a step."""
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline import training_batches
@@ -75,7 +79,8 @@ def our_side(model: str, size: int) -> None:
 
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)
-    recipe = load_recipe("article").with_settings({**spec.recipe_settings["article"], "batch_size": batch})
+    settings = {**spec.recipe_settings["article"], "batch_size": batch, "precision": precision}
+    recipe = load_recipe("article").with_settings(settings)
     record = ModelRecord(spec=spec.to_dict(), options=recipe.model, num_classes=CLASSES, input_shape=(size, size, 3))
     network = build_trainable(record, recipe, batch)
     batches = training_batches(
@@ -90,6 +95,9 @@ def our_side(model: str, size: int) -> None:
     facts = {"parameters": network.count_params(), "macs": cost(network).macs}
     drawn = iter(batches)
     _serve_steps(model, size, lambda: network.train_on_batch(*next(drawn)), facts)
+
+
+bfloat16_side = partial(our_side, precision="bfloat16")
 
 
 def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -> None:
@@ -109,8 +117,6 @@ def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -
 
 def peak_side() -> None:
     """Products of float32 matrices, with both cores."""
-    from cnn_registry import backend
-
     tf = backend.tensorflow()
     left, right = (tf.random.stateless_uniform((MATRIX, MATRIX), (0, number)) for number in range(2))
     multiply = tf.function(lambda: tf.matmul(left, right))
@@ -135,6 +141,8 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "ours": Worker(script, model, "--size", size, "--side", "ours"),
         "peak": Worker(script, "--side", "peak"),
     }
+    if backend.computes_bfloat16():
+        workers["bfloat16"] = Worker(script, model, "--size", size, "--side", "bfloat16")
     if importlib.util.find_spec("torch"):
         workers["pytorch"] = Worker(script, model, "--size", size, "--side", "pytorch")
     macs = workers["ours"].ready["macs"]
@@ -150,7 +158,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         "macs": macs,
         "plain": plain,
         "ours": ours,
-        "pytorch": [facts["images_per_second"] for facts in measured.get("pytorch", [])],
+        **{side: [facts["images_per_second"] for facts in measured.get(side, [])] for side in ("pytorch", "bfloat16")},
         "ratio": float(np.median(np.divide(ours, plain))),
         "peak_flops": peak,
         "flags": {side: workers[side].ready["flags"] for side in ("plain", "ours")},
@@ -170,14 +178,15 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STEPS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=4, help="measurements of each, in turn (default: 4)")
     parser.add_argument("--size", type=int, choices=SIZES, help="one size alone (default: all)")
-    parser.add_argument("--side", choices=["plain", "ours", "pytorch", "peak"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=["plain", "ours", "bfloat16", "pytorch", "peak"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.models) - STEPS.keys():
         parser.error(f"there is no measurement of {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
     if asked.side == "peak":
         peak_side()
     elif asked.side:
-        {"plain": plain_side, "ours": our_side, "pytorch": pytorch_side}[asked.side](asked.models[0], asked.size)
+        sides = {"plain": plain_side, "ours": our_side, "pytorch": pytorch_side, "bfloat16": bfloat16_side}
+        sides[asked.side](asked.models[0], asked.size)
     else:
         facts, cells = begin(), earlier()
         if importlib.util.find_spec("torch"):

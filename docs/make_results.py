@@ -100,7 +100,7 @@ def accuracy_row(facts: Facts) -> list[str]:
     values = [run["accuracy"] for run in runs]
     return [
         f"`{facts['model']}`",
-        recipe["name"],
+        recipe["name"] + (", in bfloat16" if recipe.get("precision") == "bfloat16" else ""),
         facts["split"],
         ", ".join(map(str, [*dict.fromkeys(recipe["train_sizes"]), f"tested at {recipe['image_size'] or 224}"])),
         f"**{np.mean(values):.1%}**",
@@ -173,8 +173,9 @@ def throughput(facts: Facts) -> Iterator[str]:
     yield (
         "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
         "default flags, the library with the same network and optimizer, and PyTorch, in turn. Medians; the ratio is "
-        "the median of the rounds', ours to plain Keras. The last columns are what float32 matrix products reached in "
-        "the same rounds, and the share of it that the fastest round of steps did.\n"
+        "the median of the rounds', ours to plain Keras. *In bfloat16* are steps with `--set precision=bfloat16`, where "
+        "the processor multiplies it. The last columns are what float32 matrix products reached in the same rounds, and "
+        "the share of it that the fastest round of float32 steps did.\n"
     )
     yield table(
         [
@@ -186,6 +187,8 @@ def throughput(facts: Facts) -> Iterator[str]:
             "ours",
             "ratio",
             "rounds",
+            "in bfloat16",
+            "ratio",
             "peak, GFLOP/s",
             "share",
             "load",
@@ -200,6 +203,8 @@ def throughput(facts: Facts) -> Iterator[str]:
                 f"{np.median(cell['ours']):.2f}",
                 f"**{cell['ratio']:.2f}**",
                 ", ".join(f"{ours / plain:.2f}" for ours, plain in zip(cell["ours"], cell["plain"], strict=True)),
+                f"{np.median(cell['bfloat16']):.2f}" if cell.get("bfloat16") else "",
+                f"**{np.median(np.divide(cell['bfloat16'], cell['plain'])):.2f}**" if cell.get("bfloat16") else "",
                 f"{cell['peak_flops'] / 1e9:.0f}",
                 f"{cell['share_of_peak']:.0%}",
                 "to".join(f" {load} " for load in cell["load_average"].values()).strip(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,22 @@ def test_usable_cpus_are_those_that_the_process_may_use() -> None:
         assert backend.usable_cpus() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_bfloat16_pays_on_processors_that_multiply_it(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def computes(flags: str) -> bool:
+        told = tmp_path / "cpuinfo"
+        told.write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse\n\nprocessor\t: 1\nflags\t\t: fpu {flags} sse\n")
+        bare.setattr(backend, "CPUINFO", told)
+        return backend.computes_bfloat16()
+
+    assert computes("avx512_bf16")
+    assert computes("amx_bf16 amx_tile")
+    assert not computes("avx512f avx512_fp16")
+    bare.setattr(backend, "CPUINFO", tmp_path / "absent")
+    assert not backend.computes_bfloat16()
+    bare.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert not computes("avx512_bf16"), "without oneDNN it is emulated"
 
 
 WATCHED_IMPORT = """

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cnn_registry import train
+from cnn_registry import backend, train
 from cnn_registry.errors import CnnRegistryError
+from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.training.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -87,6 +88,20 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     assert sizes("own") == (24, 36, (18, 24)), "its spec has a say about photographs"
     assert sizes("large", image_size=40) == (40, None, ())
     assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
+
+
+def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {}
+    for short in (True, False):
+        monkeypatch.setattr(backend, "computes_bfloat16", lambda short=short: short)
+        run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path)
+        assert run.record.recipe.precision == ("bfloat16" if short else "float32")
+        losses[short] = run.record.result["last"]["loss"]
+        assert run.record.result["report"]["accuracy"] == evaluate(run).accuracy
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+    assert losses[True] != losses[False]
 
 
 def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from .registry import get_spec, refuse_unknown_options
 from .training.loop import Images, Manner, OnNaN, build_trainable
 from .training.recipe import Recipe
 from .training.run import ENDED, Resumption, Run, RunRecord, SplitRecord, versions
-from .workflow import Plan, carry_out, check_manner, chosen_recipe, decoded, sized
+from .workflow import Plan, carry_out, check_manner, chosen_recipe, decoded, settled
 
 if TYPE_CHECKING:
     import keras
@@ -107,7 +107,7 @@ def unfinished(
     """The newest run in ``out`` that has not ended and was begun with these arguments, which are those of `train`."""
     spec = get_spec(model)
     wanted = chosen_recipe(spec, recipe, settings or {})
-    chosen = sized(wanted, spec, load_dataset(dataset, None if data is None else Path(data)))
+    chosen = settled(wanted, spec, load_dataset(dataset, None if data is None else Path(data)))
     given = None if data is None else str(Path(data).absolute())
 
     def is_same(record: RunRecord) -> bool:

@@ -25,6 +25,7 @@ from .registry import checked_input_shape, get_spec, refuse_unknown_options
 from .report.write import write_report
 from .spec import ModelSpec
 from .training.loop import Images, Manner, OnNaN, Trained, build_trainable, fit
+from .training.operations import set_precision
 from .training.recipe import Recipe, load_recipe
 from .training.run import ENDED, DataRecord, ModelRecord, Run, RunRecord, SplitRecord, machine, versions
 from .training.state import Snapshot
@@ -106,7 +107,7 @@ def train(
     spec = get_spec(model)
     wanted = chosen_recipe(spec, recipe, settings or {})
     loaded = load_dataset(dataset, None if data is None else Path(data))
-    chosen = sized(wanted, spec, loaded)
+    chosen = settled(wanted, spec, loaded)
     shape = checked_input_shape(spec, _input_shape(spec, chosen, loaded))
     images = decoded(loaded, shape[0], chosen.decode_size, on_bad_image)
     found = images.evaluation.dataset
@@ -175,7 +176,15 @@ def _input_shape(spec: ModelSpec, recipe: Recipe, dataset: ImageDataset) -> tupl
     return (size, size, 3) if size else (height, width, 3)
 
 
-def sized(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
+def settled(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
+    """The recipe as it is carried out: with its sizes for these images and this model, and this machine's precision."""
+    recipe = _sized(recipe, spec, dataset)
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.with_settings({"precision": "bfloat16" if backend.computes_bfloat16() else "float32"})
+
+
+def _sized(recipe: Recipe, spec: ModelSpec, dataset: ImageDataset) -> Recipe:
     """The recipe with the sizes that it has for these images and this model."""
     photos = recipe.photos
     if photos is None or recipe.image_size or dataset.image_size:
@@ -247,6 +256,7 @@ def _trained(
 def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:
     """Evaluate the best weights on the validation images and write the report."""
     network = main_network(network)
+    set_precision(network, "float32")  # in which the weights will be used
     load_weights(network, run.best_weights)
     evaluation = evaluate_model(
         network,

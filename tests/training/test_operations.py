@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.training.operations import accelerate
+from cnn_registry.training.operations import accelerate, set_precision
 
 keras, tf = backend.keras(), backend.tensorflow()
 layers = keras.layers
@@ -162,3 +162,60 @@ def test_what_is_saved_is_a_keras_network(tmp_path: Any) -> None:
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(maps), model(maps))
     assert type(loaded.layers[-1]) is layers.BatchNormalization
+
+
+class Doubled(layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no type information
+    """Of somebody's own, for which float32 may matter."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * 2
+
+
+def photographed(x: Any) -> Any:
+    """Every kind of layer that a network here is made of."""
+    x = layers.Conv2D(32, 3, padding="same", use_bias=False)(x)
+    x = layers.Activation("relu")(layers.BatchNormalization(beta_initializer="ones")(x))
+    x = layers.Concatenate()([layers.MaxPooling2D(3, 1, "same")(x), layers.AveragePooling2D(3, 1, "same")(x)])
+    x = Doubled()(layers.Conv2D(32, 1, activation="relu")(x))
+    return layers.Dense(5, activation="softmax")(layers.Dropout(0.0)(layers.Flatten()(x)))
+
+
+def test_in_bfloat16_all_but_outputs_and_layers_of_ones_own_compute_in_it() -> None:
+    model = network((6, 6), 3, photographed, accelerated=False)
+    set_precision(model, "bfloat16")
+    exact = {type(layer) for layer in model.layers if layer.compute_dtype == "float32"}
+    assert exact == {layers.InputLayer, Doubled, layers.Dense}
+    assert all(layer.compute_dtype == "bfloat16" for layer in model.layers if type(layer) not in exact)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model(random_maps(2, 6, 6, 3)).dtype == "float32"
+    set_precision(model, "float32")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_a_step_in_bfloat16_is_that_of_float32_but_for_its_digits() -> None:
+    maps = random_maps(8, 6, 6, 3)
+    exact, short = (network((6, 6), 3, photographed, accelerated=False) for _ in range(2))
+    set_precision(short, "bfloat16")
+    for model in (exact, short):
+        accelerate(model)
+    for one, other in zip(step(exact, maps), step(short, maps), strict=True):
+        assert other.dtype == "float32"
+        difference = np.linalg.norm(other - one) / np.linalg.norm(one)
+        assert 0 < difference < 0.15  # each number on the way has 8 significant bits, and a few ReLUs fall otherwise
+    for one, other in zip(exact.non_trainable_variables, short.non_trainable_variables, strict=True):
+        np.testing.assert_allclose(other, one, rtol=0.02, atol=0.002)
+
+
+def test_a_normalisation_in_bfloat16_is_one_operation() -> None:
+    model = network((6, 6), 3, photographed, accelerated=False)
+    set_precision(model, "bfloat16")
+    accelerate(model)
+    graph = tf.function(step).get_concrete_function(model, random_maps(2, 6, 6, 3)).graph
+    fused = [operation for operation in graph.get_operations() if operation.type == "FusedBatchNormV3"]
+    assert [operation.get_attr("T") for operation in fused] == [tf.bfloat16]
+
+
+def test_a_type_of_a_layers_own_stays() -> None:
+    model = network((6, 6), 3, lambda x: layers.ReLU()(layers.Conv2D(4, 1, dtype="float64")(x)), accelerated=False)
+    set_precision(model, "bfloat16")
+    assert model.layers[1].compute_dtype == "float64"

@@ -22,7 +22,7 @@ from cnn_registry.spec import ModelSpec
 
 from .fine_tuning import freeze, rate_shares
 from .history import Epoch, best_epoch, has_stalled
-from .operations import accelerate
+from .operations import accelerate, set_precision
 from .optimizer import build_optimizer
 from .recipe import Recipe
 from .run import ModelRecord, Run
@@ -132,6 +132,8 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pre
         )
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
+    if recipe.precision == "bfloat16":
+        set_precision(model, recipe.precision)
     accelerate(model)
     shares = rate_shares(model, spec, tuning.rate_decay) if tuning.rate_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)

@@ -26,13 +26,31 @@ LARGEST_KERNEL = 9
 """Weights for a pair of channels: for larger kernels oneDNN's gradient is as fast."""
 
 
+def set_precision(model: keras.Model, precision: str) -> None:
+    """Have the layers of a functional or sequential ``model`` compute in another type; their weights stay float32.
+
+    The layers that make the outputs stay as they are, since a loss needs probabilities exactly, and so do layers that
+    are not Keras' own, which may need float32 for reasons of theirs.
+
+    Args:
+        model: built in float32.
+        precision: ``"bfloat16"``, or ``"float32"`` to undo it.
+    """
+    layers = backend.keras().layers
+    ends = {id(tensor._keras_history.operation) for tensor in (*model.inputs, *model.outputs)}
+    for layer in model.layers:
+        is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
+        if is_keras and layer.variable_dtype == "float32" and id(layer) not in ends:
+            layer.dtype_policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+
 def accelerate(model: keras.Model) -> None:
     """Replace what the layers of a functional or sequential ``model`` compute in training steps.
 
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own is
-      slower on processors with AVX2, most so where maps are large.
+      slower on processors with AVX2, most so where maps are large; in bfloat16 it is not.
 
     Layers of a subclass, and those with settings that these operations do not know, stay as they are.
     """
@@ -46,7 +64,7 @@ def accelerate(model: keras.Model) -> None:
 
 def _is_fusible(layer: Any) -> bool:
     over_maps = layer.built and layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
-    return over_maps and not layer.renorm and not layer.synchronized and layer.compute_dtype == "float32"
+    return over_maps and not layer.renorm and not layer.synchronized and layer.compute_dtype in ("float32", "bfloat16")
 
 
 def _normalization(layer: Any) -> Callable[..., Tensor]:

@@ -35,6 +35,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
 class OptimizerSettings(Settings):
     """The optimizer.
 
@@ -139,6 +142,9 @@ class Recipe(Settings):
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
+        precision: of what a training step computes: ``"float32"``; ``"bfloat16"``, in which layers multiply and pass on
+            their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
+            https://arxiv.org/abs/1905.12322); or ``"auto"`` for whichever of the two is faster on this machine.
         optimizer, schedule, augmentation, mixing, fine_tuning: see there.
         photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
@@ -159,6 +165,7 @@ class Recipe(Settings):
     seed: int = Field(default=0, ge=0, lt=2**31)
     split_seed: int | None = Field(default=None, ge=0, lt=2**31)
     deterministic: bool = False
+    precision: Precision = "float32"
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()

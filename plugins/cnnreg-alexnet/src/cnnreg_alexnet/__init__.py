@@ -21,6 +21,7 @@ _PAPER = Paper(
 # 4096 are slow to learn and quick to learn by heart: more epochs, of images that vary more.
 _DEFAULT: dict[str, Any] = {
     "epochs": 100,
+    "precision": "auto",
     "optimizer.learning_rate": 0.02,
     "optimizer.clipnorm": 5.0,
     "augmentation.rotation": 15.0,

@@ -27,8 +27,8 @@ _PAPER = Paper(
 )
 _ARTICLE: dict[str, Any] = {"optimizer.learning_rate": 1e-5, "model.kernel_initializer": "glorot_uniform"}
 # Gradients grow through up to 19 layers at the start. Where nothing normalises, the first steps need a lower rate, too.
-_DEFAULT_WITH_BN: dict[str, Any] = {"optimizer.clipnorm": 5.0}
-_DEFAULT_WITHOUT_BN: dict[str, Any] = {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}
+_DEFAULT_WITH_BN: dict[str, Any] = {"precision": "auto", "optimizer.clipnorm": 5.0}
+_DEFAULT_WITHOUT_BN: dict[str, Any] = _DEFAULT_WITH_BN | {"optimizer.learning_rate": 0.02}
 
 
 def _declare(
