@@ -97,9 +97,6 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
     _serve_steps(model, size, lambda: network.train_on_batch(*next(drawn)), facts)
 
 
-bfloat16_side = partial(our_side, precision="bfloat16")
-
-
 def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -> None:
     """Warm up, then time some steps whenever asked."""
     batch, steps = batch_size(model, size), STEPS[model][size]
@@ -185,7 +182,12 @@ def main() -> None:
     if asked.side == "peak":
         peak_side()
     elif asked.side:
-        sides = {"plain": plain_side, "ours": our_side, "pytorch": pytorch_side, "bfloat16": bfloat16_side}
+        sides: dict[str, Callable[[str, int], None]] = {
+            "plain": plain_side,
+            "ours": our_side,
+            "pytorch": pytorch_side,
+            "bfloat16": partial(our_side, precision="bfloat16"),
+        }
         sides[asked.side](asked.models[0], asked.size)
     else:
         facts, cells = begin(), earlier()

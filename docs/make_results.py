@@ -173,9 +173,9 @@ def throughput(facts: Facts) -> Iterator[str]:
     yield (
         "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
         "default flags, the library with the same network and optimizer, and PyTorch, in turn. Medians; the ratio is "
-        "the median of the rounds', ours to plain Keras. *In bfloat16* are steps with `--set precision=bfloat16`, where "
-        "the processor multiplies it. The last columns are what float32 matrix products reached in the same rounds, and "
-        "the share of it that the fastest round of float32 steps did.\n"
+        "the median of the rounds', ours to plain Keras. *In bfloat16* are steps with `--set precision=bfloat16`, on a "
+        "processor that multiplies it. The last columns are what float32 matrix products reached in the same rounds, "
+        "and the share of it that the fastest round of float32 steps did.\n"
     )
     yield table(
         [
