@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_registry import create_model
+from cnn_registry import create_model, get_spec
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, ModelBuildError
+from cnn_registry.training.recipe import load_recipe
 
 keras = import_keras()
 
@@ -51,6 +52,15 @@ def output_shapes(model: Any, *layers: str) -> list[tuple[int, ...]]:
 def test_parameters(name: str, options: dict[str, Any], parameters: int) -> None:
     model = described(name, **options)
     assert count(model.trainable_weights) == model.count_params() == parameters
+
+
+@MODELS
+def test_the_default_recipe_trains_photographs_at_sizes_with_the_same_weights(name: str) -> None:
+    spec = get_spec(name)
+    recipe = load_recipe("default").with_settings(spec.recipe_settings.get("default", {}))
+    assert recipe.photos is not None
+    sizes = {recipe.photos.size, *recipe.photos.train_sizes}
+    assert len({described(name, input_shape=(size, size, 3)).count_params() for size in sizes}) == 1
 
 
 def test_batch_normalisation_leaves_convolutions_as_they_are() -> None:
