@@ -123,7 +123,7 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pre
         **options,
     )
     if recipe.train_sizes:
-        _check_sizes(spec, record, recipe.train_sizes, options)
+        _check_sizes(model, spec, record, recipe.train_sizes, options)
     if record.aux_heads:
         model = with_aux_losses(model, record.aux_heads)
     if recipe.train_sizes:
@@ -148,23 +148,24 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pre
     return model
 
 
-def _check_sizes(spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]) -> None:
-    """Refuse sizes for which the network would have other weights.
+def _check_sizes(
+    model: keras.Model, spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]
+) -> None:
+    """Refuse sizes for which the network would have other weights than ``model``.
 
     Raises:
         UsageError: it has, as every network has that flattens its maps.
         InputShapeError: a size is too small for it.
     """
 
-    def shapes(size: int) -> list[tuple[int, ...]]:
-        with backend.keras().StatelessScope(initialize_variables=False):
-            model = create_model(spec.name, num_classes=record.num_classes, input_shape=(size, size, 3), **options)
-            return [tuple(weight.shape) for weight in model.weights]
+    def shapes(network: keras.Model) -> list[tuple[int, ...]]:
+        return [tuple(weight.shape) for weight in network.weights]
 
     evaluated_at = record.input_shape[0]
-    own = shapes(evaluated_at)
     for size in set(sizes) - {evaluated_at}:
-        if shapes(size) != own:
+        with backend.keras().StatelessScope(initialize_variables=False):
+            other = create_model(spec.name, num_classes=record.num_classes, input_shape=(size, size, 3), **options)
+        if shapes(other) != shapes(model):
             raise UsageError(
                 f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "
                 f"train_sizes; leave them out."
