@@ -85,13 +85,12 @@ def accuracy(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
         ["model", "recipe", "split", "pixels", "mean", "deviation", "single runs", "mirrored", "best epoch", "minutes"],
         [accuracy_row(facts) for facts in results],
     )
-    yield "Each line is made by:\n"
-    yield "\n".join(f"    {facts['command']}" for facts in results) + "\n"
+    yield "The commands, in the same order, and where they were run:\n"
+    yield "\n".join(f"- {conditions(facts)}" for facts in results)
     plot_minutes(results, pictures / "accuracy_minutes.png")
     yield "![Validation accuracy against minutes](images/accuracy_minutes.png)\n"
     yield from time_to_accuracy(results)
     yield from confusions(results, pictures)
-    yield conditions(results[0])
 
 
 def accuracy_row(facts: Facts) -> list[str]:
@@ -113,12 +112,15 @@ def accuracy_row(facts: Facts) -> list[str]:
 
 
 def time_to_accuracy(results: Sequence[Facts]) -> Iterator[str]:
-    """How soon each recipe reaches what the article reports."""
+    """How soon each recipe reaches what the article reports, where both were run on machines of one kind."""
     rows = []
     for model, target in ARTICLE.items():
-        found = {facts["recipe"]["name"]: facts["runs"] for facts in results if facts["model"] == model}
-        if len(found) < 2 or "article" not in found or "default" not in found:
+        of_model = {facts["recipe"]["name"]: facts for facts in results if facts["model"] == model}
+        if not {"article", "default"} <= of_model.keys():
             continue
+        if of_model["article"]["machine"]["processor"] != of_model["default"]["machine"]["processor"]:
+            continue
+        found = {name: facts["runs"] for name, facts in of_model.items()}
         times = {name: [minutes_to(run, target) for run in found[name]] for name in ("article", "default")}
         slow, fast = (np.median([np.inf if t is None else t for t in times[name]]) for name in ("article", "default"))
         ratio = f"{slow / fast:.0f} times" if np.isfinite([slow, fast]).all() else ""

@@ -35,19 +35,21 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
-def write_accuracy(checkout: Path, model: str, recipe: str, runs: list[Any]) -> None:
+def write_accuracy(
+    checkout: Path, model: str, recipe: str, runs: list[Any], *, processor: str = "a processor", **settings: Any
+) -> None:
     folder = checkout / "benchmarks" / "results" / "accuracy"
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "command": f"make bench-accuracy MODEL={model}",
         "date": "2020-01-02T03:04:05+00:00",
-        "machine": {"cpus": 2, "processor": "a processor", "memory": 2**34},
+        "machine": {"cpus": 2, "processor": processor, "memory": 2**34},
         "versions": {"python": "3.11"},
         "flags": {"all": {"KERAS_BACKEND": "tensorflow"}},
         "load_average": {"start": 1.0, "end": 2.0},
         "model": model,
         "split": "stratified",
-        "recipe": {"name": recipe, "train_sizes": [96, 96, 128], "image_size": 160},
+        "recipe": {"name": recipe, "train_sizes": [96, 96, 128], "image_size": 160} | settings,
         "runs": runs,
     }
     (folder / f"{model}-{recipe}.json").write_text(json.dumps(facts))
@@ -99,3 +101,14 @@ def test_the_time_to_the_articles_accuracy_is_of_the_first_epoch_that_has_it(che
     assert "| `alexnet` | 50% | 60.0 | 2.0 | 30 times |" in page(checkout)
     write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.45], minutes=20, last=0.4)])
     assert "| `alexnet` | 50% | not in 60 (best 45.0%) | 2.0 |  |" in page(checkout)
+
+
+def test_times_of_other_machines_are_not_compared(checkout: Path) -> None:
+    runs = [run([0.4, 0.6], minutes=1, last=0.6)]
+    write_accuracy(checkout, "alexnet", "default", runs, precision="bfloat16")
+    write_accuracy(checkout, "alexnet", "article", runs, processor="an older one")
+    text = page(checkout)
+    assert "sooner" not in text
+    assert "2 cores of a processor," in text
+    assert "2 cores of an older one," in text
+    assert "| `alexnet` | default, in bfloat16 |" in text
