@@ -9,6 +9,8 @@ network and optimizer, in a process that the library has set up, on batches of i
 float32 matrices: what the machine can do at best. Where the processor multiplies numbers of type bfloat16, one more
 process does what ours does in that precision. Each measures once a round, while the others wait.
 
+Each kind of processor has a file of its own, ``results/throughput/<processor>.json``.
+
 A step takes three times the multiplications with addition (MACs) of the forward pass, of two operations each.
 """
 
@@ -19,6 +21,7 @@ import importlib.metadata
 import importlib.util
 import itertools
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +32,20 @@ import numpy as np
 
 from cnn_registry import backend
 
-from .common import CLASSES, DEFAULT_FLAGS, RESULTS, Facts, Worker, begin, in_turn, load, random_pixels, save, serve
+from .common import (
+    CLASSES,
+    DEFAULT_FLAGS,
+    RESULTS,
+    Facts,
+    Worker,
+    begin,
+    in_turn,
+    load,
+    processor,
+    random_pixels,
+    save,
+    serve,
+)
 
 SIZES = (96, 128, 224)
 STEPS = {"alexnet": {96: 6, 128: 4, 224: 2}, "vgg16": {96: 2, 128: 1, 224: 1}, "inception_v2": {96: 6, 128: 4, 224: 2}}
@@ -163,9 +179,14 @@ def cell(model: str, size: int, rounds: int) -> Facts:
     }
 
 
+def name() -> str:
+    """Of the file."""
+    return f"throughput/{re.sub('[^a-z0-9]+', '-', processor().lower())}"
+
+
 def earlier() -> dict[tuple[str, int], Facts]:
     """The cells that other calls have measured, by model and size."""
-    path = RESULTS / "throughput.json"
+    path = RESULTS / f"{name()}.json"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
     return {(cell["model"], cell["size"]): cell for cell in cells}
 
@@ -201,7 +222,7 @@ def main() -> None:
                 cells[model, size] = measured | {"command": facts["command"], "load_average": loads}
                 print(json.dumps(cells[model, size]), file=sys.stderr)
                 in_order = [cells[key] for key in itertools.product(STEPS, SIZES) if key in cells]
-                save("throughput", facts | {"cells": in_order})
+                save(name(), facts | {"cells": in_order})
 
 
 if __name__ == "__main__":

@@ -31,9 +31,25 @@ EXPECTED = {
         for model in ARTICLE
         for recipe in ("default", "article")
     },
-    **{name: f"python -m benchmarks.{name}" for name in ("throughput", "first_step", "prediction", "scaling")},
+    **{name: f"python -m benchmarks.{name}" for name in ("first_step", "prediction", "scaling")},
 }
 """The files that there should be, and what makes them."""
+
+THROUGHPUT = [
+    "model",
+    "pixels",
+    "batch",
+    "plain Keras",
+    "PyTorch",
+    "ours",
+    "ratio",
+    "rounds",
+    "in bfloat16",
+    "ratio",
+    "peak, GFLOP/s",
+    "share",
+    "load",
+]
 
 Facts = dict[str, Any]
 
@@ -50,12 +66,17 @@ def read(name: str) -> Facts | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def read_all(folder: str) -> list[Facts]:
+    """All files of results in a folder, by their names."""
+    found = (read(f"{folder}/{path.stem}") for path in sorted((RESULTS / folder).glob("*.json")))
+    return [facts for facts in found if facts is not None]
+
+
 def page(pictures: Path) -> str:
     """The page's text; its pictures are drawn into ``pictures``."""
-    accuracies = [read(f"accuracy/{path.stem}") for path in sorted((RESULTS / "accuracy").glob("*.json"))]
-    parts = [HEAD, *accuracy([facts for facts in accuracies if facts], pictures)]
+    speeds = read_all("throughput")
+    parts = [HEAD, *accuracy(read_all("accuracy"), pictures), *throughput(speeds)]
     sections: dict[str, Callable[[Facts], Iterator[str]]] = {
-        "throughput": throughput,
         "first_step": first_step,
         "prediction": prediction,
         "scaling": lambda facts: scaling(facts, pictures),
@@ -63,7 +84,9 @@ def page(pictures: Path) -> str:
     for name, section in sections.items():
         if facts := read(name):
             parts += [*section(facts), conditions(facts)]
-    missing = {name: command for name, command in EXPECTED.items() if not (RESULTS / f"{name}.json").is_file()}
+    missing = {name: command for name, command in EXPECTED.items() if read(name) is None}
+    if not speeds:
+        missing["throughput/*"] = "python -m benchmarks.throughput"
     if missing:
         rows = [[f"`{name}.json`", f"`{command}`"] for name, command in missing.items()]
         parts += ["## Not measured yet\n", table(["file", "command"], rows)]
@@ -169,8 +192,10 @@ def class_rows(counts: Any, names: Sequence[str]) -> Iterator[list[str]]:
         yield [name, f"{counts[label][label]} of {counts[label].sum()}", listed]
 
 
-def throughput(facts: Facts) -> Iterator[str]:
-    """Training steps beside plain Keras."""
+def throughput(results: Sequence[Facts]) -> Iterator[str]:
+    """Training steps beside plain Keras, on each kind of processor."""
+    if not results:
+        return
     yield "## Training steps\n"
     yield (
         "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
@@ -179,45 +204,37 @@ def throughput(facts: Facts) -> Iterator[str]:
         "processor that multiplies it. The last columns are what float32 matrix products reached in the same rounds, "
         "and the share of it that the fastest round of float32 steps did.\n"
     )
-    yield table(
-        [
-            "model",
-            "pixels",
-            "batch",
-            "plain Keras",
-            "PyTorch",
-            "ours",
-            "ratio",
-            "rounds",
-            "in bfloat16",
-            "ratio",
-            "peak, GFLOP/s",
-            "share",
-            "load",
-        ],
-        [
-            [
-                f"`{cell['model']}`",
-                cell["size"],
-                cell["batch_size"],
-                f"{np.median(cell['plain']):.2f}",
-                f"{np.median(cell['pytorch']):.2f}" if cell.get("pytorch") else "",
-                f"{np.median(cell['ours']):.2f}",
-                f"**{cell['ratio']:.2f}**",
-                ", ".join(f"{ours / plain:.2f}" for ours, plain in zip(cell["ours"], cell["plain"], strict=True)),
-                f"{np.median(cell['bfloat16']):.2f}" if cell.get("bfloat16") else "",
-                f"**{np.median(np.divide(cell['bfloat16'], cell['plain'])):.2f}**" if cell.get("bfloat16") else "",
-                f"{cell['peak_flops'] / 1e9:.0f}",
-                f"{cell['share_of_peak']:.0%}",
-                "to".join(f" {load} " for load in cell["load_average"].values()).strip(),
-            ]
-            for cell in facts["cells"]
-        ],
-    )
-    commands = dict.fromkeys(cell["command"] for cell in facts["cells"])
-    if len(commands) > 1:
+    for facts in results:
+        yield f"### On {facts['machine']['processor']}\n"
+        yield table(
+            THROUGHPUT,
+            [throughput_row(cell) for cell in facts["cells"]],
+        )
         yield "Made one after the other by:\n"
-        yield "\n".join(f"    {command}" for command in commands) + "\n"
+        yield (
+            "\n".join(f"    {command}" for command in dict.fromkeys(cell["command"] for cell in facts["cells"])) + "\n"
+        )
+        yield conditions(facts)
+
+
+def throughput_row(cell: Facts) -> list[object]:
+    """One network at one size; not everything is measured everywhere."""
+    plain, short = cell["plain"], cell.get("bfloat16")
+    return [
+        f"`{cell['model']}`",
+        cell["size"],
+        cell["batch_size"],
+        f"{np.median(plain):.2f}",
+        f"{np.median(cell['pytorch']):.2f}" if cell.get("pytorch") else "",
+        f"{np.median(cell['ours']):.2f}",
+        f"**{cell['ratio']:.2f}**",
+        ", ".join(f"{ratio:.2f}" for ratio in np.divide(cell["ours"], plain)),
+        f"{np.median(short):.2f}" if short else "",
+        f"**{np.median(np.divide(short, plain)):.2f}**" if short else "",
+        f"{cell['peak_flops'] / 1e9:.0f}",
+        f"{cell['share_of_peak']:.0%}",
+        "to".join(f" {load} " for load in cell["load_average"].values()).strip(),
+    ]
 
 
 def first_step(facts: Facts) -> Iterator[str]:

@@ -81,6 +81,7 @@ def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -
     text = page(checkout)
     assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers RECIPE=article" in text
     assert "python -m benchmarks.scaling" in text
+    assert "python -m benchmarks.throughput" in text
     assert "## Accuracy" not in text
 
 
