@@ -47,12 +47,12 @@ def our_side(optimizer: str) -> None:
     from cnn_registry import backend, get_spec
     from cnn_registry.data.dataset import Split
     from cnn_registry.training.loop import Images, Manner, build_trainable, fit
-    from cnn_registry.training.recipe import load_recipe
     from cnn_registry.training.run import ModelRecord, Run, RunRecord
+    from cnn_registry.workflow import chosen_recipe, settled
 
     spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)
-    recipe = load_recipe(RECIPES[optimizer])
-    recipe = recipe.with_settings({**spec.recipe_settings[recipe.name], "batch_size": BATCH, "epochs": 1})
+    recipe = chosen_recipe(spec, RECIPES[optimizer], {"batch_size": BATCH, "epochs": 1})
+    recipe = settled(recipe, spec, images.dataset)
     record = ModelRecord(
         spec=spec.to_dict(),
         options=recipe.model,
