@@ -23,7 +23,8 @@ from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.sources import ArrayImages
 from cnn_registry.files import write_file
-from cnn_registry.training.run import machine, versions
+from cnn_registry.spec import ModelSpec
+from cnn_registry.training.run import ModelRecord, machine, versions
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -164,6 +165,11 @@ def random_pixels(count: int, size: int) -> LoadedImages:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count, size, size, 3), np.uint8)
     return in_memory(pixels, random.integers(0, CLASSES, count))
+
+
+def model_record(spec: ModelSpec, size: int, options: Mapping[str, Any]) -> ModelRecord:
+    """What `build_trainable` builds, for square images and as many classes as these random ones have."""
+    return ModelRecord(spec=spec.to_dict(), options=dict(options), num_classes=CLASSES, input_shape=(size, size, 3))
 
 
 def in_memory(pixels: Any, labels: Any, images: Any = None) -> LoadedImages:

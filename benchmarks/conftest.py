@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from cnn_registry.data.cache import LoadedImages
-from cnn_registry.data.dataset import ImageDataset
-from cnn_registry.data.sources import ArrayImages
 
-CLASSES = 17
+from .common import random_pixels
 
 _FIGURES = pytest.StashKey[list[tuple[str, dict[str, str]]]]()
 
@@ -79,25 +77,8 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
 
 @pytest.fixture(scope="session")
 def noise() -> Callable[[int, int], LoadedImages]:
-    """``noise(count, size)``: random pixels in memory, with random labels of `CLASSES` classes."""
-
-    def make(count: int, size: int) -> LoadedImages:
-        random = np.random.default_rng(0)
-        pixels = random.integers(0, 256, (count, size, size, 3), np.uint8)
-        dataset = ImageDataset(
-            name="noise",
-            class_names=tuple(map(str, range(CLASSES))),
-            ids=tuple(map(str, range(count))),
-            labels=random.integers(0, CLASSES, count),
-            images=pixels,
-            splits={},
-            default_split=None,
-            source="memory",
-            image_size=size,
-        )
-        return LoadedImages(dataset, ArrayImages(pixels), bad=(), digest="")
-
-    return make
+    """``noise(count, size)``: random pixels in memory, with random labels."""
+    return random_pixels
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import DEFAULT_FLAGS, Facts, begin, environment, flags, random_pixels, save
+from .common import DEFAULT_FLAGS, Facts, begin, environment, flags, model_record, random_pixels, save
 
 MODEL, SIZE, BATCH = "inception_v2", 128, 32
 
@@ -47,19 +47,13 @@ def our_side(optimizer: str) -> None:
     from cnn_registry import backend, get_spec
     from cnn_registry.data.dataset import Split
     from cnn_registry.training.loop import Images, Manner, build_trainable, fit
-    from cnn_registry.training.run import ModelRecord, Run, RunRecord
+    from cnn_registry.training.run import Run, RunRecord
     from cnn_registry.workflow import chosen_recipe, settled
 
     spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)
     recipe = chosen_recipe(spec, RECIPES[optimizer], {"batch_size": BATCH, "epochs": 1})
     recipe = settled(recipe, spec, images.dataset)
-    record = ModelRecord(
-        spec=spec.to_dict(),
-        options=recipe.model,
-        num_classes=len(images.dataset.class_names),
-        input_shape=(SIZE, SIZE, 3),
-    )
-    network = build_trainable(record, recipe, 2 * BATCH)
+    network = build_trainable(model_record(spec, SIZE, recipe.model), recipe, 2 * BATCH)
     every = np.arange(2 * BATCH)
     callback = backend.keras().callbacks.LambdaCallback(on_train_batch_end=_first_step_has_ended)
     with TemporaryDirectory() as directory:

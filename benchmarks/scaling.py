@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from .common import CLASSES, Facts, Worker, begin, in_memory, in_turn, median, random_pixels, save, serve
+from .common import CLASSES, Facts, Worker, begin, in_memory, in_turn, median, model_record, random_pixels, save, serve
 
 MODEL = "resnet18"
 
@@ -44,11 +44,9 @@ def step_side(size: int, batch: int) -> None:
     from cnn_registry.data.pipeline import training_batches
     from cnn_registry.training.loop import build_trainable
     from cnn_registry.training.recipe import load_recipe
-    from cnn_registry.training.run import ModelRecord
 
     spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
-    record = ModelRecord(spec=spec.to_dict(), options={}, num_classes=CLASSES, input_shape=(size, size, 3))
-    network = build_trainable(record, recipe, batch)
+    network = build_trainable(model_record(spec, size, {}), recipe, batch)
     every = np.arange(batch)
     options: Any = {"seed": 0, "augmentation": recipe.augmentation, "pixels": recipe.pixels}
     batches = iter(training_batches(images, every, batch_size=batch, epochs=10_000, **options))

@@ -16,8 +16,9 @@ from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.pipeline import training_batches
 from cnn_registry.training.loop import build_trainable
 from cnn_registry.training.recipe import load_recipe
-from cnn_registry.training.run import ModelRecord
 from cnn_registry.workflow import chosen_recipe, settled
+
+from .common import model_record
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare
@@ -91,13 +92,7 @@ def consume(batches: Any) -> None:
 def training_step(recipe: Recipe, batch: tuple[Any, Any]) -> Callable[[], object]:
     """A step of what `train` builds, on one batch in memory, without any pipeline."""
     images, labels = batch
-    record = ModelRecord(
-        spec=get_spec(MODEL).to_dict(),
-        options=recipe.model,
-        num_classes=labels.shape[1],
-        input_shape=tuple(images.shape[1:]),
-    )
-    network = build_trainable(record, recipe, IMAGES)
+    network = build_trainable(model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
     return lambda: network.train_on_batch(images, labels)
 
 

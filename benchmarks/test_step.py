@@ -18,7 +18,9 @@ from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
 from cnn_registry.training.loop import Images, Manner, build_trainable, fit
 from cnn_registry.training.recipe import load_recipe
-from cnn_registry.training.run import ModelRecord, Run, RunRecord
+from cnn_registry.training.run import Run, RunRecord
+
+from .common import model_record
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare
@@ -61,13 +63,7 @@ def plain_training(model: str, images: LoadedImages) -> Training:
 
 def our_training(model: str, images: LoadedImages, recipe: Recipe, directory: Path) -> Training:
     """What `train` does in an epoch: its pipeline, its callbacks, its files."""
-    record = ModelRecord(
-        spec=get_spec(model).to_dict(),
-        options={},
-        num_classes=len(images.dataset.class_names),
-        input_shape=(SIZE, SIZE, 3),
-    )
-    network = build_trainable(record, recipe, len(images.dataset))
+    network = build_trainable(model_record(get_spec(model), SIZE, {}), recipe, len(images.dataset))
     every = np.arange(len(images.dataset))
     split = Split(train=every, val=every[:BATCH], test=every[:0])
     run = Run(directory, RunRecord.model_construct())

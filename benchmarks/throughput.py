@@ -33,7 +33,6 @@ import numpy as np
 from cnn_registry import backend
 
 from .common import (
-    CLASSES,
     DEFAULT_FLAGS,
     RESULTS,
     Facts,
@@ -41,6 +40,7 @@ from .common import (
     begin,
     in_turn,
     load,
+    model_record,
     processor,
     random_pixels,
     save,
@@ -90,15 +90,12 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
     from cnn_registry.data.pipeline import training_batches
     from cnn_registry.graph import cost
     from cnn_registry.training.loop import build_trainable
-    from cnn_registry.training.recipe import load_recipe
-    from cnn_registry.training.run import ModelRecord
+    from cnn_registry.workflow import chosen_recipe
 
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)
-    settings = {**spec.recipe_settings["article"], "batch_size": batch, "precision": precision}
-    recipe = load_recipe("article").with_settings(settings)
-    record = ModelRecord(spec=spec.to_dict(), options=recipe.model, num_classes=CLASSES, input_shape=(size, size, 3))
-    network = build_trainable(record, recipe, batch)
+    recipe = chosen_recipe(spec, "article", {"batch_size": batch, "precision": precision})
+    network = build_trainable(model_record(spec, size, recipe.model), recipe, batch)
     batches = training_batches(
         images,
         np.arange(batch),
@@ -179,14 +176,14 @@ def cell(model: str, size: int, rounds: int) -> Facts:
     }
 
 
-def name() -> str:
-    """Of the file."""
+def results_name() -> str:
+    """Of the file for this machine's processor."""
     return f"throughput/{re.sub('[^a-z0-9]+', '-', processor().lower())}"
 
 
 def earlier() -> dict[tuple[str, int], Facts]:
     """The cells that other calls have measured, by model and size."""
-    path = RESULTS / f"{name()}.json"
+    path = RESULTS / f"{results_name()}.json"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
     return {(cell["model"], cell["size"]): cell for cell in cells}
 
@@ -222,7 +219,7 @@ def main() -> None:
                 cells[model, size] = measured | {"command": facts["command"], "load_average": loads}
                 print(json.dumps(cells[model, size]), file=sys.stderr)
                 in_order = [cells[key] for key in itertools.product(STEPS, SIZES) if key in cells]
-                save(name(), facts | {"cells": in_order})
+                save(results_name(), facts | {"cells": in_order})
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 ARTICLE = {"alexnet": 0.5, "vgg16": 0.6, "inception_v2": 0.7}
 """Validation accuracies that the article reports for its networks, recipes and 224 pixels."""
 
+MEASURED = ("throughput/*", "first_step", "prediction", "scaling")
+"""Files that a script each writes, by its name; of speeds there is one for each kind of processor."""
+
 EXPECTED = {
     **{
         f"accuracy/{model}-{recipe}": f"make bench-accuracy MODEL={model} SEEDS=3 DATA=17flowers"
@@ -31,11 +34,11 @@ EXPECTED = {
         for model in ARTICLE
         for recipe in ("default", "article")
     },
-    **{name: f"python -m benchmarks.{name}" for name in ("first_step", "prediction", "scaling")},
+    **{name: f"python -m benchmarks.{name.split('/')[0]}" for name in MEASURED},
 }
 """The files that there should be, and what makes them."""
 
-THROUGHPUT = [
+SPEEDS = [
     "model",
     "pixels",
     "batch",
@@ -50,6 +53,7 @@ THROUGHPUT = [
     "share",
     "load",
 ]
+"""Columns of the tables of training steps."""
 
 Facts = dict[str, Any]
 
@@ -68,14 +72,12 @@ def read(name: str) -> Facts | None:
 
 def read_all(folder: str) -> list[Facts]:
     """All files of results in a folder, by their names."""
-    found = (read(f"{folder}/{path.stem}") for path in sorted((RESULTS / folder).glob("*.json")))
-    return [facts for facts in found if facts is not None]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))]
 
 
 def page(pictures: Path) -> str:
     """The page's text; its pictures are drawn into ``pictures``."""
-    speeds = read_all("throughput")
-    parts = [HEAD, *accuracy(read_all("accuracy"), pictures), *throughput(speeds)]
+    parts = [HEAD, *accuracy(read_all("accuracy"), pictures), *throughput(read_all("throughput"))]
     sections: dict[str, Callable[[Facts], Iterator[str]]] = {
         "first_step": first_step,
         "prediction": prediction,
@@ -84,9 +86,7 @@ def page(pictures: Path) -> str:
     for name, section in sections.items():
         if facts := read(name):
             parts += [*section(facts), conditions(facts)]
-    missing = {name: command for name, command in EXPECTED.items() if read(name) is None}
-    if not speeds:
-        missing["throughput/*"] = "python -m benchmarks.throughput"
+    missing = {name: command for name, command in EXPECTED.items() if not any(RESULTS.glob(f"{name}.json"))}
     if missing:
         rows = [[f"`{name}.json`", f"`{command}`"] for name, command in missing.items()]
         parts += ["## Not measured yet\n", table(["file", "command"], rows)]
@@ -122,7 +122,7 @@ def accuracy_row(facts: Facts) -> list[str]:
     values = [run["accuracy"] for run in runs]
     return [
         f"`{facts['model']}`",
-        recipe["name"] + (", in bfloat16" if recipe.get("precision") == "bfloat16" else ""),
+        recipe_name(facts),
         facts["split"],
         ", ".join(map(str, [*dict.fromkeys(recipe["train_sizes"]), f"tested at {recipe['image_size'] or 224}"])),
         f"**{np.mean(values):.1%}**",
@@ -132,6 +132,12 @@ def accuracy_row(facts: Facts) -> list[str]:
         f"{np.mean([run['best_epoch_accuracy'] for run in runs]):.1%}",
         ", ".join(f"{run['minutes']:.0f}" for run in runs),
     ]
+
+
+def recipe_name(facts: Facts) -> str:
+    """The recipe's name, and the precision where it is not float32."""
+    precision = ", in bfloat16" if facts["recipe"].get("precision") == "bfloat16" else ""
+    return f"{facts['recipe']['name']}{precision}"
 
 
 def time_to_accuracy(results: Sequence[Facts]) -> Iterator[str]:
@@ -206,14 +212,10 @@ def throughput(results: Sequence[Facts]) -> Iterator[str]:
     )
     for facts in results:
         yield f"### On {facts['machine']['processor']}\n"
-        yield table(
-            THROUGHPUT,
-            [throughput_row(cell) for cell in facts["cells"]],
-        )
+        yield table(SPEEDS, [throughput_row(cell) for cell in facts["cells"]])
+        commands = dict.fromkeys(cell["command"] for cell in facts["cells"])
         yield "Made one after the other by:\n"
-        yield (
-            "\n".join(f"    {command}" for command in dict.fromkeys(cell["command"] for cell in facts["cells"])) + "\n"
-        )
+        yield "\n".join(f"    {command}" for command in commands) + "\n"
         yield conditions(facts)
 
 
@@ -347,7 +349,7 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
         of_model = [facts for facts in results if facts["model"] == model and facts["split"] == "stratified"]
         for colour, facts in enumerate(of_model):
             for number, run in enumerate(facts["runs"]):
-                label = facts["recipe"]["name"] if number == 0 else None
+                label = f"{recipe_name(facts)}\non {facts['machine']['processor']}" if number == 0 else None
                 history = run["history"]
                 axes.plot(history["minutes"], history["val_accuracy"], color=f"C{colour}", label=label, alpha=0.7)
         if model in ARTICLE:

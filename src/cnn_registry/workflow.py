@@ -256,7 +256,8 @@ def _trained(
 def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:
     """Evaluate the best weights on the validation images and write the report."""
     network = main_network(network)
-    set_precision(network, "float32")  # in which the weights will be used
+    if plan.recipe.precision == "bfloat16":
+        set_precision(network, "float32")  # in which the weights will be used
     load_weights(network, run.best_weights)
     evaluation = evaluate_model(
         network,

@@ -215,7 +215,9 @@ def test_a_normalisation_in_bfloat16_is_one_operation() -> None:
     assert [operation.get_attr("T") for operation in fused] == [tf.bfloat16]
 
 
-def test_a_type_of_a_layers_own_stays() -> None:
-    model = network((6, 6), 3, lambda x: layers.ReLU()(layers.Conv2D(4, 1, dtype="float64")(x)), accelerated=False)
-    set_precision(model, "bfloat16")
-    assert model.layers[1].compute_dtype == "float64"
+@pytest.mark.parametrize("dtype", ["float64", "mixed_float16"])
+def test_a_type_of_a_layers_own_stays(dtype: str) -> None:
+    model = network((6, 6), 3, lambda x: layers.ReLU()(layers.Conv2D(4, 1, dtype=dtype)(x)), accelerated=False)
+    for precision in ("bfloat16", "float32"):
+        set_precision(model, precision)
+        assert model.layers[1].dtype_policy.name == dtype

@@ -29,19 +29,20 @@ LARGEST_KERNEL = 9
 def set_precision(model: keras.Model, precision: str) -> None:
     """Have the layers of a functional or sequential ``model`` compute in another type; their weights stay float32.
 
-    The layers that make the outputs stay as they are, since a loss needs probabilities exactly, and so do layers that
-    are not Keras' own, which may need float32 for reasons of theirs.
+    The layers that make the outputs stay as they are, since a loss needs probabilities exactly, and so do those that
+    may have reasons of their own: layers that are not Keras', and those that were given a type.
 
     Args:
         model: built in float32.
         precision: ``"bfloat16"``, or ``"float32"`` to undo it.
     """
-    layers = backend.keras().layers
+    layers, policies = backend.keras().layers, ("float32", "mixed_bfloat16")
+    before, after = policies if precision == "bfloat16" else policies[::-1]
     ends = {id(tensor._keras_history.operation) for tensor in (*model.inputs, *model.outputs)}
     for layer in model.layers:
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
-        if is_keras and layer.variable_dtype == "float32" and id(layer) not in ends:
-            layer.dtype_policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        if is_keras and layer.dtype_policy.name == before and id(layer) not in ends:
+            layer.dtype_policy = after
 
 
 def accelerate(model: keras.Model) -> None:

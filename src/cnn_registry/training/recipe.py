@@ -144,7 +144,8 @@ class Recipe(Settings):
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
         precision: of what a training step computes: ``"float32"``; ``"bfloat16"``, in which layers multiply and pass on
             their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
-            https://arxiv.org/abs/1905.12322); or ``"auto"`` for whichever of the two is faster on this machine.
+            https://arxiv.org/abs/1905.12322); or ``"auto"`` for bfloat16 where training runs on a processor
+            that multiplies it, else float32.
         optimizer, schedule, augmentation, mixing, fine_tuning: see there.
         photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
