@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_registry import backend
 from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.sources import ArrayImages
@@ -151,13 +152,12 @@ def load() -> float:
 def processor() -> str:
     """The processor's name, and the widest vectors it has."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        told = backend.CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return str(machine()["processor"])
-    lines = dict(line.split("\t: ", 1) for line in text.splitlines() if "\t: " in line)
-    lines = {key.strip(): value for key, value in lines.items()}
-    widest = next((name for name in ("avx512f", "avx2", "avx") if name in lines.get("flags", "").split()), "")
-    return f"{lines.get('model name', '')} {widest}".strip()
+    name = re.search(r"^model name\s*: (.*)$", told, re.MULTILINE)
+    widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in backend.cpu_flags()), "")
+    return f"{name[1] if name else ''} {widest}".strip()
 
 
 def random_pixels(count: int, size: int) -> LoadedImages:

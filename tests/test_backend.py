@@ -67,6 +67,7 @@ def test_bfloat16_pays_on_processors_that_multiply_it(bare: pytest.MonkeyPatch, 
     assert computes("amx_bf16 amx_tile")
     assert not computes("avx512f avx512_fp16")
     bare.setattr(backend, "CPUINFO", tmp_path / "absent")
+    assert backend.cpu_flags() == frozenset()
     assert not backend.computes_bfloat16()
     bare.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert not computes("avx512_bf16"), "without oneDNN it is emulated"

@@ -44,18 +44,22 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def computes_bfloat16() -> bool:
-    """Whether training runs on a processor that multiplies numbers of type bfloat16, at twice the speed of float32.
-
-    Processors with AVX-512 BF16 or AMX do, through oneDNN. Told on Linux only, and not where TensorFlow finds a GPU.
-    """
-    prepare()
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, in Linux' words for it (``"avx2"``); nothing where it is not told."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return False
-    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
-    if not flags & {"avx512_bf16", "amx_bf16"} or os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
+        return frozenset()
+    return next((frozenset(line.split()) for line in lines if line.startswith("flags")), frozenset())
+
+
+def computes_bfloat16() -> bool:
+    """Whether training runs on a processor that multiplies numbers of type bfloat16, at twice the speed of float32.
+
+    Processors with AVX-512 BF16 or AMX do, through oneDNN. Known on Linux only, and not where TensorFlow finds a GPU.
+    """
+    prepare()
+    if not cpu_flags() & {"avx512_bf16", "amx_bf16"} or os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
         return False
     return not tensorflow().config.list_physical_devices("GPU")
 

@@ -17,6 +17,12 @@ layers = keras.layers
 Build = Callable[[Any], Any]
 
 
+@pytest.fixture(autouse=True)
+def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor on which all of these operations pay, whatever this one is."""
+    monkeypatch.setattr(backend, "cpu_flags", lambda: frozenset({"avx2"}))
+
+
 def network(size: tuple[int, int], channels: int, build: Build, *, accelerated: bool) -> Any:
     """``build``'s layers on maps of that size, with the same weights each time."""
     keras.utils.set_random_seed(0)
@@ -95,6 +101,12 @@ def test_gradients_of_a_convolution_are_those_of_keras(
 )
 def test_other_convolutions_stay_as_they_are(channels: int, options: dict[str, Any]) -> None:
     plain, ours = both((24, 24), channels, layers.Conv2D(128, **options))
+    assert plain == ours
+
+
+def test_with_avx512_the_gradient_of_a_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
+    plain, ours = both((24, 24), 128, layers.Conv2D(128, 3))
     assert plain == ours
 
 

@@ -51,15 +51,15 @@ def accelerate(model: keras.Model) -> None:
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own is
-      slower on processors with AVX2, most so where maps are large; in bfloat16 it is not.
+      slower on processors with AVX2, most so where maps are large. With AVX-512, and in bfloat16, it is not, and stays.
 
     Layers of a subclass, and those with settings that these operations do not know, stay as they are.
     """
-    layers = backend.keras().layers
+    layers, products = backend.keras().layers, "avx512f" not in backend.cpu_flags()
     for layer in model.layers:
         if type(layer) is layers.BatchNormalization and _is_fusible(layer):
             layer.call = _normalization(layer)
-        elif type(layer) is layers.Conv2D and _gains(layer):
+        elif type(layer) is layers.Conv2D and products and _gains(layer):
             layer.convolution_op = _convolution(layer)
 
 
