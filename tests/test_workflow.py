@@ -91,13 +91,14 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
 
 
 def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
-    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     losses = {}
     for short in (True, False):
         monkeypatch.setattr(backend, "computes_bfloat16", lambda short=short: short)
         run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path)
         assert run.record.recipe.precision == ("bfloat16" if short else "float32")
+        assert ("in bfloat16" in capsys.readouterr().err) == short
         losses[short] = run.record.result["last"]["loss"]
         assert run.record.result["report"]["accuracy"] == evaluate(run).accuracy
     assert losses[True] == pytest.approx(losses[False], rel=0.05)

@@ -274,9 +274,10 @@ def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dic
 def _announce(plan: Plan, run: Run) -> None:
     height, width, _ = plan.record.model.input_shape
     data = plan.record.data
+    precision = ", in bfloat16" if plan.recipe.precision == "bfloat16" else ""
     note(
         f"{plan.spec.name} on {data.name}: {len(plan.split.train)} training and {len(plan.split.val)} validation "
-        f"images of {len(data.class_names)} classes at {height}x{width}, recipe {plan.recipe.name}, "
+        f"images of {len(data.class_names)} classes at {height}x{width}, recipe {plan.recipe.name}{precision}, "
         f"{plan.recipe.epochs} epochs, into {run.path}"
     )
 
