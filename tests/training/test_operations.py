@@ -218,6 +218,38 @@ def test_a_step_in_bfloat16_is_that_of_float32_but_for_its_digits() -> None:
         np.testing.assert_allclose(other, one, rtol=0.02, atol=0.002)
 
 
+@pytest.mark.parametrize(
+    ("edge", "kernel", "share", "dtype"),
+    [(1, 5, 1.0, "float32"), (5, 5, 1.0, "bfloat16"), (6, 5, 0.7, "float32"), (1, 1, 1.0, "bfloat16")],
+)
+def test_a_kernel_that_may_be_larger_than_its_maps_stays_exact(
+    edge: int, kernel: int, share: float, dtype: str
+) -> None:
+    def convolved(x: Any) -> Any:
+        return layers.ReLU()(layers.Conv2D(8, kernel, padding="same", name="conv")(x))
+
+    model = network((edge, edge), 3, convolved, accelerated=False)
+    set_precision(model, "bfloat16", share)
+    assert model.get_layer("conv").compute_dtype == dtype
+    set_precision(model, "float32")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_places_of_a_kernel_that_meet_no_value_have_no_gradient_in_bfloat16() -> None:
+    def convolved(x: Any) -> Any:
+        return layers.ReLU()(layers.Conv2D(512, 5, padding="same")(layers.Conv2D(256, 1)(x)))
+
+    model = network((1, 1), 3, convolved, accelerated=False)
+    set_precision(model, "bfloat16")
+    maps = random_maps(32, 1, 1, 3)
+    for _ in range(3):  # where it is taken from memory, that need not be zero the next time
+        (gradient,) = (part for part in step(model, maps) if part.shape == (5, 5, 256, 512))
+        met = np.zeros((5, 5), bool)
+        met[2, 2] = True
+        assert not np.any(gradient[~met])
+        assert np.any(gradient[met])
+
+
 def test_a_normalisation_in_bfloat16_is_one_operation() -> None:
     model = network((6, 6), 3, photographed, accelerated=False)
     set_precision(model, "bfloat16")

@@ -133,7 +133,8 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pre
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
     if recipe.precision == "bfloat16":
-        set_precision(model, recipe.precision)
+        built_for = record.input_shape[0]
+        set_precision(model, recipe.precision, min((built_for, *recipe.train_sizes)) / built_for)
     accelerate(model)
     shares = rate_shares(model, spec, tuning.rate_decay) if tuning.rate_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
