@@ -22,7 +22,6 @@ _PAPER = Paper(
 # pixels the dense layers have the same number of inputs, so evaluation may take larger images than training.
 _DEFAULT: dict[str, Any] = {
     "epochs": 80,
-    "precision": "auto",
     "optimizer.learning_rate": 0.02,
     "optimizer.weight_decay": 5e-3,
     "optimizer.clipnorm": 5.0,
@@ -97,6 +96,7 @@ def alexnet(
         "stride32": Feature("pool5", (7, 7, 256)),
     },
     min_size=29,  # as of alexnet
+    recipe_settings={"default": _DEFAULT | {"optimizer.learning_rate": 0.05, "optimizer.weight_decay": 2e-3}},
 )
 def alexnet_bn(
     input_shape: tuple[int, int, int],

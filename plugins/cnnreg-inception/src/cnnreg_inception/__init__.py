@@ -192,7 +192,6 @@ def inception_v1_bn(
         # steps are so large that the epochs after them are lost.
         "default": {
             "epochs": 80,
-            "precision": "auto",
             "optimizer.clipnorm": 2.0,
             "augmentation.rotation": 15.0,
             "mixing.mixup": 0.2,
