@@ -204,6 +204,15 @@ def test_in_bfloat16_all_but_outputs_and_layers_of_ones_own_compute_in_it() -> N
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+def test_a_layer_of_ones_own_may_have_a_kernel_size_of_any_kind() -> None:
+    def convolved(x: Any) -> Any:
+        own = Doubled()
+        own.kernel_size = 3
+        return layers.ReLU()(own(x))
+
+    set_precision(network((6, 6), 3, convolved, accelerated=False), "bfloat16")
+
+
 def test_a_step_in_bfloat16_is_that_of_float32_but_for_its_digits() -> None:
     maps = random_maps(8, 6, 6, 3)
     exact, short = (network((6, 6), 3, photographed, accelerated=False) for _ in range(2))

@@ -44,8 +44,9 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0) -> Non
     ends = {id(tensor._keras_history.operation) for tensor in (*model.inputs, *model.outputs)}
     for layer in model.layers:
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
-        stays = id(layer) in ends or _exceeds_maps(layer, share)
-        if is_keras and layer.dtype_policy.name == before and not stays:
+        if not is_keras or layer.dtype_policy.name != before or id(layer) in ends:
+            continue
+        if not _exceeds_maps(layer, share):
             layer.dtype_policy = after
 
 
