@@ -55,6 +55,9 @@ SPEEDS = [
 ]
 """Columns of the tables of training steps."""
 
+PANELS = 3
+"""Models beside each other in the picture of accuracy against minutes."""
+
 Facts = dict[str, Any]
 
 HEAD = """# Results
@@ -344,8 +347,12 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(facts["model"] for facts in results))
-    figure = Figure(figsize=(5 * len(models), 4), layout="constrained")
-    for axes, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+    rows = -(-len(models) // PANELS)
+    figure = Figure(figsize=(5 * PANELS, 3.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, PANELS, squeeze=False, sharex=True, sharey=True).flat
+    for axes in panels[len(models) :]:
+        axes.remove()
+    for axes, model in zip(panels[: len(models)], models, strict=True):
         of_model = [facts for facts in results if facts["model"] == model and facts["split"] == "stratified"]
         for colour, facts in enumerate(of_model):
             for number, run in enumerate(facts["runs"]):
@@ -355,8 +362,10 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
         if model in ARTICLE:
             axes.axhline(ARTICLE[model], color="grey", linestyle=":", label="reported by the article")
         axes.set(title=model, xlabel="minutes", ylabel="validation accuracy", xscale="log", ylim=(0, 1))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.tick_params(labelbottom=True)  # also where there is no panel below
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower right", fontsize="small")
     write(figure, path)
 
 
