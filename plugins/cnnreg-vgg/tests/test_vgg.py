@@ -9,6 +9,7 @@ import pytest
 
 from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.backend import keras as import_keras
+from cnn_registry.blocks import NearIdentity
 from cnn_registry.errors import InputShapeError
 
 keras = import_keras()
@@ -116,11 +117,20 @@ def test_normalisation_comes_before_the_relu() -> None:
     assert model.get_layer("block1_conv1_bn").momentum == 0.9
 
 
+@pytest.mark.parametrize("name", ["vgg11", "vgg16"])
+def test_default_recipe_starts_the_plain_ones_near_the_identity(name: str) -> None:
+    settings = get_spec(name).recipe_settings["default"]
+    options = {key.removeprefix("model."): value for key, value in settings.items() if key.startswith("model.")}
+    model = described(name, input_shape=(32, 32, 3), **options)
+    hidden = [layer for layer in model.layers if hasattr(layer, "kernel") and layer.name != "predictions"]
+    assert {type(layer.kernel_initializer) for layer in hidden} == {NearIdentity}
+
+
 def test_only_plain_ones_lower_the_rate_of_the_default_recipe() -> None:
     plain, normalised = (get_spec(name).recipe_settings["default"] for name in ("vgg16", "vgg16_bn"))
     assert plain["optimizer.clipnorm"] == normalised["optimizer.clipnorm"] == 5.0
     assert "optimizer.learning_rate" in plain
-    assert "optimizer.learning_rate" not in normalised
+    assert not {"optimizer.learning_rate", "model.kernel_initializer"} & set(normalised)
 
 
 def test_declaring_does_not_import_keras() -> None:

@@ -6,6 +6,7 @@ backend.keras()  # the modules below import Keras: prepared, or with an error th
 
 from .conv import Conv2D_BN, ConvOptions, Order  # noqa: E402  (after the preparation, on purpose)
 from .inception import InceptionBlock_1, InceptionBlock_2, InceptionBlock_3  # noqa: E402  (likewise)
+from .initializers import NearIdentity  # noqa: E402  (likewise)
 from .normalization import LocalResponseNormalization  # noqa: E402  (likewise)
 from .residual import BasicBlock, BottleneckBlock, PreactBottleneckBlock  # noqa: E402  (likewise)
 
@@ -18,6 +19,7 @@ __all__ = [
     "InceptionBlock_2",
     "InceptionBlock_3",
     "LocalResponseNormalization",
+    "NearIdentity",
     "Order",
     "PreactBottleneckBlock",
 ]
