@@ -17,19 +17,12 @@ _PAPER = Paper(
     year=2012,
     url="https://papers.nips.cc/paper/4824",
 )
-# No layer normalises over the batch, so the first steps need a lower rate and bounded gradients. Two dense layers of
-# 4096 learn a thousand images by heart: they are turned, and mixed once the network knows something. From 96 to 124
-# pixels the dense layers have the same number of inputs, so evaluation may take larger images than training.
+# No layer normalises over the batch, so the first steps need a lower rate. From 96 to 124 pixels the dense layers have
+# the same number of inputs, so evaluation may take larger images than training.
 _DEFAULT: dict[str, Any] = {
     "epochs": 80,
     "optimizer.learning_rate": 0.02,
     "optimizer.weight_decay": 5e-3,
-    "optimizer.clipnorm": 5.0,
-    "augmentation.rotation": 15.0,
-    "mixing.mixup": 0.2,
-    "mixing.cutmix": 0.5,
-    "mixing.since": 0.25,
-    "mixing.until": 0.85,
     "photos.size": 112,
     "photos.train_sizes": (96,),
     "photos.decode_size": 128,

@@ -39,7 +39,7 @@ _GOOGLENET_BLOCKS = {
     },
     aux_heads=_AUX_HEADS,
     # Where no layer normalises over the batch, the first steps need a lower rate and bounded gradients.
-    recipe_settings={"default": {"optimizer.learning_rate": 0.02, "optimizer.clipnorm": 5.0}},
+    recipe_settings={"default": {"optimizer.learning_rate": 0.02}},
 )
 def inception_v1(
     input_shape: tuple[int, int, int],
@@ -187,17 +187,11 @@ def inception_v1_bn(
     },
     aliases=("bn_inception",),
     recipe_settings={
-        # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon learnt by heart, so
-        # they are turned, too, and mixed once the network knows something. Without a limit to the gradients the first
-        # steps are so large that the epochs after them are lost.
+        # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon learnt by heart.
+        # With the usual limit to the gradients the first steps are so large that the epochs after them are lost.
         "default": {
             "epochs": 80,
             "optimizer.clipnorm": 2.0,
-            "augmentation.rotation": 15.0,
-            "mixing.mixup": 0.2,
-            "mixing.cutmix": 0.5,
-            "mixing.since": 0.25,
-            "mixing.until": 0.85,
             "model.dropout": 0.2,
             "photos.size": 144,
             "photos.train_sizes": (96, 112, 128),

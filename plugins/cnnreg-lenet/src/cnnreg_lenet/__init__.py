@@ -37,9 +37,9 @@ Variant = Literal["modern", "paper"]
             "optimizer.clipnorm": 1.0,  # the paper's outputs are squares: steep far from a code
             "epochs": 600,  # of a second each
             "precision": "float32",  # layers of a few channels are no faster in bfloat16
-            "mixing.mixup": 0.2,
+            "augmentation.rotation": 0.0,
             "mixing.cutmix": 1.0,
-            "mixing.until": 0.85,
+            "mixing.since": 0.0,
             "photos.size": 48,
             "photos.decode_size": 64,
         }

@@ -26,16 +26,9 @@ _PAPER = Paper(
     url="https://arxiv.org/abs/1409.1556",
 )
 _ARTICLE: dict[str, Any] = {"optimizer.learning_rate": 1e-5, "model.kernel_initializer": "glorot_uniform"}
-# Gradients grow through up to 19 layers at the start. Two dense layers of 4096 learn a thousand images by heart, so the
-# images are turned, and mixed once the network knows something. From 64 to 95 pixels the dense layers have the same
-# number of inputs: training can begin with small images, at half the cost of 96 pixels, and end with larger ones.
+# From 64 to 95 pixels the dense layers have the same number of inputs: training can begin with small images, at half
+# the cost of 96 pixels, and end with larger ones.
 _DEFAULT_WITH_BN: dict[str, Any] = {
-    "optimizer.clipnorm": 5.0,
-    "augmentation.rotation": 15.0,
-    "mixing.mixup": 0.2,
-    "mixing.cutmix": 0.5,
-    "mixing.since": 0.25,
-    "mixing.until": 0.85,
     "photos.size": 92,
     "photos.train_sizes": (64, 72, 80),
     "photos.decode_size": 112,
