@@ -52,8 +52,9 @@ def finished(name: str, recipe: Recipe) -> list[Facts]:
         return []
     facts: Facts = json.loads(path.read_text(encoding="utf-8"))
     runs: list[Facts] = facts["runs"]
-    # Compared as recipes: a setting that did not exist at the time had its default.
-    if Recipe.model_validate(facts["recipe"]) == recipe and facts["versions"] == versions():
+    # Compared as recipes: a setting that did not exist at the time had its default, and a summary sets nothing.
+    recorded = Recipe.model_validate(facts["recipe"]).model_copy(update={"summary": recipe.summary})
+    if recorded == recipe and facts["versions"] == versions():
         return runs
     note(f"The {len(runs)} runs in {path} are of another recipe or other versions; they are trained again.")
     return []
