@@ -128,7 +128,6 @@ def test_default_recipe_starts_the_plain_ones_near_the_identity(name: str) -> No
 
 def test_only_plain_ones_lower_the_rate_of_the_default_recipe() -> None:
     plain, normalised = (get_spec(name).recipe_settings["default"] for name in ("vgg16", "vgg16_bn"))
-    assert plain["optimizer.clipnorm"] == normalised["optimizer.clipnorm"] == 5.0
     assert "optimizer.learning_rate" in plain
     assert not {"optimizer.learning_rate", "model.kernel_initializer"} & set(normalised)
 
