@@ -206,11 +206,14 @@ def test_in_bfloat16_all_but_outputs_and_layers_of_ones_own_compute_in_it() -> N
 
 def test_a_layer_of_ones_own_may_have_a_kernel_size_of_any_kind() -> None:
     def convolved(x: Any) -> Any:
-        own = Doubled()
+        own = Doubled(name="own")
         own.kernel_size = 3
-        return layers.ReLU()(own(x))
+        return layers.ReLU()(layers.Conv2D(4, 3, name="conv")(own(x)))
 
-    set_precision(network((6, 6), 3, convolved, accelerated=False), "bfloat16")
+    model = network((6, 6), 3, convolved, accelerated=False)
+    set_precision(model, "bfloat16")
+    assert model.get_layer("own").compute_dtype == "float32"
+    assert model.get_layer("conv").compute_dtype == "bfloat16"
 
 
 def test_a_step_in_bfloat16_is_that_of_float32_but_for_its_digits() -> None:

@@ -38,7 +38,7 @@ _GOOGLENET_BLOCKS = {
         **_GOOGLENET_BLOCKS,
     },
     aux_heads=_AUX_HEADS,
-    # Where no layer normalises over the batch, the first steps need a lower rate and bounded gradients.
+    # Where no layer normalises over the batch, the first steps need a lower rate.
     recipe_settings={"default": {"optimizer.learning_rate": 0.02}},
 )
 def inception_v1(
