@@ -58,6 +58,10 @@ SPEEDS = [
 PANELS = 3
 """Models beside each other in the picture of accuracy against minutes."""
 
+COLOURS = {"default": "C0", "article": "C3"}
+OTHER_COLOUR = "C1"
+"""Of a recipe's curves there, the same in each panel."""
+
 Facts = dict[str, Any]
 
 HEAD = """# Results
@@ -354,18 +358,19 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
         axes.remove()
     for axes, model in zip(panels[: len(models)], models, strict=True):
         of_model = [facts for facts in results if facts["model"] == model and facts["split"] == "stratified"]
-        for colour, facts in enumerate(of_model):
+        for facts in of_model:
+            colour = COLOURS.get(facts["recipe"]["name"], OTHER_COLOUR)
             for number, run in enumerate(facts["runs"]):
                 label = f"{recipe_name(facts)}\non {facts['machine']['processor']}" if number == 0 else None
                 history = run["history"]
-                axes.plot(history["minutes"], history["val_accuracy"], color=f"C{colour}", label=label, alpha=0.7)
+                axes.plot(history["minutes"], history["val_accuracy"], color=colour, label=label, alpha=0.7)
         if model in ARTICLE:
             axes.axhline(ARTICLE[model], color="grey", linestyle=":", label="reported by the article")
         axes.set(title=model, xlabel="minutes", ylabel="validation accuracy", xscale="log", ylim=(0, 1))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.tick_params(labelbottom=True)  # also where there is no panel below
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="lower right", fontsize="small")
+        axes.legend(frameon=False, loc="upper left", fontsize="small")
     write(figure, path)
 
 
