@@ -34,6 +34,7 @@ chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoint
 bench: .venv/installed-dev ## measure: the command line's start, steps beside plain Keras, the input pipeline, how cost grows
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
 	for script in throughput first_step prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+	$(BIN)/python -m benchmarks.decoding $(if $(DATA),--data $(DATA))
 
 bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flowers in DATA [RECIPE= SET="key=value ..." SPLIT= RUNS=]
 	$(BIN)/python -m benchmarks.accuracy $(MODEL) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RECIPE),--recipe $(RECIPE)) \

@@ -1,0 +1,122 @@
+"""How long the photographs of the 17 flowers take to be read, at the first start and at the second.
+
+    python -m benchmarks.decoding [--data 17flowers]
+
+Ours is what `train` does before it trains BN-Inception: at the size of the recipe ``article``, and at the two of
+``default``; the first time with an empty cache, the second with what the first has left there. Plain Keras is one pass
+of `image_dataset_from_directory` over the same files at the larger of the sizes, which a script without the library
+makes in each epoch; its filter is bilinear and not antialiased, so it does less. Imports are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cnn_registry import backend, get_spec
+from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.loading import load_dataset
+from cnn_registry.workflow import chosen_recipe, decoded, settled
+
+from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve
+
+DATASET, MODEL = "oxflower17", "inception_v2"
+
+RECIPES = ("article", "default")
+
+
+def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
+    """Edge lengths in pixels of the images that are evaluated, and of those that training crops are cut from."""
+    spec = get_spec(MODEL)
+    chosen = settled(chosen_recipe(spec, recipe, {}), spec, dataset)
+    image_size = chosen.image_size or spec.input_shape[0]
+    return image_size, chosen.decode_size or image_size
+
+
+def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
+    """A pass of what a script without the library reads with."""
+    backend.prepare = lambda: None  # TensorFlow is as a script without the library finds it
+    import keras
+
+    dataset = load_dataset(DATASET, data)
+    assert isinstance(dataset.images, tuple)
+    folder, edge = dataset.images[0].parent, max(edges)
+
+    def read() -> None:
+        every = keras.utils.image_dataset_from_directory(
+            folder, labels=None, image_size=(edge, edge), batch_size=32, verbose=False
+        )
+        found = sum(len(images) for images in every)
+        assert found == len(dataset), f"{found} images were read of {len(dataset)}"
+
+    serve({}, lambda: _timed(read))
+
+
+def our_side(data: Path | None, edges: tuple[int, int]) -> None:
+    """The first start and the second."""
+
+    def read() -> None:
+        decoded(load_dataset(DATASET, data), *edges, "error")
+
+    def starts() -> Facts:
+        with TemporaryDirectory() as cache:
+            os.environ["CNNREG_CACHE"] = cache
+            first = _timed(read)
+            return first | {"second": _timed(read)["seconds"]}
+
+    serve({}, starts)
+
+
+SIDES = {"plain": plain_side, "ours": our_side}
+
+
+def _timed(work: Callable[[], object]) -> Facts:
+    cpu, began = time.process_time(), time.perf_counter()
+    work()
+    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+
+
+def cell(data: Path | None, edges: tuple[int, int], rounds: int) -> Facts:
+    """One recipe's sizes."""
+    options = ["--sizes", *edges, *(["--data", data] if data else [])]
+    workers = {
+        name: Worker("benchmarks.decoding", "--side", name, *options, variables=variables)
+        for name, variables in (("plain", DEFAULT_FLAGS), ("ours", {}))
+    }
+    measured = in_turn(workers, rounds)
+    facts: Facts = {"sizes": sorted(set(edges))}
+    for name, rows in measured.items():
+        for what in ("seconds", "cpu"):
+            facts[f"{name}_{what}"] = [round(row[what], 2) for row in rows]
+    facts["second_start"] = [round(row["second"], 3) for row in measured["ours"]]
+    return facts | {"flags": {name: worker.ready["flags"] for name, worker in workers.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder or archive of the flowers (default: the library's own copy)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turn (default: 3)")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", type=int, nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        SIDES[asked.side](asked.data, tuple(asked.sizes))
+        return
+    dataset = load_dataset(DATASET, asked.data)
+    facts: Facts = begin() | {"images": len(dataset), "rows": []}
+    for recipe in RECIPES:
+        row = {"recipe": recipe} | cell(asked.data, sizes(dataset, recipe), asked.rounds)
+        facts["flags"] = row.pop("flags")
+        facts["rows"].append(row)
+        print(json.dumps(row), file=sys.stderr)
+        save("decoding", facts)
+
+
+if __name__ == "__main__":
+    main()
