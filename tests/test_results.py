@@ -79,7 +79,8 @@ def test_the_page_in_the_docs_is_of_these_results(tmp_path: Path) -> None:
 
 def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -> None:
     text = page(checkout)
-    assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers RECIPE=article" in text
+    assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers`" in text
+    assert 'MODEL=vgg16 SEEDS=1 RECIPE=article SET="name=article_96 image_size=96" DATA=17flowers' in text
     assert "python -m benchmarks.scaling" in text
     assert "python -m benchmarks.throughput" in text
     assert "## Accuracy" not in text
@@ -102,6 +103,16 @@ def test_the_time_to_the_articles_accuracy_is_of_the_first_epoch_that_has_it(che
     assert "| `alexnet` | 50% | 60.0 | 2.0 | 30 times |" in page(checkout)
     write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.45], minutes=20, last=0.4)])
     assert "| `alexnet` | 50% | not in 60 (best 45.0%) | 2.0 |  |" in page(checkout)
+
+
+def test_a_confusion_matrix_goes_with_its_result(checkout: Path) -> None:
+    write_accuracy(checkout, "alexnet", "default", [run([0.4], minutes=1, last=0.4)])
+    page(checkout)
+    write_accuracy(checkout, "vgg16", "default", [run([0.4], minutes=1, last=0.4)])
+    (checkout / "benchmarks" / "results" / "accuracy" / "alexnet-default.json").unlink()
+    page(checkout)
+    pictures = (checkout.parent / "written" / "images").iterdir()
+    assert {picture.name for picture in pictures} == {"accuracy_minutes.png", "confusion-vgg16-default.png"}
 
 
 def test_times_of_other_machines_are_not_compared(checkout: Path) -> None:
