@@ -14,8 +14,6 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +22,7 @@ from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.workflow import chosen_recipe, decoded, settled
 
-from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve
+from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve, timed
 
 DATASET, MODEL = "oxflower17", "inception_v2"
 
@@ -55,7 +53,7 @@ def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
         found = sum(len(images) for images in every)
         assert found == len(dataset), f"{found} images were read of {len(dataset)}"
 
-    serve({}, lambda: _timed(read))
+    serve({}, lambda: timed(read))
 
 
 def our_side(data: Path | None, edges: tuple[int, int]) -> None:
@@ -67,19 +65,13 @@ def our_side(data: Path | None, edges: tuple[int, int]) -> None:
     def starts() -> Facts:
         with TemporaryDirectory() as cache:
             os.environ["CNNREG_CACHE"] = cache
-            first = _timed(read)
-            return first | {"second": _timed(read)["seconds"]}
+            first = timed(read)
+            return first | {"second": timed(read)["seconds"]}
 
     serve({}, starts)
 
 
 SIDES = {"plain": plain_side, "ours": our_side}
-
-
-def _timed(work: Callable[[], object]) -> Facts:
-    cpu, began = time.process_time(), time.perf_counter()
-    work()
-    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
 
 
 def cell(data: Path | None, edges: tuple[int, int], rounds: int) -> Facts:

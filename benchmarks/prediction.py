@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .common import CLASSES, DEFAULT_FLAGS, Facts, Worker, begin, in_turn, median, random_pixels, save, serve
+from .common import CLASSES, DEFAULT_FLAGS, Facts, Worker, begin, in_turn, median, random_pixels, save, serve, timed
 
 BATCH, IMAGES = 32, 128
 
@@ -51,19 +51,15 @@ def side(name: str, model: str, size: int) -> None:
         return evaluate_model(network, images, np.arange(IMAGES), pixels="unit", batch_size=BATCH, part="")
 
     work = plain if name == "plain" else ours
-    first = _timed(work)
-    serve(folding | {"first_cpu": first["cpu"]}, lambda: _timed(work))
+    first = timed(work)
+    serve(folding | {"first_cpu": first["cpu"]}, lambda: _measured(work))
 
 
-def _timed(work: Callable[[], object]) -> Facts:
-    cpu, began = time.process_time(), time.perf_counter()
-    work()
-    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return {
-        "seconds": seconds,
-        "cpu": cpu,
-        "images_per_second": IMAGES / seconds,
-        "images_per_cpu_second": IMAGES / cpu,
+def _measured(work: Callable[[], object]) -> Facts:
+    took = timed(work)
+    return took | {
+        "images_per_second": IMAGES / took["seconds"],
+        "images_per_cpu_second": IMAGES / took["cpu"],
     }
 
 

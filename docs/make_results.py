@@ -36,7 +36,7 @@ CHANGES = {"article_96": ' SET="name=article_96 image_size=96"'}
 EXPECTED = {
     **{f"accuracy/{model}-default": f"make bench-accuracy MODEL={model} SEEDS=3 DATA=17flowers" for model in ARTICLE},
     **{
-        f"accuracy/{model}-{recipe}": f"make bench-accuracy MODEL={model} SEEDS=1 RECIPE=article"
+        f"accuracy/{model}-{recipe}": f"make bench-accuracy MODEL={model} SEEDS=3 RECIPE=article"
         f"{CHANGES.get(recipe, '')} DATA=17flowers"
         for model, recipe in ARTICLE_RECIPES.items()
     },
@@ -65,8 +65,7 @@ PANELS = 3
 """Models beside each other in the picture of accuracy against minutes."""
 
 COLOURS = {"default": "C0", "article": "C3", "article_96": "C3"}
-OTHER_COLOUR = "C1"
-"""Of a recipe's curves there, the same in each panel."""
+"""Of these recipes' curves there, the same in each panel."""
 
 Facts = dict[str, Any]
 
@@ -390,8 +389,8 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
         axes.remove()
     for axes, model in zip(panels[: len(models)], models, strict=True):
         of_model = [facts for facts in results if facts["model"] == model and facts["split"] == "stratified"]
-        for facts in of_model:
-            colour = COLOURS.get(facts["recipe"]["name"], OTHER_COLOUR)
+        for other, facts in enumerate(of_model, start=4):
+            colour = COLOURS.get(facts["recipe"]["name"], f"C{other}")
             for number, run in enumerate(facts["runs"]):
                 label = f"{recipe_name(facts)}\non {facts['machine']['processor']}" if number == 0 else None
                 history = run["history"]

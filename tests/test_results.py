@@ -80,7 +80,7 @@ def test_the_page_in_the_docs_is_of_these_results(tmp_path: Path) -> None:
 def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -> None:
     text = page(checkout)
     assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers`" in text
-    assert 'MODEL=vgg16 SEEDS=1 RECIPE=article SET="name=article_96 image_size=96" DATA=17flowers' in text
+    assert 'MODEL=vgg16 SEEDS=3 RECIPE=article SET="name=article_96 image_size=96" DATA=17flowers' in text
     assert "python -m benchmarks.scaling" in text
     assert "python -m benchmarks.throughput" in text
     assert "## Accuracy" not in text
