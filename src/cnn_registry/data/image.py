@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..errors import BadImageError
 from .dataset import Bytes
@@ -83,6 +83,8 @@ def resized(image: Image.Image, size: int) -> Bytes:
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF data says; damaged data says nothing."""
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # which Pillow would copy
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow raises whatever reading or rewriting the data runs into
         return image
@@ -94,7 +96,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode.startswith("I"):  # 16 bits in one channel, which convert() would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _check_pixels(image: Image.Image) -> None:

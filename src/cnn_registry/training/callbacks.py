@@ -202,11 +202,15 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # as above
             keras.Variable(keras.ops.copy(weight), trainable=False, name="average") for weight in self._weights
         ]
         self.updates = 0
-        self._update = backend.tensorflow().function(self._move)
+        self._update = backend.tensorflow().function(self._move, autograph=False)  # which takes seconds here
 
     def _move(self, share: Any) -> None:
         for average, weight in zip(self.averages, self._weights, strict=True):
-            average.assign(average + share * (weight - average))
+            backend.tensorflow().raw_ops.ResourceApplyGradientDescent(
+                var=average.value.handle,
+                alpha=keras.ops.cast(share, average.dtype),
+                delta=average.value - weight.value,
+            )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._progress.step % self.EVERY == 1:
