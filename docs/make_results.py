@@ -121,12 +121,23 @@ def accuracy(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
         ["model", "recipe", "split", "pixels", "mean", "deviation", "single runs", "mirrored", "best epoch", "minutes"],
         [accuracy_row(facts) for facts in results],
     )
-    yield "The commands, in the same order, and where they were run:\n"
-    yield "\n".join(f"- {conditions(facts)}" for facts in results)
     plot_minutes(results, pictures / "accuracy_minutes.png")
     yield "![Validation accuracy against minutes](images/accuracy_minutes.png)\n"
     yield from time_to_accuracy(results)
+    yield from origins(results)
     yield from confusions(results, pictures)
+
+
+def origins(results: Sequence[Facts]) -> Iterator[str]:
+    """The commands of all results, and where they were run, each machine once."""
+    places = list(dict.fromkeys(map(place, results)))
+    made = [[f"`{facts['command']}`", facts["date"][:10], 1 + places.index(place(facts))] for facts in results]
+    loads = [facts["load_average"] for facts in results]
+    yield "### How the results were made\n"
+    yield "In the order of the first table:\n"
+    head = ["command", "date", "machine", "load average at the start", "at the end"]
+    yield table(head, [[*row, load["start"], load["end"]] for row, load in zip(made, loads, strict=True)])
+    yield "\n".join(f"{number}. {found}" for number, found in enumerate(places, start=1)) + "\n"
 
 
 def accuracy_row(facts: Facts) -> list[str]:
@@ -358,16 +369,24 @@ def figures(row: Facts) -> list[str]:
 
 def conditions(facts: Facts) -> str:
     """What was measured where."""
-    machine, loads = facts["machine"], facts["load_average"]
+    loads, cpus = facts["load_average"], facts["machine"]["cpus"]
+    return (
+        f"*`{facts['command']}`, {facts['date'][:10]}; load average {loads['start']} at the start, {loads['end']} at "
+        f"the end (more than {cpus}: the machine was shared). {place(facts)}*\n"
+    )
+
+
+def place(facts: Facts) -> str:
+    """A machine and what is installed and set there."""
+    machine = facts["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     flags = "; ".join(
         " ".join([f"{side}:", *(f"{name}={value}" for name, value in given.items())])
         for side, given in facts["flags"].items()
     )
     return (
-        f"*`{facts['command']}`, {facts['date'][:10]}. {machine['cpus']} cores of {machine['processor']}, "
-        f"{machine['memory'] / 2**30:.0f} GiB; load average {loads['start']} at the start, {loads['end']} at the end "
-        f"(more than {machine['cpus']}: the machine was shared); {versions}; flags: {flags}.*\n"
+        f"{machine['cpus']} cores of {machine['processor']}, {machine['memory'] / 2**30:.0f} GiB; {versions}; "
+        f"flags: {flags}."
     )
 
 
