@@ -62,13 +62,17 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
 
     class OneOperation(optimizer):  # type: ignore[misc]  # Keras ships no type information
         _rate: Any = None
+        _powers: Any = None
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
             self._rate = super()._get_current_learning_rate()
+            if isinstance(self, base.Adam):
+                step = ops.cast(self.iterations + 1, "float32")
+                self._powers = [ops.power(ops.cast(beta, "float32"), step) for beta in (self.beta_1, self.beta_2)]
             try:
                 super().apply(grads, trainable_variables)
             finally:
-                self._rate = None
+                self._rate = self._powers = None
 
         def _get_current_learning_rate(self) -> Any:
             """That of the step: weight decay asks for each variable, and would have the schedule computed again."""
@@ -78,13 +82,13 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
             index = self._get_variable_index(variable)
             gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
             if isinstance(self, base.Adam):
-                step = ops.cast(self.iterations + 1, variable.dtype)
+                power_1, power_2 = (ops.cast(power, variable.dtype) for power in self._powers)
                 raw_ops.ResourceApplyAdam(
                     var=variable.handle,
                     m=self._momentums[index].value.handle,
                     v=self._velocities[index].value.handle,
-                    beta1_power=ops.power(ops.cast(self.beta_1, variable.dtype), step),
-                    beta2_power=ops.power(ops.cast(self.beta_2, variable.dtype), step),
+                    beta1_power=power_1,
+                    beta2_power=power_2,
                     lr=rate,
                     beta1=self.beta_1,
                     beta2=self.beta_2,
