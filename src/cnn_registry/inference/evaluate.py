@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cnn_registry import backend
 from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
@@ -23,6 +24,7 @@ from .views import with_mirrored
 
 if TYPE_CHECKING:
     import keras
+    from tensorflow.data import Dataset
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -84,8 +86,19 @@ def evaluate_model(
 ) -> Evaluation:
     """Predict the images at ``indices`` and put the truth beside it."""
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
-    probabilities = np.asarray(model.predict(batches, verbose=0), dtype="float32")
-    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], probabilities, part)
+    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], _outputs(model, batches), part)
+
+
+def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
+    """What ``model`` says of all images, float32.
+
+    It is traced once. `keras.Model.predict` traces anew for the last batch, which is smaller, and after some
+    evaluations TensorFlow warns about that.
+    """
+    pictures, _ = batches.element_spec
+    traced = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)
+    outputs = traced.get_concrete_function(pictures)
+    return np.concatenate([outputs(images) for images, _ in batches]).astype("float32")
 
 
 def evaluate(
