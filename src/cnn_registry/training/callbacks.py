@@ -202,7 +202,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # as above
             keras.Variable(keras.ops.copy(weight), trainable=False, name="average") for weight in self._weights
         ]
         self.updates = 0
-        self._update = backend.tensorflow().function(self._move, autograph=False)  # which takes seconds here
+        self._update = backend.tensorflow().function(self._move, autograph=False)  # it has nothing to convert
 
     def _move(self, share: Any) -> None:
         for average, weight in zip(self.averages, self._weights, strict=True):

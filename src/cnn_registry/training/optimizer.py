@@ -67,8 +67,9 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
             self._rate = super()._get_current_learning_rate()
             if isinstance(self, base.Adam):
-                step = ops.cast(self.iterations + 1, "float32")
-                self._powers = [ops.power(ops.cast(beta, "float32"), step) for beta in (self.beta_1, self.beta_2)]
+                kind = backend.keras().config.floatx()
+                step = ops.cast(self.iterations + 1, kind)
+                self._powers = [ops.power(ops.cast(beta, kind), step) for beta in (self.beta_1, self.beta_2)]
             try:
                 super().apply(grads, trainable_variables)
             finally:
