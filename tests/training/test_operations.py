@@ -16,6 +16,17 @@ layers = keras.layers
 
 Build = Callable[[Any], Any]
 
+AVX512_BF16 = frozenset({"avx2", "avx512f", "avx512_bf16"})
+
+IN_BFLOAT16 = [
+    (192, 3, AVX512_BF16, True),
+    (64, 1, AVX512_BF16, True),
+    (191, 3, AVX512_BF16, False),
+    (192, 3, AVX512_BF16 | {"amx_bf16"}, False),
+    (192, 3, frozenset({"avx2"}), False),
+]
+"""Channels, kernel, processor, and whether its gradient is a product of matrices."""
+
 
 @pytest.fixture(autouse=True)
 def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +116,71 @@ def test_other_convolutions_stay_as_they_are(channels: int, options: dict[str, A
 
 
 def test_with_avx512_the_gradient_of_a_kernel_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "cpu_flags", lambda: frozenset({"avx2", "avx512f"}))
-    plain, ours = both((24, 24), 128, layers.Conv2D(128, 3))
+    monkeypatch.setattr(backend, "cpu_flags", lambda: AVX512_BF16)
+    plain, ours = both((24, 24), 192, layers.Conv2D(192, 3))
     assert plain == ours
+
+
+@pytest.mark.parametrize(("channels", "kernel", "flags", "multiplied"), IN_BFLOAT16)
+def test_gradients_in_bfloat16_are_about_those_in_float32(
+    channels: int, kernel: int, flags: frozenset[str], multiplied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "cpu_flags", lambda: flags)
+
+    def build(x: Any) -> Any:
+        x = layers.Conv2D(channels, kernel, padding="same", activation="relu", bias_initializer="normal")(x)
+        return layers.Activation("linear")(x)
+
+    exact, model = (network((40, 30), channels, build, accelerated=False) for _ in range(2))
+    set_precision(model, "bfloat16")
+    accelerate(model)
+    maps = random_maps(8, 40, 30, channels)
+    traced = tf.function(step).get_concrete_function(model, maps)
+    assert_near(step(exact, maps), traced(maps))
+    assert ("Conv2DBackpropFilter" in {found.type for found in traced.graph.get_operations()}) is not multiplied
+
+
+def test_gradients_of_a_dense_layer_in_bfloat16_are_about_those_in_float32() -> None:
+    def build(x: Any) -> Any:
+        return layers.Activation("linear")(layers.Dense(24, activation="relu", bias_initializer="ones")(x))
+
+    exact, model = (network((40, 30), 8, build, accelerated=False) for _ in range(2))
+    set_precision(model, "bfloat16")
+    accelerate(model)
+    maps = random_maps(8, 40, 30, 8)
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert_near(step(exact, maps), tf.function(step)(model, maps))
+
+
+def assert_near(expected: Any, found: Any) -> None:
+    """As near as 8 bits of precision in each of a few operations let them be."""
+    assert len(expected) == len(found)
+    for one, other in zip(expected, found, strict=True):
+        error, scale = np.linalg.norm(np.asarray(one) - other), np.linalg.norm(one)
+        assert error <= 0.02 * scale
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.DepthwiseConv2D(3, use_bias=True),
+        layers.SeparableConv2D(4, 3),
+        layers.Conv2DTranspose(4, 3),
+        layers.Conv2D(5, 3, data_format="channels_first"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_other_layers_with_a_bias_stay_in_float32(layer: Any) -> None:
+    model = network((6, 6), 3, lambda x: layers.Activation("linear")(layer(x)), accelerated=False)
+    set_precision(model, "bfloat16")
+    assert layer.compute_dtype == "float32"
+
+
+def test_without_a_bias_they_do_not() -> None:
+    layer = layers.DepthwiseConv2D(3, use_bias=False)
+    model = network((6, 6), 3, lambda x: layers.Activation("linear")(layer(x)), accelerated=False)
+    set_precision(model, "bfloat16")
+    assert layer.compute_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"axis": 3, "epsilon": 1e-5}])

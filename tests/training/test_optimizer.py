@@ -90,6 +90,7 @@ def test_variables_with_a_share_of_the_rate_move_by_that_share(name: str) -> Non
         {"name": "sgd", "momentum": 0.0, "nesterov": False},
         {"name": "sgd", "momentum": 0.9, "nesterov": False},
         {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "clipnorm": 0.5},
         {"name": "adam"},
         {"name": "adam", "clipnorm": 0.5},
         {"name": "adamw", "weight_decay": 0.01},

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LEAST_MACS = 30_000_000
 """Of a 3x3 convolution for one image: below, its kernel's gradient gains less than its operations cost to trace."""
 
-LEAST_CHANNELS = 16
-"""Of a convolution's input: products of matrices with fewer rows are slow."""
+LEAST_CHANNELS = {"float32": 16, "bfloat16": 192}
+"""Of a convolution larger than 1x1: products of smaller matrices are slower than oneDNN's gradient."""
 
 LARGEST_KERNEL = 9
 """Weights for a pair of channels: for larger kernels oneDNN's gradient is as fast."""
@@ -32,7 +32,8 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0) -> Non
     The layers that make the outputs stay as they are, since a loss needs probabilities exactly, and so do those that
     may have reasons of their own: layers that are not Keras', and those that were given a type. So do convolutions
     whose kernel is larger than their maps: in TensorFlow 2.21 on a CPU, the bfloat16 gradient of the kernel's places
-    that meet no value is not zero but whatever was in memory.
+    that meet no value is not zero but whatever was in memory. And so do layers with a bias that `accelerate` does not
+    know: TensorFlow sums the gradient of a bias in bfloat16, and of twenty thousand summands half is lost.
 
     Args:
         model: built in float32.
@@ -46,7 +47,7 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0) -> Non
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
         if not is_keras or layer.dtype_policy.name != before or id(layer) in ends:
             continue
-        if not _exceeds_maps(layer, share):
+        if not _exceeds_maps(layer, share) and (_adds_bias_last(layer) or not getattr(layer, "use_bias", False)):
             layer.dtype_policy = after
 
 
@@ -63,22 +64,42 @@ def _exceeds_maps(layer: Any, share: float) -> bool:
     )
 
 
+def _adds_bias_last(layer: Any) -> bool:
+    """Whether a layer's bias is added to the last axis of a product, before the activation."""
+    layers = backend.keras().layers
+    if type(layer) is layers.Dense:
+        return layer.quantization_mode is None
+    return type(layer) is layers.Conv2D and layer.data_format == "channels_last"
+
+
 def accelerate(model: keras.Model) -> None:
     """Replace what the layers of a functional or sequential ``model`` compute in training steps.
 
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own is
-      slower on processors with AVX2, most so where maps are large. With AVX-512, and in bfloat16, it is not, and stays.
+      slower on processors with AVX2, most so where maps are large; and in bfloat16 with AVX-512, most so where they are
+      small. Elsewhere it is not, and stays.
+    - In bfloat16, the gradient of a bias is a product of a matrix with ones, whose sums are in float32. TensorFlow's is
+      summed in bfloat16.
 
     Layers of a subclass, and those with settings that these operations do not know, stay as they are.
     """
-    layers, products = backend.keras().layers, "avx512f" not in backend.cpu_flags()
+    layers, products = backend.keras().layers, _types_with_products(backend.cpu_flags())
     for layer in model.layers:
         if type(layer) is layers.BatchNormalization and _is_fusible(layer):
             layer.call = _normalization(layer)
-        elif type(layer) is layers.Conv2D and products and _gains(layer):
+        elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer):
             layer.convolution_op = _convolution(layer)
+        if layer.compute_dtype == "bfloat16" and getattr(layer, "use_bias", False) and _adds_bias_last(layer):
+            layer.call = _with_bias(layer)
+
+
+def _types_with_products(flags: frozenset[str]) -> set[str]:
+    """The types in which products of matrices beat oneDNN's gradients of kernels."""
+    if "avx512f" not in flags:
+        return {"float32"}
+    return {"bfloat16"} if "avx512_bf16" in flags and "amx_bf16" not in flags else set()
 
 
 def _is_fusible(layer: Any) -> bool:
@@ -115,13 +136,12 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
 def _gains(layer: Any) -> bool:
     if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
         return False
-    if layer.compute_dtype != "float32" or len(layer._inbound_nodes) != 1:  # a layer used twice has no size
+    if len(layer._inbound_nodes) != 1:  # a layer used twice has no size
         return False
     if layer.kernel_size == (1, 1):
         return bool(layer.strides == (1, 1))
-    channels = layer.kernel.shape[2]
-    small = math.prod(layer.kernel_size) <= LARGEST_KERNEL
-    return small and channels >= LEAST_CHANNELS and macs(layer) >= LEAST_MACS
+    wide = min(layer.kernel.shape[2:]) >= LEAST_CHANNELS[layer.compute_dtype]
+    return wide and math.prod(layer.kernel_size) <= LARGEST_KERNEL and macs(layer) >= LEAST_MACS
 
 
 def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
@@ -147,6 +167,25 @@ def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
         return convolve(inputs, tf.convert_to_tensor(kernel))
 
     return convolution_op
+
+
+def _with_bias(layer: Any) -> Callable[..., Tensor]:
+    """The ``call`` of a convolution or a dense layer."""
+    tf, ops = backend.tensorflow(), backend.keras().ops
+    multiply = layer.convolution_op if hasattr(layer, "convolution_op") else ops.matmul
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # as above
+    def add(products: Tensor, bias: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        def gradients(upstream: Tensor) -> tuple[Tensor, Tensor]:
+            rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
+            return upstream, tf.matmul(tf.ones((1, tf.shape(rows)[0]), rows.dtype), rows)[0]
+
+        return tf.nn.bias_add(products, bias), gradients
+
+    def call(inputs: Tensor, training: bool | None = None) -> Tensor:
+        return layer.activation(add(multiply(inputs, layer.kernel), tf.convert_to_tensor(layer.bias)))
+
+    return call
 
 
 def _kernel_gradient(

@@ -52,20 +52,20 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
 
 
 def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]:
-    """The class with its step as one operation of TensorFlow for each variable.
+    """The class with its step as one operation of TensorFlow for each variable, and one before it that decays.
 
     Keras writes a step as a dozen operations, for each variable anew. That is most of the graph of a training, which is
     traced and optimized before the first step, and a dozen passes through memory in each step. The arithmetic is the
-    same.
+    same, but for the order of factors.
     """
-    base, ops, raw_ops = backend.keras().optimizers, backend.keras().ops, backend.tensorflow().raw_ops
+    base, ops = backend.keras().optimizers, backend.keras().ops
+    tf = backend.tensorflow()
 
     class OneOperation(optimizer):  # type: ignore[misc]  # Keras ships no type information
-        _rate: Any = None
         _powers: Any = None
+        _clipping: Any = None
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-            self._rate = super()._get_current_learning_rate()
             if isinstance(self, base.Adam):
                 kind = backend.keras().config.floatx()
                 step = ops.cast(self.iterations + 1, kind)
@@ -73,18 +73,28 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
             try:
                 super().apply(grads, trainable_variables)
             finally:
-                self._rate = self._powers = None
+                self._powers = self._clipping = None
 
-        def _get_current_learning_rate(self) -> Any:
-            """That of the step: weight decay asks for each variable, and would have the schedule computed again."""
-            return super()._get_current_learning_rate() if self._rate is None else self._rate
+        def _clip_gradients(self, grads: Any) -> Any:
+            """SGD moves by rate times gradient, so that its gradients need not be written anew to be clipped."""
+            if not self.global_clipnorm or isinstance(self, base.Adam):
+                return super()._clip_gradients(grads)
+            norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(tf.cast(gradient, tf.float32)) for gradient in grads]))
+            # Not 1 but no number where the norm is none, as in Keras: a training that has diverged shows it.
+            self._clipping = self.global_clipnorm / tf.where(norm < self.global_clipnorm, self.global_clipnorm, norm)
+            return grads
+
+        def _apply_weight_decay(self, variables: Any) -> None:
+            """Each variable decays in its own step."""
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             index = self._get_variable_index(variable)
             gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
+            if self.weight_decay is not None and self._use_weight_decay(variable):
+                variable.assign(variable * (1 - rate * self.weight_decay))
             if isinstance(self, base.Adam):
                 power_1, power_2 = (ops.cast(power, variable.dtype) for power in self._powers)
-                raw_ops.ResourceApplyAdam(
+                tf.raw_ops.ResourceApplyAdam(
                     var=variable.handle,
                     m=self._momentums[index].value.handle,
                     v=self._velocities[index].value.handle,
@@ -96,8 +106,11 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
                     epsilon=self.epsilon,
                     grad=gradient,
                 )
-            elif self.momentum:
-                raw_ops.ResourceApplyKerasMomentum(
+                return
+            if self._clipping is not None:
+                rate *= ops.cast(self._clipping, variable.dtype)
+            if self.momentum:
+                tf.raw_ops.ResourceApplyKerasMomentum(
                     var=variable.handle,
                     accum=self.momentums[index].value.handle,
                     lr=rate,
@@ -106,7 +119,7 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
                     use_nesterov=self.nesterov,
                 )
             else:
-                raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+                tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
 
     return OneOperation
 
