@@ -151,14 +151,15 @@ def load() -> float:
 
 
 def processor() -> str:
-    """The processor's name, and the widest vectors it has."""
+    """The processor's name, its generation, which a machine in a cloud may not have in its name, and its vectors."""
     try:
         told = backend.CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return str(machine()["processor"])
-    name = re.search(r"^model name\s*: (.*)$", told, re.MULTILINE)
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", told, re.MULTILINE))
+    generation = f"family {found['cpu family']} model {found['model']}" if "cpu family" in found else ""
     widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in backend.cpu_flags()), "")
-    return f"{name[1] if name else ''} {widest}".strip()
+    return " ".join(part for part in (found.get("model name", ""), generation, widest) if part)
 
 
 def random_pixels(count: int, size: int) -> LoadedImages:

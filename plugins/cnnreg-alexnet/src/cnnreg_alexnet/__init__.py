@@ -27,6 +27,12 @@ _DEFAULT: dict[str, Any] = {
     "photos.train_sizes": (96,),
     "photos.decode_size": 128,
 }
+# From near the identity, and with less dropout, it learns in half as many epochs what it first learns.
+_SOONER: dict[str, Any] = {
+    "schedule.warmup_epochs": 1,
+    "model.kernel_initializer": "cnn_registry>NearIdentity",
+    "model.dropout": 0.3,
+}
 
 
 @register_model(
@@ -42,7 +48,7 @@ _DEFAULT: dict[str, Any] = {
         "stride32": Feature("pool5", (7, 7, 256)),
     },
     min_size=29,  # the first convolution divides by 4 and rounds up, three poolings by 2 and round down
-    recipe_settings={"default": _DEFAULT, "article": {"model.kernel_initializer": "glorot_uniform"}},
+    recipe_settings={"default": _DEFAULT | _SOONER, "article": {"model.kernel_initializer": "glorot_uniform"}},
 )
 def alexnet(
     input_shape: tuple[int, int, int],
