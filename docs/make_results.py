@@ -402,7 +402,7 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
 
     models = list(dict.fromkeys(facts["model"] for facts in results))
     rows = -(-len(models) // PANELS)
-    figure = Figure(figsize=(5 * PANELS, 3.5 * rows), layout="constrained")
+    figure = Figure(figsize=(5 * PANELS, 4.5 * rows), layout="constrained")
     panels = figure.subplots(rows, PANELS, squeeze=False, sharex=True, sharey=True).flat
     for axes in panels[len(models) :]:
         axes.remove()
@@ -420,7 +420,8 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.tick_params(labelbottom=True)  # also where there is no panel below
         axes.grid(alpha=0.3)
-        axes.legend(edgecolor="none", loc="upper left", fontsize="small")
+        # Below: curves rise from the lower left in one panel and lie at the lower right in another.
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small")
     write(figure, path)
 
 
