@@ -113,3 +113,14 @@ def test_steps_are_those_of_keras(settings: dict[str, Any]) -> None:
         found.append(np.concatenate([weight.numpy().ravel() for weight in weights]))
     ours, expected = found
     assert ours == pytest.approx(expected, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("size", [np.nan, np.inf, 1e30])
+def test_a_gradient_without_a_finite_norm_is_not_clipped_to_nothing(name: str, size: float) -> None:
+    settings = {"optimizer.name": name, "optimizer.clipnorm": 5.0, "schedule.warmup_epochs": 0}
+    optimizer = build_optimizer(load_recipe("default").with_settings(settings), 5)
+    weights = variables()
+    optimizer.build(list(weights.values()))
+    optimizer.apply([keras.ops.full((3,), size if name == "kernel" else 0.1) for name in weights])
+    assert all(np.isnan(variable.numpy()).all() for variable in weights.values())

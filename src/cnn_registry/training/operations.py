@@ -33,7 +33,7 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0) -> Non
     may have reasons of their own: layers that are not Keras', and those that were given a type. So do convolutions
     whose kernel is larger than their maps: in TensorFlow 2.21 on a CPU, the bfloat16 gradient of the kernel's places
     that meet no value is not zero but whatever was in memory. And so do layers with a bias that `accelerate` does not
-    know: TensorFlow sums the gradient of a bias in bfloat16, and of twenty thousand summands half is lost.
+    know: on a CPU, TensorFlow adds up the gradient of a bias in bfloat16, and a sum of ones ends at 256.
 
     Args:
         model: built in float32.
@@ -91,7 +91,7 @@ def accelerate(model: keras.Model) -> None:
             layer.call = _normalization(layer)
         elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer):
             layer.convolution_op = _convolution(layer)
-        if layer.compute_dtype == "bfloat16" and getattr(layer, "use_bias", False) and _adds_bias_last(layer):
+        if layer.compute_dtype == "bfloat16" and _adds_bias_last(layer) and layer.use_bias:
             layer.call = _with_bias(layer)
 
 

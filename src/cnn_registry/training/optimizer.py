@@ -80,8 +80,8 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
             if not self.global_clipnorm or isinstance(self, base.Adam):
                 return super()._clip_gradients(grads)
             norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(tf.cast(gradient, tf.float32)) for gradient in grads]))
-            # Not 1 but no number where the norm is none, as in Keras: a training that has diverged shows it.
-            self._clipping = self.global_clipnorm / tf.where(norm < self.global_clipnorm, self.global_clipnorm, norm)
+            # As in Keras, no number where the norm is not finite: what has diverged must not just stand still.
+            self._clipping = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm) + (norm - norm)
             return grads
 
         def _apply_weight_decay(self, variables: Any) -> None:
@@ -90,7 +90,7 @@ def _in_one_operation(optimizer: type[keras.Optimizer]) -> type[keras.Optimizer]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             index = self._get_variable_index(variable)
             gradient, rate = ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
-            if self.weight_decay is not None and self._use_weight_decay(variable):
+            if self.weight_decay and self._use_weight_decay(variable):
                 variable.assign(variable * (1 - rate * self.weight_decay))
             if isinstance(self, base.Adam):
                 power_1, power_2 = (ops.cast(power, variable.dtype) for power in self._powers)

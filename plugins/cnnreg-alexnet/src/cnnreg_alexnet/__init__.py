@@ -27,7 +27,7 @@ _DEFAULT: dict[str, Any] = {
     "photos.train_sizes": (96,),
     "photos.decode_size": 128,
 }
-# From near the identity, and with less dropout, it learns in half as many epochs what it first learns.
+# From kernels near the identity, and with less dropout, the first half of the images takes half as many epochs.
 _SOONER: dict[str, Any] = {
     "schedule.warmup_epochs": 1,
     "model.kernel_initializer": "cnn_registry>NearIdentity",
