@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(sort $(wildcard plugins/cnnreg-*))
 PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch lint chaos bench bench-accuracy docs clean
+.PHONY: help demo test test-fast test-torch lint chaos bench bench-accuracy docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +15,11 @@ help: ## list these targets
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
-test: .venv/installed-dev ## install, and run every test, a file on each of two processors
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: .venv/installed-dev ## install, and run every test on two processors
+	$(PYTEST)
+
+test-fast: .venv/installed-dev ## run the tests that neither install packages nor take more than a few seconds each
+	$(PYTEST) -m 'not network and not slow'
 
 test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
 	$(PIP) --group torch

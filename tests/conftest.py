@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from cnn_registry import discovery, registry
@@ -319,13 +320,16 @@ class Environment:
     """A virtual environment with the core's wheel, as users install it; nothing of this checkout is on its path.
 
     Args:
-        folder: where it is made.
-        core: the core's wheel.
+        folder: where it is, or will be once ``make`` was called.
     """
 
-    def __init__(self, folder: Path, core: Path) -> None:
-        venv.create(folder, with_pip=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
+
+    def make(self, core: Path) -> None:
+        """Write it, with the core's wheel and TensorFlow in it."""
+        venv.create(self.folder, with_pip=True, clear=True)
         self.pip("install", "--upgrade", "pip")
         # Modules are compiled when they are imported; to compile all of TensorFlow takes half a minute.
         self.pip("install", "--no-compile", f"{core}[cpu]")
@@ -347,7 +351,7 @@ class Environment:
         return {name: value for name, value in os.environ.items() if name not in left_out} | {
             "PATH": f"{self.binaries}{os.pathsep}{os.environ['PATH']}",
             "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
-            "VIRTUAL_ENV": str(self.binaries.parent),
+            "VIRTUAL_ENV": str(self.folder),
         }
 
 
@@ -369,8 +373,21 @@ def build_wheels(tmp_path_factory: pytest.TempPathFactory) -> BuildWheels:
     return build
 
 
-@pytest.fixture(scope="session")
-def environment(build_wheels: BuildWheels, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment for all tests of installed packages; whoever installs something in it uninstalls it, too."""
-    [core] = build_wheels(ROOT)
-    return Environment(tmp_path_factory.mktemp("environment"), core)
+@pytest.fixture(scope="module")
+def environment(
+    build_wheels: BuildWheels, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Environment]:
+    """An environment for tests of installed packages; a module uninstalls whatever it installs in it.
+
+    It is made once in a test run, however many workers there are, and serves one module at a time.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(pytestconfig, "workerinput") else base
+    made = Environment(shared / "environment")
+    with FileLock(shared / "environment.lock"):
+        complete = shared / "environment.complete"
+        if not complete.exists():
+            [core] = build_wheels(ROOT)
+            made.make(core)
+            complete.touch()
+        yield made

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from cnn_registry import ModelSpec, backend, create_model, discovery, get_spec, list_models, train
+from cnn_registry import ModelSpec, create_model, discovery, get_spec, list_models, train
 from cnn_registry.discovery import MODELS
 from cnn_registry.registry import describe_models
 
@@ -225,36 +225,34 @@ CASES = {
 
 
 @pytest.fixture
-def eager() -> Iterator[None]:
-    """Training without tracing: a single step is not worth its compilation."""
-    tensorflow = backend.tensorflow()
-    tensorflow.config.run_functions_eagerly(True)
-    yield
-    tensorflow.config.run_functions_eagerly(False)
+def healthy(plugins: FakePlugins) -> str:
+    """The name of a model whose plugin does nothing wrong."""
+    plugins.install("fake-healthy", source=HEALTHY, entries={"healthy": "fake_healthy:healthy"})
+    return "healthy"
 
 
-@pytest.mark.usefixtures("eager")
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-def test_the_others_are_listed_built_and_trained(
-    case: Case, cnnreg: Cnnreg, plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch, colours: Path, tmp_path: Path
+def test_the_others_are_listed_and_built(
+    case: Case,
+    cnnreg: Cnnreg,
+    plugins: FakePlugins,
+    healthy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    colours: Path,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(discovery, "SLOW", BRIEFLY)
-    # No plugin has a hand in the pictures of a report, and they take longer than all the rest.
-    monkeypatch.setattr("cnn_registry.workflow.write_report", lambda *arguments: None)
-    plugins.install("fake-healthy", source=HEALTHY, entries={"healthy": "fake_healthy:healthy"})
     case.install(plugins)
-    names = sorted({"healthy", *(name for name, _ in case.status)})
+    names = sorted({healthy, *(name for name, _ in case.status)})
 
     listed = cnnreg("list", "--json")
     assert (listed.code, "Traceback" in listed.err) == (0, False)
-    assert {item["name"]: item["status"] for item in json.loads(listed.out)}["healthy"] == "ok"
+    assert {item["name"]: item["status"] for item in json.loads(listed.out)}[healthy] == "ok"
     assert cnnreg("list", "--names").out.splitlines() == list_models()
     assert sorted(list_models()) == names
-    [healthy] = [item for item in describe_models() if isinstance(item, ModelSpec) and item.name == "healthy"]
-    assert create_model("healthy", num_classes=3).output_shape == (None, 3)
-    run = train("healthy", data=colours, settings=SETTINGS, out=tmp_path / "runs")
-    assert (run.record.status, healthy.provider.distribution) == ("finished", "fake-healthy")
+    [spec] = [item for item in describe_models() if isinstance(item, ModelSpec) and item.name == healthy]
+    assert spec.provider.distribution == "fake-healthy"
+    assert create_model(healthy, num_classes=3).output_shape == (None, 3)
 
     check_what_doctor_says(case, cnnreg("doctor", "--json"))
     check_what_list_says(case, cnnreg("list"))
@@ -264,6 +262,26 @@ def test_the_others_are_listed_built_and_trained(
         assert used.err.splitlines()[-1].startswith(case.refusal)
         assert "Traceback" not in used.err
         assert not (tmp_path / "no").exists()
+
+
+ONE_OF_EACH_KIND = [
+    "a panic",
+    "hands off",
+    "a line that is not UTF-8",
+    "a name in two distributions",
+    "a distribution twice on the path",
+    "10,000 characters",
+    "sys.exit in the builder",
+    "prints",
+]
+
+
+@pytest.mark.parametrize("case", [pytest.param(CASES[name], id=name) for name in ONE_OF_EACH_KIND])
+def test_the_others_are_trained(case: Case, plugins: FakePlugins, healthy: str, colours: Path, tmp_path: Path) -> None:
+    case.install(plugins)
+    run = train(healthy, data=colours, settings=SETTINGS, out=tmp_path)
+    assert run.record.status == "finished"
+    assert {"best.weights.h5", "report.json", "curves.png"} <= {path.name for path in run.path.iterdir()}
 
 
 def check_what_doctor_says(case: Case, ended: Ended) -> None:
@@ -333,11 +351,22 @@ def test_a_declaration_that_imports_tensorflow_is_slow_however_long_it_takes(
 ) -> None:
     plugins.install("fake-quick", "quick")
     declared("import tensorflow\n")(plugins)
-    listed = run_python("-m", "cnn_registry", "list", TF_CPP_MIN_LOG_LEVEL=None)
-    assert (listed.returncode, len(listed.stdout.splitlines())) == (0, 3)
-    [line] = [line for line in listed.stderr.splitlines() if line.startswith("slow: ")]
+    code = """
+import sys
+from cnn_registry.cli import main
+for arguments in (["list"], ["doctor", "--json"]):
+    sys.argv = ["cnnreg", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        print("exit code", ended.code)
+"""
+    done = run_python("-c", code, TF_CPP_MIN_LOG_LEVEL=None)
+    (listed, listed_code), (told, told_code) = re.findall(r"(.*?)exit code (\d+)\n", done.stdout, re.DOTALL)
+    assert (listed_code, told_code, len(listed.splitlines())) == ("0", "0", 3)
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("slow: ")]
     assert re.fullmatch(r"slow: bad \(fake-bad\): \d+\.\d s, it imports tensorflow.*", line)
-    doctor = json.loads(run_python("-m", "cnn_registry", "doctor", "--json").stdout)
+    doctor = json.loads(told)
     status = {plugin["name"]: plugin["status"] for plugin in doctor["plugins"]}
     assert re.fullmatch(r"slow: \d+\.\d s, it imports tensorflow.*", status["bad"])
     assert status["quick"] == "ok"

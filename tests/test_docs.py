@@ -89,6 +89,7 @@ def reader(environment: Environment, tmp_path: Path) -> Iterator[Reader]:
         environment.pip("uninstall", "--yes", package.name)
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("page", ["plugin-authors", "porting"])
 def test_every_command_prints_what_the_page_shows(reader: Reader, page: str) -> None:
     reader.follow((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))

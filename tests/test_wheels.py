@@ -14,21 +14,23 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
+pytestmark = pytest.mark.network
+
 
 @pytest.fixture(scope="module")
 def installed(environment: Environment, build_wheels: BuildWheels) -> Iterator[Environment]:
     """The environment with a plugin's wheel beside the core's."""
-    environment.pip("install", *build_wheels(ROOT / "plugins" / "cnnreg-alexnet"))
+    environment.pip("install", *build_wheels(ROOT / "plugins" / "cnnreg-lenet"))
     yield environment
-    environment.pip("uninstall", "--yes", "cnnreg-alexnet")
+    environment.pip("uninstall", "--yes", "cnnreg-lenet")
 
 
 def test_a_plugin_from_its_own_wheel_is_listed_and_trains(installed: Environment, tmp_path: Path) -> None:
     listed = json.loads(installed.run("cnnreg", "list", "--json", cwd=tmp_path))
-    assert {model["name"]: model["status"] for model in listed}["alexnet"] == "ok"
-    assert {model["provider"]["distribution"] for model in listed} == {"cnnreg-alexnet"}
+    assert {model["name"]: model["status"] for model in listed}["lenet5"] == "ok"
+    assert {model["provider"]["distribution"] for model in listed} == {"cnnreg-lenet"}
 
-    command = ["train", "alexnet", "--dataset", "digits", "--epochs", "1", "--set", "image_size=29", "--json"]
+    command = ["train", "lenet5", "--dataset", "digits", "--epochs", "1", "--json"]
     trained = json.loads(installed.run("cnnreg", *command, cwd=tmp_path))
     assert trained["status"] == "finished"
     assert (tmp_path / trained["run"] / "curves.png").is_file()

@@ -46,8 +46,9 @@ def same_answers(model: Any, folded: Any) -> None:
     assert np.ptp(expected) > 0.001
 
 
-@pytest.mark.parametrize("name", ["inception_v2", "resnet18"])
-def test_a_network_answers_as_before(name: str) -> None:
+@pytest.mark.parametrize(("name", "plugin"), [("inception_v2", "cnnreg_inception"), ("resnet18", "cnnreg_resnet")])
+def test_a_network_answers_as_before(name: str, plugin: str) -> None:
+    pytest.importorskip(plugin)
     model = settled(create_model(name, num_classes=5, input_shape=(64, 64, 3)))
     images = np.random.default_rng(1).random((2, 64, 64, 3), np.float32)
     expected = model.predict_on_batch(images)

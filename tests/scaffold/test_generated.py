@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import BuildWheels, Environment
 
+pytestmark = pytest.mark.network
+
 MODELS = {f"my_{template}": template for template in ("plain", "residual", "inception")}
 DATASET = "my_shapes"
 DISTRIBUTIONS = [f"cnnreg-{name.replace('_', '-')}" for name in (*MODELS, DATASET)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,19 +137,36 @@ def test_a_sequential_model_is_trained_and_cut_as_well(plugins: FakePlugins, col
     assert create_model("row", features=("stride2",))(images)["stride2"].shape == (2, 8, 8, 4)
 
 
-def test_sizes_in_turn_trace_the_step_once(
-    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    traced: list[tuple[int | None, ...]] = []
-    train_step = keras.Model.train_step
+OBSERVED = """
+import cnn_registry
 
-    def counting(model: Any, data: Any) -> Any:
-        traced.append(tuple(data[0].shape))  # Python runs where the step is traced, and not again
-        return train_step(model, data)
+traced = []
 
-    monkeypatch.setattr(keras.Model, "train_step", counting)
-    run = train(tiny, data=colours, settings=SETTINGS | {"train_sizes": [8, 12, 16]}, out=tmp_path)
-    assert traced == [(None, None, None, 3)]
+@cnn_registry.register_model(
+    family="tiny", summary="Notes each tracing of a training step", trainable_params=1, input_shape=(16, 16, 3),
+    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"),
+)
+def observed(input_shape, num_classes):
+    '''A convolution behind a layer whose Python code runs only when a step is traced.'''
+    import keras
+
+    class Observe(keras.layers.Layer):
+        def call(self, x, training=None):
+            if training:
+                traced.append(tuple(x.shape))
+            return x
+
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(4, 3)(Observe()(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="observed")
+"""
+
+
+def test_progressive_sizes_trace_the_step_once(plugins: FakePlugins, colours: Path, tmp_path: Path) -> None:
+    plugins.install("cnnreg-observed", source=OBSERVED, entries={"observed": "cnnreg_observed:observed"})
+    run = train("observed", data=colours, settings=SETTINGS | {"train_sizes": [8, 12, 16]}, out=tmp_path)
+    assert sys.modules["cnnreg_observed"].traced == [(None, None, None, 3)]
     assert len(read_history(run.history_csv)) == 3
     assert evaluate(run).accuracy == pytest.approx(run.record.result["report"]["accuracy"])
 
