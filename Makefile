@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first target that needs it makes.
+# Everything runs in .venv. The first target that needs it creates it.
 PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(sort $(wildcard plugins/cnnreg-*))
@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-torch lint chaos bench bench-accuracy docs clean
+.PHONY: help demo test test-fast test-torch lint words chaos bench bench-accuracy docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ help: ## list these targets
 demo: .venv/installed ## install, and train AlexNet on handwritten digits: about a minute, no data to download
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
-test: .venv/installed-dev ## install, and run every test on two processors
+test: .venv/installed-dev ## install, and run every test, in two processes
 	$(PYTEST)
 
 test-fast: .venv/installed-dev ## run the tests that neither install packages nor take more than a few seconds each
@@ -25,17 +25,20 @@ test-torch: .venv/installed-dev ## compare the networks with torchvision's; inst
 	$(PIP) --group torch
 	$(BIN)/pytest -m torch
 
-lint: .venv/installed-dev ## check style, types and the layering of the modules
+lint: .venv/installed-dev words ## check style, types, the layering of the modules and the word list
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-chaos: .venv/installed-dev ## kill a training 50 times and damage its checkpoints: about twenty minutes
+words: ## check pages, docstrings, comments, messages and test names against the word list
+	$(PYTHON) docs/check_words.py
+
+chaos: .venv/installed-dev ## kill a training run 50 times and damage its checkpoints: about twenty minutes
 	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
 	$(BIN)/python -m benchmarks.checkpoint_cost
 
-bench: .venv/installed-dev ## measure: the command line's start, steps beside plain Keras, the input pipeline, how cost grows
+bench: .venv/installed-dev ## measure command-line start, steps compared with plain Keras, the input pipeline, how cost grows
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
 	for script in throughput first_step prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
 	$(BIN)/python -m benchmarks.decoding $(if $(DATA),--data $(DATA))
@@ -44,11 +47,11 @@ bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flower
 	$(BIN)/python -m benchmarks.accuracy $(MODEL) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RECIPE),--recipe $(RECIPE)) \
 		$(if $(SPLIT),--split $(SPLIT)) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS)) $(SET:%=--set %)
 
-docs: .venv/installed ## write the pages that are made from the code
+docs: .venv/installed ## write the generated pages
 	for page in models checks reliability; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
 	$(BIN)/python docs/make_results.py
 
-clean: ## remove .venv and what tools leave; runs stay
+clean: ## remove .venv and tool caches; keep runs
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist
 
 .venv/installed: $(PROJECTS) constraints.txt
