@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import tempfile
+from itertools import takewhile
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Self
+from typing import IO, Any, Self
 
 from ..errors import DataError, one_line
 
@@ -15,7 +15,9 @@ MAX_BYTES = 8 * 2**30
 MAX_DEPTH = 32
 """Folders of an archive in one another."""
 MAX_HEADER = 2**20
-"""Bytes of a long name or of extended attributes, which are read into memory before a member is seen."""
+"""Bytes of long names and extended attributes, which are read into memory before a member is seen."""
+CHUNK = 2**20
+"""Bytes that are copied at a time."""
 
 
 def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES) -> None:
@@ -27,8 +29,8 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
     Args:
         archive: the archive.
         target: the folder to make.
-        max_members: how many files and folders it may hold.
-        max_bytes: how large they may be together.
+        max_members: how many files and folders it may hold, with the folders that only its paths name.
+        max_bytes: how large they may be together, by what they claim and by what is written.
 
     Raises:
         DataError: the archive cannot be read, or holds what is not accepted; nothing is left behind.
@@ -54,39 +56,100 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
 
 
 class _Header(tarfile.TarInfo):
-    """A header that does not make the reader take much memory, or go backwards."""
+    """A header that does not make the reader take much memory, or go backwards.
+
+    Extended attributes override a header's size afterwards, so `_checked_size` looks at it again.
+    """
+
+    @classmethod
+    def fromtarfile(cls, reader: tarfile.TarFile) -> Self:
+        # The reader's offset is where the member's first header begins, until its last one has been read.
+        if reader.fileobj is not None and reader.fileobj.tell() - reader.offset > MAX_HEADER:
+            raise tarfile.TarError(f"more than {MAX_HEADER:,} bytes of headers before one member")
+        return super().fromtarfile(reader)
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        header = super().frombuf(buf, encoding, errors)
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):  # the reader would take it for the archive's end, which is a block of zeros
+                raise tarfile.ReadError(str(error)) from error
+            raise
         about_another = header.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
         if header.size < 0 or (about_another and header.size > MAX_HEADER):
             raise tarfile.TarError(f"a header of {header.size:,} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.TarError("a sparse file")  # whose map is as long as its blocks say
         return header
+
+    def _proc_gnusparse_10(self, *_: Any) -> None:
+        # Its map is in the content. The reader has no public place where it could be refused before it is read.
+        raise tarfile.TarError("a sparse file")
 
 
 def _extract_members(members: tarfile.TarFile, archive: Path, root: Path, max_members: int, max_bytes: int) -> None:
-    size = 0
-    for count, member in enumerate(members, start=1):
-        size += member.size
+    too_much = DataError(f"{archive} holds more than {max_members:,} files or {max_bytes:,} bytes.")
+    count = size = 0
+    while (member := members.next()) is not None:
+        count += 1
+        size += _checked_size(member, members, archive)
         if count > max_members or size > max_bytes:
-            raise DataError(f"{archive} holds more than {max_members:,} files or {max_bytes:,} bytes.")
+            raise too_much
         path = (root / _plain_path(member, archive)).resolve()
         if not path.is_relative_to(root):  # some systems take other names for ".." than this one does
             raise _outside(member, archive)
-        if member.isdir():
-            path.mkdir(parents=True, exist_ok=True)
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = members.extractfile(member)
-        assert content is not None
-        with content, path.open("xb") as file:
-            shutil.copyfileobj(content, file)
+        folder = path if member.isdir() else path.parent
+        count += len(list(takewhile(lambda parent: not parent.exists(), folder.parents)))
+        count += not member.isdir() and not folder.exists()
+        if count > max_members:
+            raise too_much
+        folder.mkdir(parents=True, exist_ok=True)
+        if not member.isdir():
+            content = members.extractfile(member)
+            assert content is not None
+            with content, path.open("xb") as file:
+                _copy(content, file, member, archive)
+        # The reader would keep each member, and attributes for all that follow, none of which is taken over.
+        members.members = []  # type: ignore[attr-defined]  # typeshed lacks it
+        members.pax_headers = {}
+
+
+def _checked_size(member: tarfile.TarInfo, members: tarfile.TarFile, archive: Path) -> int:
+    """The size that a member claims, in bytes, once its header and its extended attributes agree on one.
+
+    Raises:
+        DataError: it is negative or no number, or belongs to a sparse file or to all members at once, so that it is not
+            the size of what is stored.
+    """
+    attributes = member.pax_headers
+    if member.issparse() or any(name.startswith("GNU.sparse.") for name in attributes):
+        raise DataError(f"{archive} holds {member.name!r}, which is neither a regular file nor a folder: it is sparse.")
+    digits = attributes.get("size", str(member.size))
+    if member.size < 0 or "size" in members.pax_headers or digits.lstrip("0") != str(member.size).lstrip("0"):
+        raise DataError(f"{archive} holds {member.name!r} with a size of {digits[:32]!r}, which cannot be its own.")
+    return member.size
+
+
+def _copy(content: IO[bytes], file: IO[bytes], member: tarfile.TarInfo, archive: Path) -> None:
+    """Write a member's content.
+
+    Raises:
+        DataError: it is longer or shorter than the member claims; no more than that is written.
+    """
+    written = 0
+    while chunk := content.read(min(CHUNK, member.size - written + 1)):
+        written += len(chunk)
+        if written > member.size:
+            break
+        file.write(chunk)
+    if written != member.size:
+        raise DataError(f"{archive} holds {member.name!r} with other content than the {member.size:,} bytes it claims.")
 
 
 def _plain_path(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
     """The member's path, which stays below any folder it is joined to, on any system."""
-    if not (member.isreg() or member.isdir()) or member.issparse():
+    if not (member.isreg() or member.isdir()):
         raise DataError(f"{archive} holds {member.name!r}, which is neither a regular file nor a folder.")
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or PureWindowsPath(member.name).drive:

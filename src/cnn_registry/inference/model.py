@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError
+from cnn_registry.files import check_own
 from cnn_registry.registry import create_model, get_spec, refuse_unknown_options
 from cnn_registry.training.run import ENDED, Run
 from cnn_registry.weights.load import load_exactly
@@ -20,12 +21,13 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     """Build the run's model and load its weights.
 
     Raises:
-        RunError: the run has no such weights, or its model takes other images than squares of RGB.
+        RunError: the run has no such weights, they are a link, or its model takes other images than squares of RGB.
         UnknownNameError: the plugin that provides the model is not installed.
         UnknownOptionError: the installed model has no such option. Nothing else that `create_model` takes is passed on.
         WeightsError: the weights do not fit, or their file is damaged.
     """
     path = run.best_weights if weights == "best" else run.last_weights
+    check_own(path)
     if not path.is_file():
         helps = "Train it again." if run.record.status in ENDED else f"Go on with: cnnreg train --resume {run.path}"
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")

@@ -11,7 +11,9 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.errors import RunError, one_line
-from cnn_registry.files import is_temporary, whole_directory, whole_file
+from cnn_registry.files import check_own, is_own_folder, is_temporary, whole_directory, whole_file
 from cnn_registry.progress import note
 
 from .history import Epoch
@@ -33,6 +35,7 @@ KEPT = 2
 
 MANIFEST, STATE, BEST = "manifest.sha256", "state.json", "best.weights.h5"
 GROUPS = ("model", "optimizer", "metrics", "average")
+ARRAYS = tuple(f"{group}.npz" for group in GROUPS)
 
 _NAME = re.compile(r"step-(\d{9})")
 _LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9_.]+)")
@@ -54,9 +57,14 @@ class Checkpoints:
         """Write a checkpoint, and remove all but the latest.
 
         Raises:
-            RunError: it cannot be written; those before it stay.
+            RunError: it cannot be written, or a link or somebody's files are in its way; those before it stay.
         """
-        with whole_directory(self.path / f"step-{snapshot.step:09d}") as temporary:
+        check_own(self.path)
+        check_own(self.best)
+        directory = self._directory(snapshot.step)
+        if os.path.lexists(directory) and not _is_ours(directory):
+            raise RunError(f"{directory} cannot be written: it holds other files than a checkpoint. Move it elsewhere.")
+        with whole_directory(directory) as temporary:
             for group in GROUPS:
                 np.savez(temporary / f"{group}.npz", allow_pickle=False, **_numbered(snapshot.arrays[group]))
             if self.best.exists():
@@ -71,14 +79,19 @@ class Checkpoints:
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
             lines = [f"{_digest(file)}  {file.name}\n" for file in sorted(temporary.iterdir())]
             (temporary / MANIFEST).write_text("".join(lines), encoding="ascii")
-        for step in self._steps()[KEPT:]:
-            shutil.rmtree(self._directory(step), ignore_errors=True)
+        before = [self._directory(step) for step in self._steps() if step < snapshot.step]
+        for old in list(filter(_is_ours, before))[KEPT - 1 :]:
+            _remove(old)
 
     def latest(self) -> Snapshot | None:
         """The latest checkpoint that is whole, its best weights put back in place; ``None`` where there is none.
 
         What is of a later step is removed: training will come there again.
+
+        Raises:
+            RunError: there is a link among them.
         """
+        check_own(self.path)
         for step in self._steps():
             directory = self._directory(step)
             try:
@@ -88,7 +101,7 @@ class Checkpoints:
                 continue
             for later in self._steps():
                 if later > step:
-                    shutil.rmtree(self._directory(later), ignore_errors=True)
+                    _remove(self._directory(later))
             if (directory / BEST).exists():
                 with whole_file(self.best) as temporary:
                     _link(directory / BEST, temporary)
@@ -97,23 +110,48 @@ class Checkpoints:
 
     def sweep(self) -> None:
         """Remove what a process that was killed has left half written."""
-        if self.path.is_dir():
-            for left in filter(is_temporary, list(self.path.iterdir())):
-                shutil.rmtree(left, ignore_errors=True)
+        for left in filter(is_temporary, self._entries()):
+            _remove(left)
 
     def remove(self) -> None:
-        """Remove all of them, at the end of a training."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all of them, at the end of a training; what somebody else has put there stays."""
+        self.sweep()
+        for step in self._steps():
+            _remove(self._directory(step))
+        if is_own_folder(self.path):
+            with suppress(OSError):
+                self.path.rmdir()
 
     def _steps(self) -> list[int]:
         """Of the checkpoints there are, the latest first."""
-        if not self.path.is_dir():
-            return []
-        found = (_NAME.fullmatch(item.name) for item in self.path.iterdir())
+        found = (_NAME.fullmatch(item.name) for item in self._entries())
         return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def _entries(self) -> list[Path]:
+        return list(self.path.iterdir()) if is_own_folder(self.path) else []
 
     def _directory(self, step: int) -> Path:
         return self.path / f"step-{step:09d}"
+
+
+def _is_ours(directory: Path) -> bool:
+    """Whether a directory holds files of a checkpoint and nothing else; some may be missing."""
+    try:
+        return is_own_folder(directory) and all(
+            item.name in (MANIFEST, STATE, BEST, *ARRAYS) and stat.S_ISREG(item.lstat().st_mode)
+            for item in directory.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def _remove(directory: Path) -> None:
+    """Remove a checkpoint, file by file; a directory that holds anything else is left as it is."""
+    if _is_ours(directory):
+        with suppress(OSError):
+            for file in directory.iterdir():
+                file.unlink()
+            directory.rmdir()
 
 
 def _read(directory: Path) -> Snapshot:
@@ -146,7 +184,7 @@ def _verify(directory: Path) -> None:
         raise ValueError("its manifest is no list of digests")
     digests = {match[2]: match[1] for match in found if match}
     there = {file.name for file in directory.iterdir()} - {MANIFEST}
-    if digests.keys() != there or len(digests) != len(found) or not {STATE, *(f"{g}.npz" for g in GROUPS)} <= there:
+    if digests.keys() != there or len(digests) != len(found) or not {STATE, *ARRAYS} <= there:
         raise ValueError(f"it has the files {sorted(there)}, its manifest those of {sorted(digests)}")
     for name, digest in digests.items():
         if _digest(directory / name) != digest:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cnn_registry.errors import RunError, one_line
+from cnn_registry.files import check_own
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ def read_history(path: Path) -> list[Epoch]:
     """The rows of a ``history.csv``.
 
     Raises:
-        RunError: it cannot be read, or is not what a training writes.
+        RunError: it cannot be read, is a link, or is not what a training writes.
     """
     import csv
 
+    check_own(path)
     names = [field.name for field in fields(Epoch)]
     try:
         with path.open(encoding="utf-8", newline="") as file:

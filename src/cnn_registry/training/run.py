@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cnn_registry import backend
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
-from cnn_registry.files import write_file
+from cnn_registry.files import check_own, is_own_folder, write_file
 from cnn_registry.spec import name_fault
 
 from .checkpoints import Checkpoints
@@ -32,6 +32,20 @@ SEAL = b',\n  "sha256": "'
 
 MAX_BYTES = 2**28
 """The largest ``run.json`` that is read: a million images are half of it."""
+
+FOLDERS = ("checkpoints", "tensorboard")
+FILES = (
+    "run.json",
+    "labels.txt",
+    "history.csv",
+    "best.weights.h5",
+    "last.weights.h5",
+    "report.json",
+    "curves.png",
+    "confusion.png",
+    ".lock",
+)
+"""What a training writes."""
 
 LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
 
@@ -209,9 +223,13 @@ class Run:
         """Read an existing run.
 
         Raises:
-            RunError: there is no ``run.json``, or it is damaged, changed since it was written, or of a newer format.
+            RunError: there is no ``run.json``, or it is damaged, changed since it was written, or of a newer format;
+                or the directory holds a link, a pipe or a device.
         """
         file = path / "run.json"
+        if not os.path.lexists(file):
+            raise RunError.not_a_run(path)
+        _check_own(path)
         if not file.is_file():
             raise RunError.not_a_run(path)
         try:
@@ -237,10 +255,12 @@ class Run:
         """Within the block no other process trains in this directory.
 
         Raises:
-            RunError: one does.
+            RunError: one does, or the directory holds what a training could not write to.
         """
         from filelock import FileLock, Timeout
 
+        _check_own(self.path)
+        _check_kinds(self.path)
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 yield
@@ -267,6 +287,38 @@ class Run:
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
         write_file(self.path / name, text)
+
+
+def _check_own(path: Path) -> None:
+    """Refuse a run that holds anything but files and folders of its own; ``path`` itself may be a link.
+
+    Raises:
+        RunError: it does, or it cannot be read.
+    """
+    try:
+        entries = list(path.iterdir())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+    for entry in entries:
+        check_own(entry)
+
+
+def _check_kinds(path: Path) -> None:
+    """Refuse folders where a training writes files, and files where it makes folders.
+
+    Raises:
+        RunError: there is one, or the lock is another file's second name.
+    """
+    for name in FOLDERS:
+        if os.path.lexists(path / name) and not is_own_folder(path / name):
+            raise RunError(f"{path / name} is a file; expected a folder. Move it elsewhere.")
+    for name in FILES:
+        if is_own_folder(path / name):
+            raise RunError(f"{path / name} is a folder; expected a file. Move it elsewhere.")
+    lock = path / ".lock"
+    if lock.exists() and lock.stat().st_nlink > 1 and lock.stat().st_size:
+        # filelock 3 empties the file when it takes the lock.
+        raise RunError(f"{lock} is a second name of a file that is not empty; remove it.")
 
 
 def stamped(*parts: str) -> str:

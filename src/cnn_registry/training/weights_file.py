@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_registry.files import whole_file
+from cnn_registry.files import check_own, whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -20,7 +20,12 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Read what `save_weights` wrote for a model of the same form."""
+    """Read what `save_weights` wrote for a model of the same form.
+
+    Raises:
+        RunError: ``path`` is a link, a pipe or a device.
+    """
+    check_own(path)
     with _without_optimizer(model):
         model.load_weights(path)
 
