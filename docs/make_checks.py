@@ -1,4 +1,4 @@
-"""Print ``docs/checks.md`` from ``benchmarks/results/checks.json``, which ``cnnreg check`` wrote."""
+"""Print ``docs/checks.md`` from ``benchmarks/results/checks.json``, the output of ``cnnreg check``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "checks.json"
 
 HEAD = """\
-# The checks of the models here
+# Checks of the models in this repository
 
-<!-- Made by docs/make_checks.py; do not edit. -->
+<!-- Written by docs/make_checks.py; do not edit. -->
 
     cnnreg check --all --full --json > benchmarks/results/checks.json
     make docs
 
-makes every check of [the kit](plugin-authors.md) of every model of the packages in `plugins/`, whatever its size, on
-two cores of an AMD EPYC (AVX2). Models that were changed after that were checked again alone, and their rows replaced.
-Seconds were taken on a machine that others used, too.
+runs every check of [the conformance kit](plugin-authors.md#the-checks) on every model of the packages in `plugins/`,
+whatever its size, on two cores of an AMD EPYC (AVX2). Models that were changed later were checked again on their own,
+and their rows replaced. The machine was shared, so the times are approximate.
 """
 
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:
-    """A row for each model, and one for all."""
+    """One row for each model, and one for all."""
     of_model = defaultdict(list)
     for result in results:
         of_model[result["model"]].append(result)
@@ -43,14 +43,14 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def row(what: str, results: list[dict[str, Any]]) -> str:
-    """How many checks ended how."""
+    """The number of checks with each outcome."""
     counts = Counter(result["outcome"] for result in results)
     ended = " | ".join(str(counts[outcome]) for outcome in ("passed", "failed", "skipped"))
     return f"| {what} | {ended} | {sum(result['seconds'] for result in results):.0f} |"
 
 
 def skipped(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Why checks do not apply, and to how many models."""
+    """The reasons why checks do not apply, and the number of models."""
     reasons = Counter((result["check"], result["message"]) for result in results if result["outcome"] == "skipped")
     yield "| check that does not apply | because | models |"
     yield "|---|---|---|"

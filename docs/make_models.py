@@ -1,4 +1,4 @@
-"""Prints ``docs/models.md``: the table of models, from what ``cnnreg list`` knows. Run by ``make docs``."""
+"""Print ``docs/models.md``, the table of the models that ``cnnreg list`` shows. ``make docs`` runs it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 
 HEAD = """# Models
 
-Of the packages in `plugins/`; `make docs` writes this table from `cnnreg list`. Parameters are with 1000 classes at the
-default input, multiplications with addition (MACs) are for one image of it.
+The models of the packages in `plugins/`; `make docs` writes this table from `cnnreg list`. Parameters are counted with
+1000 classes at the default input size, and MACs (multiplications with addition) for one image of that size.
 
-| model | package | paper | year | trainable parameters | parameters in all | MACs | input | published weights |
+| model | package | paper | year | trainable parameters | total parameters | MACs | input | published weights |
 |---|---|---|---|---:|---:|---:|---|---|"""
 
 
 def table() -> str:
-    """The page's text."""
+    """The text of the page."""
     ours = {folder.name for folder in PLUGINS.glob("cnnreg-*")}
     specs = [spec for spec in describe_models() if isinstance(spec, ModelSpec)]
     return "\n".join([HEAD, *(row(spec) for spec in specs if spec.provider.distribution in ours), ""])

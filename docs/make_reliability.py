@@ -1,4 +1,4 @@
-"""Print ``docs/reliability.md`` from what ``make chaos`` has left in ``benchmarks/results``."""
+"""Print ``docs/reliability.md`` from the results of ``make chaos`` in ``benchmarks/results``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 HEAD = """\
 # Reliability
 
-<!-- Made by docs/make_reliability.py; do not edit. -->
+<!-- Written by docs/make_reliability.py; do not edit. -->
 
-What is promised of trainings that are stopped is in [the guide](guide.md#when-it-was-stopped). Here is how it was
-tried. `make chaos` makes the figures, `make test` a shorter form of each.
+[The guide](guide.md#when-it-was-stopped) says what to expect when training is stopped. This page shows how that was
+tested. `make chaos` produces the figures; `make test` runs a shorter form of each test.
 """
 
 
@@ -26,47 +26,47 @@ def main() -> None:
 
 
 def killed(chaos: dict[str, Any]) -> Iterator[str]:
-    """The training that was killed."""
+    """The training run that was killed."""
     kills = chaos["kills"]
     waits = [kill["after_seconds"] for kill in kills]
-    same = "nothing differs" if not chaos["differences"] else f"these differ: {', '.join(chaos['differences'])}"
+    same = "They are identical" if not chaos["differences"] else f"These differ: {', '.join(chaos['differences'])}"
     yield "## Killed and resumed\n"
     yield f"    {chaos['command']}\n"
     yield f"trains with\n\n    {chaos['training']}\n"
     yield (
-        f"once undisturbed, and once killed with SIGKILL {len(kills)} times, {min(waits):.1f} to {max(waits):.1f} "
-        f"seconds\nafter it began or went on, and resumed each time. Both {chaos['status']} after {chaos['epochs']} "
-        f"epochs. Compared bit for bit,\nbut for seconds and images/s: how training ended, the history, the best "
-        f"weights, the last weights. Of these, {same}.\n"
+        f"twice: once undisturbed, and once killed with SIGKILL {len(kills)} times, each time {min(waits):.1f} to "
+        f"{max(waits):.1f} seconds\nafter it started or resumed. Both runs {chaos['status']} after {chaos['epochs']} "
+        f"epochs. The status, the history (except seconds\nand images/s), the best weights and the last weights were "
+        f"compared bit for bit. {same}.\n"
     )
 
 
 def damaged(chaos: dict[str, Any]) -> Iterator[str]:
-    """The bits that were flipped."""
+    """The flipped bits."""
     flips = chaos["flips"]
     yield "## Damaged\n"
     yield (
-        f"Of {flips['made']:,} random bits of the files of a checkpoint, turned over one at a time, "
-        f"{flips['detected']:,} were detected before anything\nwas used. `run.json` is tried likewise in "
-        "`tests/training/test_hostile_runs.py`.\n"
+        f"{flips['made']:,} random bits in the files of a checkpoint were flipped, one at a time. "
+        f"{flips['detected']:,} flips were detected before\nanything was used. `tests/training/test_hostile_runs.py` "
+        "does the same with `run.json`.\n"
     )
 
 
 def calls() -> Iterator[str]:
-    """The calls that were made to fail."""
+    """The calls that are made to fail."""
     yield "## Not written\n"
     yield (
-        "`tests/training/test_checkpoints.py` makes each flush, rename and making of a directory fail in turn, with\n"
-        "ENOSPC and with EIO, and has the system end each file after 0 to 2,000 bytes. After each failure the latest\n"
-        "checkpoint can be read, and is the one before, or the new one where only what came after it failed.\n"
+        "`tests/training/test_checkpoints.py` makes every flush, rename and directory creation fail, one at a time,\n"
+        "with ENOSPC and with EIO. It also limits the size of files to 0 to 2,000 bytes. After each failure, the\n"
+        "latest checkpoint can be read. It is the previous one, or the new one if only a later step failed.\n"
     )
 
 
 def costs(cost: dict[str, Any]) -> Iterator[str]:
-    """What checkpoints cost."""
+    """The cost of checkpoints."""
     yield "## Cost\n"
     yield f"    {cost['command']}\n"
-    yield "| training | checkpoints | seconds for them | seconds of steps | share |"
+    yield "| run | checkpoints | seconds for checkpoints | seconds for steps | share |"
     yield "|---|---|---|---|---|"
     for one in cost["trainings"]:
         settings = ", ".join(f"{key} {value}" for key, value in one["settings"].items())
@@ -81,7 +81,7 @@ def where(chaos: dict[str, Any]) -> Iterator[str]:
     """The machine and the versions."""
     machine, versions = chaos["machine"], chaos["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield f"Measured on {machine['cpus']} processors, {machine['memory'] / 2**30:.0f} GiB; {named}."
+    yield f"Measured on {machine['cpus']} CPU cores, {machine['memory'] / 2**30:.0f} GiB; {named}."
 
 
 if __name__ == "__main__":

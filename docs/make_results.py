@@ -1,6 +1,6 @@
-"""Writes ``docs/results.md`` and its pictures from the JSON files in ``benchmarks/results``. Run by ``make docs``.
+"""Write ``docs/results.md`` and its plots from the JSON files in ``benchmarks/results``. ``make docs`` runs this.
 
-No figure comes from anywhere else. What has no file yet is named at the end, with the command that makes it.
+No figure comes from anywhere else. Missing files are listed at the end, with the command that writes each.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 ARTICLE = {"alexnet": 0.5, "vgg16": 0.6, "inception_v2": 0.7}
-"""Validation accuracies that the article reports for its networks, recipes and 224 pixels."""
+"""Validation accuracies that the article reports, for its networks and recipes at 224 pixels."""
 
 MEASURED = ("throughput/*", "first_step", "decoding", "prediction", "scaling")
-"""Files that a script each writes, by its name; of speeds there is one for each kind of processor."""
+"""Files that the scripts of these names write; ``throughput`` writes one for each kind of CPU."""
 
 ARTICLE_RECIPES = {"alexnet": "article", "vgg16": "article_96", "inception_v2": "article"}
-"""The article's recipe of each: VGG16's is too slow at 224 pixels for a processor, so it is run at 96."""
+"""The article's recipe for each network. VGG16 at 224 pixels is too slow on a CPU, so it runs at 96."""
 
 CHANGES = {"article_96": ' SET="name=article_96 image_size=96"'}
-"""What makes a recipe of ``article``, where it is another one."""
+"""Arguments that turn ``article`` into these recipes."""
 
 EXPECTED = {
     **{f"accuracy/{model}-default": f"make bench-accuracy MODEL={model} SEEDS=3 DATA=17flowers" for model in ARTICLE},
@@ -42,7 +42,7 @@ EXPECTED = {
     },
     **{name: f"python -m benchmarks.{name.split('/')[0]}" for name in MEASURED},
 }
-"""The files that there should be, and what makes them."""
+"""The expected files, and the commands that write them."""
 
 SPEEDS = [
     "model",
@@ -62,33 +62,36 @@ SPEEDS = [
 """Columns of the tables of training steps."""
 
 PANELS = 3
-"""Models beside each other in the picture of accuracy against minutes."""
+"""Number of panels in a row of the plot of accuracy against minutes."""
 
 COLOURS = {"default": "C0", "article": "C3", "article_96": "C3"}
-"""Of these recipes' curves there, the same in each panel."""
+"""Colours of these recipes' curves in that plot, the same in each panel."""
 
 Facts = dict[str, Any]
 
 HEAD = """# Results
 
-Written by `make docs` from the files in `benchmarks/results`, each of which has the machine, the versions, the flags
-and every single measurement; no figure is typed by hand. Other benchmarks are in [benchmarks.md](benchmarks.md).
+`make docs` writes this page from the files in `benchmarks/results`. Each file has the machine, the versions, the flags
+and every single measurement; no figure is typed by hand. [benchmarks.md](benchmarks.md) has other benchmarks.
+
+*The article* is the Chinese article that this library grew out of ([user guide](guide.md#training)). It trains AlexNet,
+VGG16 and Inception-V2 from scratch on the 17 flowers, and reports validation accuracies close to 50 %, 60 % and 70 %.
 """
 
 
 def read(name: str) -> Facts | None:
-    """A file of results."""
+    """One file of results, or ``None`` if it does not exist."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def read_all(folder: str) -> list[Facts]:
-    """All files of results in a folder, by their names."""
+    """All files of results in a folder, in the order of their names."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / folder).glob("*.json"))]
 
 
 def page(pictures: Path) -> str:
-    """The page's text; its pictures are drawn into ``pictures``."""
+    """The text of the page; its plots are drawn into ``pictures``."""
     parts = [HEAD, *accuracy(read_all("accuracy"), pictures), *throughput(read_all("throughput"))]
     sections: dict[str, Callable[[Facts], Iterator[str]]] = {
         "first_step": first_step,
@@ -107,18 +110,19 @@ def page(pictures: Path) -> str:
 
 
 def accuracy(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
-    """How good the models get, and when."""
+    """The accuracy of the models, and the time it takes."""
     if not results:
         return
     yield "## Accuracy\n"
     yield (
-        "Oxford 17 category flowers, from scratch. Validation images are looked at once, with the weights of the last "
-        "epoch; the best of all epochs, which they have chosen themselves, stands beside it and is no result. "
-        "*Mirrored* is the mean over each image and its mirror image (`--tta`). Official splits are tested on their "
-        "test images. With 272 images one run's standard error is about 2 points.\n"
+        "Oxford 17 category flowers, from scratch. Accuracies are on the validation images, evaluated once with the "
+        "weights of the last epoch. The accuracy of the best epoch is also shown, but it is optimistic, because the "
+        "same images select the epoch. *Mirrored* averages the predictions for each image and its mirror image "
+        "(`--tta`). Official splits are tested on their test images. With 272 images, the standard error of one run is "
+        "about 2 points.\n"
     )
     yield table(
-        ["model", "recipe", "split", "pixels", "mean", "deviation", "single runs", "mirrored", "best epoch", "minutes"],
+        ["model", "recipe", "split", "pixels", "mean", "std. dev.", "single runs", "mirrored", "best epoch", "minutes"],
         [accuracy_row(facts) for facts in results],
     )
     plot_minutes(results, pictures / "accuracy_minutes.png")
@@ -129,11 +133,11 @@ def accuracy(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
 
 
 def origins(results: Sequence[Facts]) -> Iterator[str]:
-    """The commands of all results, and where they were run, each machine once."""
+    """The commands of all results, and the machines that they ran on, each machine once."""
     places = list(dict.fromkeys(map(place, results)))
     made = [[f"`{facts['command']}`", facts["date"][:10], 1 + places.index(place(facts))] for facts in results]
     loads = [facts["load_average"] for facts in results]
-    yield "### How the results were made\n"
+    yield "### How the results were produced\n"
     yield "In the order of the first table:\n"
     head = ["command", "date", "machine", "load average at the start", "at the end"]
     yield table(head, [[*row, load["start"], load["end"]] for row, load in zip(made, loads, strict=True)])
@@ -141,7 +145,7 @@ def origins(results: Sequence[Facts]) -> Iterator[str]:
 
 
 def accuracy_row(facts: Facts) -> list[str]:
-    """A model's row."""
+    """The row of one model and recipe."""
     runs, recipe = facts["runs"], facts["recipe"]
     values = [run["accuracy"] for run in runs]
     return [
@@ -159,13 +163,13 @@ def accuracy_row(facts: Facts) -> list[str]:
 
 
 def recipe_name(facts: Facts) -> str:
-    """The recipe's name, and the precision where it is not float32."""
+    """The recipe's name, and the precision if it is not float32."""
     precision = ", in bfloat16" if facts["recipe"].get("precision") == "bfloat16" else ""
     return f"{facts['recipe']['name']}{precision}"
 
 
 def time_to_accuracy(results: Sequence[Facts]) -> Iterator[str]:
-    """How soon each recipe reaches what the article reports, where both were run on machines of one kind."""
+    """Minutes until each recipe reaches the article's accuracy, if both ran on the same kind of machine."""
     rows = []
     for model, target in ARTICLE.items():
         of_model = {facts["recipe"]["name"]: facts for facts in results if facts["model"] == model}
@@ -180,10 +184,10 @@ def time_to_accuracy(results: Sequence[Facts]) -> Iterator[str]:
     if rows:
         yield "### Minutes to the article's accuracy\n"
         yield (
-            "Minutes of training steps, validation not counted, until the end of the first epoch with that validation "
-            "accuracy; the ratio is of medians.\n"
+            "Minutes of training steps, without validation, until the end of the first epoch that reaches this "
+            "validation accuracy. The speed-up is the ratio of the medians.\n"
         )
-        yield table(["model", "accuracy", "article's recipe", "default recipe", "sooner"], rows)
+        yield table(["model", "accuracy", "article's recipe", "default recipe", "speed-up"], rows)
 
 
 def minutes_to(run: Facts, target: float) -> float | None:
@@ -195,7 +199,7 @@ def minutes_to(run: Facts, target: float) -> float | None:
 
 
 def reached(times: Sequence[float | None], runs: Sequence[Facts]) -> str:
-    """When each run arrived, or how far it came."""
+    """The minutes that each run needed, or its best accuracy."""
     return ", ".join(
         f"not in {run['minutes']:.0f} (best {run['best_epoch_accuracy']:.1%})" if time is None else f"{time:.1f}"
         for time, run in zip(times, runs, strict=True)
@@ -203,7 +207,7 @@ def reached(times: Sequence[float | None], runs: Sequence[Facts]) -> str:
 
 
 def confusions(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
-    """Which classes are taken for which, all runs of a default recipe together, on the stratified split."""
+    """Which classes are confused, over all runs of a default recipe on the stratified split."""
     for facts in results:
         if facts["split"] != "stratified" or facts["recipe"]["name"] != "default":
             continue
@@ -212,12 +216,12 @@ def confusions(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
         title = f"{name}: last weights of {len(facts['runs'])} runs"
         plot_confusion(counts, names, pictures / f"confusion-{name}.png", title=title)
         yield f"### Classes of `{facts['model']}`, recipe {facts['recipe']['name']}\n"
-        yield table(["class", "recognised", "taken for"], list(class_rows(counts, names)))
+        yield table(["class", "correct", "confused with"], list(class_rows(counts, names)))
         yield f"![Confusion matrix of {name}](images/confusion-{name}.png)\n"
 
 
 def class_rows(counts: Any, names: Sequence[str]) -> Iterator[list[str]]:
-    """One row a class."""
+    """One row per class."""
     for label, name in enumerate(names):
         wrong = [(count, names[other]) for other, count in enumerate(counts[label]) if count and other != label]
         listed = ", ".join(f"{other} ({count})" for count, other in sorted(wrong, reverse=True)[:3])
@@ -225,28 +229,29 @@ def class_rows(counts: Any, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def throughput(results: Sequence[Facts]) -> Iterator[str]:
-    """Training steps beside plain Keras, on each kind of processor."""
+    """Training steps compared with plain Keras, on each kind of CPU."""
     if not results:
         return
     yield "## Training steps\n"
     yield (
-        "Images a second, forward, backward and update, with Adam: plain Keras as a script has it, with TensorFlow's "
-        "default flags, the library with the same network and optimizer, and PyTorch, in turn. Medians; the ratio is "
-        "the median of the rounds', ours to plain Keras. *In bfloat16* are steps with `--set precision=bfloat16`, on a "
-        "processor that multiplies it. The last columns are what float32 matrix products reached in the same rounds, "
-        "and the share of it that the fastest round of float32 steps did.\n"
+        "Images per second: forward pass, backward pass and update with Adam. Plain Keras as in a script, with "
+        "TensorFlow's default flags, alternates with PyTorch and with the library (*ours*) on the same network and "
+        "optimizer. Speeds are medians. The ratio is the median over the rounds of ours to plain Keras. *In bfloat16* "
+        "are steps with `--set precision=bfloat16`, on CPUs with bfloat16 instructions. *Peak* is the speed of float32 "
+        "matrix products in the same rounds, and *share* the part of it that the fastest round of our float32 steps "
+        "reached.\n"
     )
     for facts in results:
         yield f"### On {facts['machine']['processor']}\n"
         yield table(SPEEDS, [throughput_row(cell) for cell in facts["cells"]])
         commands = dict.fromkeys(cell["command"] for cell in facts["cells"])
-        yield "Made one after the other by:\n"
+        yield "Measured one after another with:\n"
         yield "\n".join(f"    {command}" for command in commands) + "\n"
         yield conditions(facts)
 
 
 def throughput_row(cell: Facts) -> list[object]:
-    """One network at one size; not everything is measured everywhere."""
+    """One network at one size; not every side is measured on every machine."""
     plain, short = cell["plain"], cell.get("bfloat16")
     return [
         f"`{cell['model']}`",
@@ -266,15 +271,15 @@ def throughput_row(cell: Facts) -> list[object]:
 
 
 def first_step(facts: Facts) -> Iterator[str]:
-    """The wait before training begins."""
+    """The time until the first training step."""
     yield "## The first step\n"
     yield (
         f"Seconds from the start of Python to the end of the first training step, `{facts['model']}` at "
-        f"{facts['size']} pixels, batch {facts['batch_size']}; all measurements, in turn. Beside them what the "
-        "process took of all processors, which depends less on what else the machine does.\n"
+        f"{facts['size']} pixels, batch {facts['batch_size']}; all measurements, alternating. CPU time is the sum over "
+        "all cores; it depends less on other load.\n"
     )
     yield table(
-        ["optimizer", "our recipe", "plain Keras", "ours", "plain Keras, of processors", "ours, of processors"],
+        ["optimizer", "our recipe", "plain Keras", "ours", "plain Keras, CPU time", "ours, CPU time"],
         [
             [
                 row["optimizer"],
@@ -287,16 +292,16 @@ def first_step(facts: Facts) -> Iterator[str]:
 
 
 def decoding(facts: Facts) -> Iterator[str]:
-    """The wait for photographs."""
+    """The time to read photographs."""
     yield "## Reading photographs\n"
     yield (
-        f"Seconds until the {facts['images']:,} photographs can be trained on, at the sizes of two of BN-Inception's "
-        "recipes, imports not counted; all measurements, in turn. The first start decodes them, the second finds what "
-        "the first has kept. Beside them one pass of Keras' `image_dataset_from_directory` at the larger size, which "
-        "a script makes in each epoch.\n"
+        f"Seconds until the {facts['images']:,} photographs are ready for training, at the sizes of two of "
+        "BN-Inception's recipes, without imports; all measurements, alternating. The first start decodes them, the "
+        "second reads the cache. Plain Keras is one pass of `image_dataset_from_directory` at the larger size, which a "
+        "script makes in each epoch.\n"
     )
     yield table(
-        ["recipe", "pixels", "plain Keras, each epoch", "first start", "of processors", "second start"],
+        ["recipe", "pixels", "plain Keras, each epoch", "first start", "first start, CPU time", "second start"],
         [
             [
                 row["recipe"],
@@ -310,16 +315,17 @@ def decoding(facts: Facts) -> Iterator[str]:
 
 
 def prediction(facts: Facts) -> Iterator[str]:
-    """Evaluation beside plain Keras."""
+    """Evaluation compared with plain Keras."""
     yield "## Evaluation\n"
     yield (
-        f"Images a second of processor time on {facts['cells'][0]['images']} images, medians: `model.predict` of plain "
-        "Keras on float arrays, with TensorFlow's default flags; the library's evaluation without folding batch "
-        "normalisation into the convolutions; and with it, as it is. The ratio is of the last to the first. Folding "
-        "takes processor time before the first image, for a copy of the graph, and pays after so many images.\n"
+        f"Images per second of CPU time on {facts['cells'][0]['images']} images, medians. *Plain Keras* is "
+        "`model.predict` on float arrays, with TensorFlow's default flags. *Ours* is the library's evaluation, which "
+        "folds batch normalisation into the convolutions; *unfolded* is the same without folding. The ratio is ours to "
+        "plain Keras. Folding copies the graph, which takes CPU time before the first image; the last column is the "
+        "number of images after which it pays off.\n"
     )
     yield table(
-        ["model", "pixels", "plain Keras", "unfolded", "ours", "ratio", "ours / unfolded", "folding pays after"],
+        ["model", "pixels", "plain Keras", "unfolded", "ours", "ratio", "ours / unfolded", "folding pays off after"],
         [prediction_row(cell) for cell in facts["cells"]],
     )
 
@@ -342,16 +348,16 @@ def prediction_row(cell: Facts) -> list[object]:
 
 
 def scaling(facts: Facts, pictures: Path) -> Iterator[str]:
-    """How cost grows."""
+    """How cost grows with the size of images, batches and datasets."""
     plot_scaling(facts, pictures / "scaling.png")
     yield "## How cost grows\n"
     yield (
-        f"Training steps of `{facts['model']}` by image and batch size; the pipeline alone by the size of the data "
-        f"set, images of {facts['tiny_size']} pixels. Processor time depends less than images a second on what else "
-        "the machine does. Memory is the process's own, without what it maps from files.\n"
+        f"Training steps of `{facts['model']}` by image and batch size, and the pipeline alone by dataset size, on "
+        f"images of {facts['tiny_size']} pixels. CPU time depends less on other load than images per second. Memory is "
+        "the process's own, without files mapped into memory.\n"
     )
-    yield "![Processor time and memory by image size, batch size and data set size](images/scaling.png)\n"
-    columns = ["images/s", "processor time an image, ms", "memory, MiB"]
+    yield "![CPU time and memory by image size, batch size and dataset size](images/scaling.png)\n"
+    columns = ["images/s", "CPU time per image, ms", "memory, MiB"]
     yield table(
         ["pixels", "batch", *columns], [[row["size"], row["batch_size"], *figures(row)] for row in facts["steps"]]
     )
@@ -362,13 +368,13 @@ def scaling(facts: Facts, pictures: Path) -> Iterator[str]:
 
 
 def figures(row: Facts) -> list[str]:
-    """Speed, processor time and memory of a row of scaling."""
+    """Speed, CPU time and memory of one row of the scaling tables."""
     speed = np.median(row["images_per_second"])
     return [f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}", f"{row['cpu_ms_per_image']:.2f}", row["memory_mib"]]
 
 
 def conditions(facts: Facts) -> str:
-    """What was measured where."""
+    """How and where something was measured."""
     loads, cpus = facts["load_average"], facts["machine"]["cpus"]
     return (
         f"*`{facts['command']}`, {facts['date'][:10]}; load average {loads['start']} at the start, {loads['end']} at "
@@ -377,7 +383,7 @@ def conditions(facts: Facts) -> str:
 
 
 def place(facts: Facts) -> str:
-    """A machine and what is installed and set there."""
+    """A machine, its versions and its flags."""
     machine = facts["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     flags = "; ".join(
@@ -397,7 +403,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def plot_minutes(results: Sequence[Facts], path: Path) -> None:
-    """Validation accuracy of each run against minutes, a panel a model."""
+    """Validation accuracy of each run against minutes, one panel per model."""
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(facts["model"] for facts in results))
@@ -418,15 +424,15 @@ def plot_minutes(results: Sequence[Facts], path: Path) -> None:
             axes.axhline(ARTICLE[model], color="grey", linestyle=":", label="reported by the article")
         axes.set(title=model, xlabel="minutes", ylabel="validation accuracy", xscale="log", ylim=(0, 1))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.tick_params(labelbottom=True)  # also where there is no panel below
+        axes.tick_params(labelbottom=True)  # shared axes label only the lowest row, which may have gaps
         axes.grid(alpha=0.3)
-        # Below: curves rise from the lower left in one panel and lie at the lower right in another.
+        # The legend is below the panel, because no corner is free of curves in every panel.
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small")
     write(figure, path)
 
 
 def plot_scaling(facts: Facts, path: Path) -> None:
-    """Processor time an image and memory, against three sizes."""
+    """CPU time per image and memory, against three sizes."""
     from matplotlib.figure import Figure
 
     steps, pipeline = facts["steps"], facts["pipeline"]
@@ -444,9 +450,9 @@ def plot_scaling(facts: Facts, path: Path) -> None:
     for column, label, x, rows in curves:
         for panel, key in zip(panels[:, column], ("cpu_ms_per_image", "memory_mib"), strict=True):
             panel.plot(x, [row[key] for row in rows], "o-", label=label)
-    titles = ("image size (batch 32)", "batch size (96 pixels)", "images in the data set")
+    titles = ("image size (batch 32)", "batch size (96 pixels)", "images in the dataset")
     for (upper, lower), title in zip(panels.T, titles, strict=True):
-        upper.set(ylabel="processor time an image, ms", ylim=(0, None))
+        upper.set(ylabel="CPU time per image, ms", ylim=(0, None))
         lower.set(ylabel="memory, MiB", xlabel=title, ylim=(0, None))
         upper.legend(frameon=False)
         for axes in (upper, lower):
@@ -459,19 +465,19 @@ def plot_scaling(facts: Facts, path: Path) -> None:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """A picture, the same for the same figures."""
+    """Write a plot; the same data give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", dpi=90, metadata={"Software": None})
 
 
 def main() -> None:
-    """Write the page and its pictures."""
+    """Write the page and its plots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder to write into (default: docs)")
     out: Path = parser.parse_args().out
     (out / "images").mkdir(parents=True, exist_ok=True)
     for picture in (out / "images").glob("confusion-*.png"):
-        picture.unlink()  # its results may be gone
+        picture.unlink()  # its results may no longer exist
     (out / "results.md").write_text(page(out / "images"), encoding="utf-8")
 
 
