@@ -1,15 +1,15 @@
-"""How good a model gets on the 17 flowers, with several seeds on the same split, and how many minutes it takes.
+"""Measure a model's accuracy on the 17 flowers, and its training time, with several seeds on the same split.
 
     make bench-accuracy MODEL=... SEEDS=... [DATA=17flowers] [RECIPE=...] [SET="key=value ..."] [RUNS=runs]
     python -m benchmarks.accuracy MODEL --seeds 3 [--data 17flowers] [--recipe RECIPE] [--set KEY=VALUE]...
 
-Each run is a `cnn_registry.train` on the stratified split of seed 0, with the seeds 0 to SEEDS - 1 for all else; or on
-one of the official splits, and then it is tested on its test images. What counts is the accuracy of the last weights;
-that of the best epoch, which the validation images themselves have chosen, stands beside it. Each finished run is
-written at once into ``results/accuracy/<model>-<recipe>.json``, and not trained again as long as the recipe and the
-versions of the libraries stay the same. A run that was stopped goes on at the next call.
+Each run is a `cnn_registry.train` on the stratified split with seed 0; the seeds 0 to SEEDS - 1 determine everything
+else. With one of the official splits, the run is tested on its test images. The result is the accuracy of the last
+weights. The accuracy of the best epoch, which the validation images themselves select, is also recorded, but does not
+count. Each finished run is written immediately into ``results/accuracy/<model>-<recipe>.json``, and is not trained
+again as long as the recipe and the versions of the libraries stay the same. The next call resumes a stopped run.
 
-A recipe with other settings has a name of its own, and so its own file: ``SET="name=unmixed mixing.cutmix=0.0"``.
+A recipe with changed settings needs its own name, and so gets its own file: ``SET="name=unmixed mixing.cutmix=0.0"``.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ SPLITS = ("stratified", "official-1", "official-2", "official-3")
 
 
 def planned(asked: argparse.Namespace) -> Recipe:
-    """The recipe as it will be run, with the seed of the first run."""
+    """The recipe with everything resolved, with the seed of the first run."""
     spec = get_spec(asked.model)
     settings = {**parse_settings(asked.set), "split_seed": 0, "seed": 0}
     if asked.set and "name" not in settings:
-        raise SystemExit("error: A recipe with other settings needs a name of its own: --set name=NAME.")
+        raise SystemExit("error: A recipe with changed settings needs its own name: --set name=NAME.")
     return settled(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
 
 
 def finished(name: str, recipe: Recipe) -> list[Facts]:
-    """The runs of an earlier call that need not be trained again."""
+    """The runs of earlier calls that need not be trained again."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         return []
     facts: Facts = json.loads(path.read_text(encoding="utf-8"))
     runs: list[Facts] = facts["runs"]
-    # Compared as recipes: a setting that did not exist at the time had its default, and a summary sets nothing.
+    # Compared as recipes: a setting that did not exist then had its default value, and a summary is not a setting.
     recorded = Recipe.model_validate(facts["recipe"]).model_copy(update={"summary": recipe.summary})
     if recorded == recipe and facts["versions"] == versions():
         return runs
-    note(f"The {len(runs)} runs in {path} are of another recipe or other versions; they are trained again.")
+    note(f"The {len(runs)} runs in {path} have another recipe or other versions; they are trained again.")
     return []
 
 
 def trained(recipe: Recipe, asked: argparse.Namespace) -> Facts:
-    """The figures of one more run, which may have been begun by an earlier call."""
+    """Train another run, or resume the one that an earlier call started, and return its figures."""
     before = load()
     request: dict[str, Any] = {
         "dataset": DATASET,
@@ -74,14 +74,14 @@ def trained(recipe: Recipe, asked: argparse.Namespace) -> Facts:
     begun = unfinished(asked.model, **request)
     run = resume(begun) if begun else train(asked.model, **request)
     if run.record.status not in ("finished", "stopped early"):
-        raise SystemExit(f"Seed {recipe.seed} was stopped; the same command goes on with it.")
-    assert run.record.recipe == recipe, "The recipe was run otherwise than planned."
+        raise SystemExit(f"Seed {recipe.seed} was stopped; the same command resumes it.")
+    assert run.record.recipe == recipe, "The run does not have the planned recipe."
     resumed = {"resumed": len(run.record.resumed)}
     return {"seed": recipe.seed, **resumed, "load_average": {"start": before, "end": load()}} | figures(run)
 
 
 def figures(run: Run) -> Facts:
-    """Of a finished run. Minutes are those of training steps, whoever else used the machine; without validation."""
+    """The figures of a finished run. Minutes are wall time of training steps, without validation."""
     history = read_history(run.history_csv)
     part: Any = "test" if run.record.split.test else "val"
     last, mirrored = (evaluate(run, part=part, weights="last", tta=tta) for tta in (False, True))
@@ -107,17 +107,17 @@ def figures(run: Run) -> Facts:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--seeds", type=int, default=3, help="how many runs (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs (default: 3)")
     parser.add_argument("--recipe", help="a recipe's name or a .toml file (default: the model's)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe setting")
     parser.add_argument("--split", choices=SPLITS, default=SPLITS[0], help="(default: %(default)s)")
-    parser.add_argument("--data", type=Path, help="where the 17 flowers are (default: the library's own copy)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run directories go (default: runs)")
+    parser.add_argument("--data", type=Path, help="folder or archive of the 17 flowers (default: the library's copy)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for run directories (default: runs)")
     return parser.parse_args()
 
 
 def command(asked: argparse.Namespace) -> str:
-    """What makes the same figures on another machine."""
+    """The command that produces the same figures on another machine."""
     words = ["make bench-accuracy", f"MODEL={asked.model}", f"SEEDS={asked.seeds}"]
     words += [f"RECIPE={asked.recipe}"] if asked.recipe else []
     words += [f'SET="{" ".join(asked.set)}"'] if asked.set else []

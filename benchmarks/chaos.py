@@ -1,9 +1,9 @@
-"""Kill a training again and again, and see whether it ends as if nothing had happened.
+"""Kill a training run again and again, and test that its result is the same as without kills.
 
     python -m benchmarks.chaos --kills 50 --flips 1000
 
-One training of LeNet-5 on handwritten digits is left alone; another, with the same arguments, is killed with SIGKILL at
-random instants and resumed each time. Then a checkpoint of a third is damaged, one bit at a time.
+One run trains LeNet-5 on handwritten digits undisturbed. A second, with the same arguments, is killed with SIGKILL at
+random times and resumed each time. Then a checkpoint of a third run is damaged, one bit at a time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS: dict[str, object] = {
     "ema": 1,
     "deterministic": "true",
 }
-"""An average of weights and early stopping; dropout, which has a state as well, is in ``tests/test_resumption.py``."""
+"""These include averaged weights. ``tests/test_resumption.py`` covers dropout, which also has a state."""
 
 TRAIN = [sys.executable, "-m", "cnn_registry", "train"]
 MINUTES = ["--checkpoint-minutes", "0.02"]
@@ -51,9 +51,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=600)
-    parser.add_argument("--patience", type=int, default=100, help="of early stopping")
+    parser.add_argument("--patience", type=int, default=100, help="patience of early stopping")
     parser.add_argument("--model", default="lenet5")
-    parser.add_argument("--within", type=float, default=4.0, help="seconds of training before a kill, at most")
+    parser.add_argument("--within", type=float, default=4.0, help="maximum seconds of training before a kill")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cnnreg-chaos-") as name:
@@ -83,13 +83,13 @@ def main() -> None:
 
 
 def training(model: str, settings: dict[str, int]) -> list[str]:
-    """The command of all trainings, but for where they write."""
+    """The command of all runs, without their output folder."""
     assignments = [part for key, value in (SETTINGS | settings).items() for part in ("--set", f"{key}={value}")]
     return [*TRAIN, model, "--dataset", "digits", *assignments, *MINUTES]
 
 
 def left_alone(command: list[str], out: Path) -> tuple[Run, float]:
-    """A training that nobody disturbs, and its seconds."""
+    """Train without kills, and return the run and its duration in seconds."""
     began = time.monotonic()
     subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return only_run(out), time.monotonic() - began
@@ -98,7 +98,7 @@ def left_alone(command: list[str], out: Path) -> tuple[Run, float]:
 def killed(
     command: list[str], out: Path, kills: int, within: float, rng: random.Random
 ) -> tuple[Run, list[dict[str, Any]]]:
-    """A training that is killed so many times, each time at a random instant, and resumed until it ends."""
+    """Kill a run ``kills`` times, each time at a random time, and resume it until it ends."""
     done: list[dict[str, Any]] = []
     while True:
         runs = list(out.glob("*/run.json"))
@@ -123,12 +123,12 @@ def killed(
         else:
             process.communicate()
         if process.returncode:
-            raise SystemExit(f"A training ended with code {process.returncode}.")
+            raise SystemExit(f"Training exited with code {process.returncode}.")
         return only_run(out), done
 
 
 def stopped(command: list[str], out: Path) -> Path:
-    """The checkpoint of a training that was killed."""
+    """The first checkpoint of a run that was killed."""
     process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (found := sorted(out.glob("*/checkpoints/step-*"))):
         time.sleep(0.05)
@@ -144,12 +144,12 @@ def only_run(out: Path) -> Run:
 
 
 def latest_step(out: Path) -> int:
-    """Of the latest checkpoint, 0 where there is none."""
+    """The step of the latest checkpoint, or 0 without one."""
     return max((int(path.name[5:]) for path in out.glob("*/checkpoints/step-*")), default=0)
 
 
 def differences(one: Run, other: Run) -> list[str]:
-    """What two runs do not have in common, bit for bit, but for what the clock says."""
+    """The parts of two runs that differ in any bit, times excepted."""
     found = [] if one.record.status == other.record.status else ["status"]
     timed = ("seconds", "images_per_second")
     histories = [
@@ -168,7 +168,7 @@ def differences(one: Run, other: Run) -> list[str]:
 
 
 def arrays(path: Path) -> list[np.ndarray]:
-    """Everything in a file of weights, in the order of names."""
+    """All arrays in a weights file, in the order of their names."""
     found: list[np.ndarray] = []
     with h5py.File(path) as file:
         file.visititems(lambda name, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
@@ -176,7 +176,7 @@ def arrays(path: Path) -> list[np.ndarray]:
 
 
 def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
-    """How many of so many random bit flips in a checkpoint are detected. Each is undone before the next."""
+    """Count how many of ``flips`` random bit flips in a checkpoint are detected. Each is undone before the next."""
     checkpoints = Run.open(checkpoint.parents[1]).checkpoints
     for other in checkpoint.parent.iterdir():
         if other != checkpoint:
@@ -187,7 +187,7 @@ def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
         file = rng.choice(files)
         position, bit = rng.randrange(file.stat().st_size), 1 << rng.randrange(8)
         flip(file, position, bit)
-        with contextlib.redirect_stderr(io.StringIO()):  # which tells of each
+        with contextlib.redirect_stderr(io.StringIO()):  # each flip prints a warning
             detected += checkpoints.latest() is None
         flip(file, position, bit)
     assert checkpoints.latest() is not None
@@ -195,7 +195,7 @@ def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
 
 
 def flip(file: Path, position: int, bit: int) -> None:
-    """Turn over one bit of a file."""
+    """Flip one bit of a file."""
     with file.open("r+b") as content:
         content.seek(position)
         [byte] = content.read(1)

@@ -1,9 +1,9 @@
-"""What checkpoints cost at the defaults, as a share of the time of a training.
+"""Measure the cost of checkpoints with the default settings, as a share of training time.
 
     python -m benchmarks.checkpoint_cost
 
-Trains AlexNet and LeNet-5 on handwritten digits of 96 and 32 pixels and measures what is spent on taking and writing
-checkpoints: 30 million weights once a minute or so, and 60 thousand after epochs that take less than a second.
+This trains AlexNet and LeNet-5 on handwritten digits of 96 and 32 pixels, and measures the time spent on taking and
+writing checkpoints: 30 million weights about once per minute, and 60 thousand after epochs of less than a second.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def cost(model: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a training, and those of its checkpoints."""
+    """The seconds of a run, and those of its checkpoints."""
     spent: list[float] = []
     original = Keeper._save
 

@@ -1,8 +1,9 @@
-"""What the scripts share: what a figure was measured with, and processes that measure in turn.
+"""Shared by the scripts: the conditions of a measurement, and processes that take turns.
 
-Each script writes one JSON file into `RESULTS`, from which ``docs/make_results.py`` makes a page. What is compared runs
-in processes of its own, as TensorFlow reads its flags when it is imported: they make ready, then measure one after the
-other, round by round, while the others wait. So what else the machine does falls on all of them alike.
+Each script writes one JSON file into `RESULTS`, from which ``docs/make_results.py`` writes a page. Each side of a
+comparison runs in its own process, because TensorFlow reads its flags when it is imported. The processes prepare, then
+measure one after another, round by round, while the others wait. Other load on the machine therefore affects all of
+them alike.
 """
 
 from __future__ import annotations
@@ -33,30 +34,30 @@ RESULTS = Path(__file__).parent / "results"
 CLASSES = 17
 
 RATES = {"alexnet": 1e-3, "vgg16": 1e-5, "inception_v2": 1e-5}
-"""The networks that are trained beside scripts without the library, and the rates that Adam trains them at."""
+"""The networks that are also trained by scripts without the library, with Adam's learning rates for them."""
 
 Widths = tuple[int, int]
-"""Channels of a 1x1 convolution, and of the 3x3 convolutions behind it."""
+"""Channels of a 1x1 convolution, and of the 3x3 convolutions after it."""
 
 FLAGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "XLA_FLAGS")
-"""Variables that change what TensorFlow and Keras do."""
+"""Environment variables that change the behaviour of TensorFlow and Keras."""
 
 DEFAULT_FLAGS: Mapping[str, str | None] = dict.fromkeys(FLAGS) | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-"""Those of somebody who has not heard of them; but for the notes on standard error, which cost nothing."""
+"""The defaults of these variables; only the log level differs, which costs nothing."""
 
 Facts = dict[str, Any]
 
 
 class Worker:
-    """A process that makes ready once, and then measures whenever it is asked.
+    """A process that prepares once, and then measures on request.
 
     Args:
-        script: the module, whose ``main`` ends in `serve`.
+        script: a module whose ``main`` ends in `serve`.
         *arguments: its arguments.
-        variables: of its environment, besides this one's; ``None`` to unset one.
+        variables: changes to this process's environment variables; ``None`` unsets one.
 
     Attributes:
-        ready: what it told when it was ready.
+        ready: what it sent when it was ready.
     """
 
     def __init__(self, script: str, *arguments: object, variables: Mapping[str, str | None] | None = None) -> None:
@@ -70,14 +71,14 @@ class Worker:
         self.ready = self._answer()
 
     def measure(self) -> Facts:
-        """One more measurement."""
+        """Measure once more."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
-        """End the process and give back its memory."""
+        """End the process and free its memory."""
         self._process.communicate()
 
     def _answer(self) -> Facts:
@@ -90,14 +91,14 @@ class Worker:
 
 
 def serve(ready: Facts, measure: Callable[[], Facts]) -> None:
-    """In a worker: tell that it is ready and with which flags, then measure once for each line of standard input."""
+    """In a worker: send ``ready`` and the flags, then measure once for each line of standard input."""
     print(json.dumps(ready | {"flags": flags()}), flush=True)
     for _ in sys.stdin:
         print(json.dumps(measure()), flush=True)
 
 
 def in_turn(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Facts]]:
-    """What the workers measure, each once a round: A B A B."""
+    """The measurements of the workers, each once per round: A B A B."""
     measured: dict[str, list[Facts]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
@@ -108,16 +109,16 @@ def in_turn(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Facts]
 
 
 def environment(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """The variables of a process: this one's, but for those."""
+    """This process's environment variables with some changes; ``None`` unsets one."""
     changed = {**os.environ, **variables}
     return {name: value for name, value in changed.items() if value is not None}
 
 
 def begin(command: str = "") -> Facts:
-    """What a figure depends on besides the code, at the beginning of the measurements.
+    """The conditions of a measurement, recorded before it starts.
 
     Args:
-        command: what makes it; default the script as it was called.
+        command: the command that produces it (default: the script as it was called).
     """
     return {
         "command": command or f"python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}".strip(),
@@ -130,52 +131,52 @@ def begin(command: str = "") -> Facts:
 
 
 def flags() -> dict[str, str]:
-    """Those that are set in this process, by the user or by the library."""
+    """The variables of `FLAGS` that are set in this process, by the user or by the library."""
     return {name: os.environ[name] for name in FLAGS if name in os.environ}
 
 
 def save(name: str, facts: Facts) -> None:
-    """Write ``<name>.json`` into `RESULTS`, whole or not at all, with the load of the machine until now."""
+    """Write ``<name>.json`` into `RESULTS` atomically, with the current load of the machine."""
     facts["load_average"]["end"] = load()
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=1)
-    # Lists of figures are on one line each.
+    # Put each list of figures on one line.
     text = re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda found: "[" + re.sub(r"\n\s*", " ", found[1]) + "]", text)
     write_file(path, text + "\n")
 
 
 def load() -> float:
-    """Processes that ran or wanted to, mean of the last minute, what is measured here among them."""
+    """The load average of the last minute, which includes the measurement itself."""
     return round(os.getloadavg()[0], 2)
 
 
 def processor() -> str:
-    """The processor's name, its generation, which a machine in a cloud may not have in its name, and its vectors."""
+    """The CPU's name, its generation, which is missing in the name on some cloud machines, and its vector extension."""
     try:
-        told = backend.CPUINFO.read_text(encoding="utf-8")
+        text = backend.CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return str(machine()["processor"])
-    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", told, re.MULTILINE))
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))
     generation = f"family {found['cpu family']} model {found['model']}" if "cpu family" in found else ""
     widest = next((flag for flag in ("avx512f", "avx2", "avx") if flag in backend.cpu_flags()), "")
     return " ".join(part for part in (found.get("model name", ""), generation, widest) if part)
 
 
 def random_pixels(count: int, size: int) -> LoadedImages:
-    """Random pixels in memory, with random labels of `CLASSES` classes."""
+    """``count`` random square images in memory, with random labels of `CLASSES` classes."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count, size, size, 3), np.uint8)
     return in_memory(pixels, random.integers(0, CLASSES, count))
 
 
 def model_record(spec: ModelSpec, size: int, options: Mapping[str, Any]) -> ModelRecord:
-    """What `build_trainable` builds, for square images and as many classes as these random ones have."""
+    """The record of a model for square images and `CLASSES` classes, as `build_trainable` takes it."""
     return ModelRecord(spec=spec.to_dict(), options=dict(options), num_classes=CLASSES, input_shape=(size, size, 3))
 
 
 def in_memory(pixels: Any, labels: Any, images: Any = None) -> LoadedImages:
-    """Pixels ``(N, size, size, 3)``, or a source of them, as the pipeline takes them."""
+    """Wrap pixels ``(N, size, size, 3)``, or a source of them, for the pipeline."""
     dataset = ImageDataset(
         name="noise",
         class_names=tuple(map(str, range(CLASSES))),
@@ -191,12 +192,12 @@ def in_memory(pixels: Any, labels: Any, images: Any = None) -> LoadedImages:
 
 
 def timed(work: Callable[[], object]) -> Facts:
-    """Seconds that it takes, and those of all processors."""
+    """Run ``work``, and return its wall time and its CPU time over all cores, in seconds."""
     cpu, began = time.process_time(), time.perf_counter()
     work()
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
 
 
 def median(measured: Sequence[Facts], what: str) -> float:
-    """Of one figure of several measurements."""
+    """The median of one figure over several measurements."""
     return float(np.median([facts[what] for facts in measured]))

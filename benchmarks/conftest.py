@@ -1,7 +1,7 @@
-"""What the suites share: measuring two things in turn, and telling what came out.
+"""Shared by the suites: alternating measurements of two things, and a report of the figures.
 
-A shared machine is now fast, now slow. So a cost is measured beside a reference, in turn and in the same minutes, and
-what is reported and checked is their ratio, round by round.
+The speed of a shared machine varies. A cost is therefore measured alternately with a reference, in the same minutes,
+and their ratio per round is what is reported and checked.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Costs of rounds that were measured in turn, ``(rounds,)`` each.
+    """Costs per round, measured alternately, each ``(rounds,)``.
 
     Attributes:
-        costs: of what is benchmarked.
-        references: of what it is compared with.
+        costs: the costs of the benchmarked side.
+        references: the costs of the side that it is compared with.
     """
 
     costs: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def ratios(self) -> NDArray[np.float64]:
-        """Cost over reference, round by round."""
+        """Cost divided by reference, per round."""
         ratios: NDArray[np.float64] = self.costs / self.references
         return ratios
 
@@ -47,7 +47,7 @@ class Comparison:
         return f"{median:.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
 
     def check(self, limit: float, what: str) -> None:
-        """Fail if three rounds in four are beyond ``limit``: a busy neighbour spoils some rounds, a regression all."""
+        """Fail if three out of four rounds exceed ``limit``: other load spoils some rounds, a regression all."""
         assert np.quantile(self.ratios, 0.25) <= limit, f"{what}: expected at most {limit}, got {self.summary(3)}."
 
 
@@ -56,15 +56,15 @@ Compare = Callable[[Measure, Measure, int], Comparison]
 
 @pytest.fixture
 def compare(benchmark: BenchmarkFixture) -> Compare:
-    """``compare(ours, reference, rounds)``: benchmark ``ours``, with ``reference`` before each round of it.
+    """``compare(ours, reference, rounds)``: benchmark ``ours``, and measure ``reference`` before each of its rounds.
 
-    Both return what they cost. The first round of both warms up and does not count.
+    Both return their cost. The first round of both is a warm-up and does not count.
     """
 
     def run(ours: Measure, reference: Measure, rounds: int) -> Comparison:
         costs: list[float] = []
         references: list[float] = []
-        benchmark.pedantic(  # type: ignore[no-untyped-call]  # pytest-benchmark leaves it without types
+        benchmark.pedantic(  # type: ignore[no-untyped-call]  # pytest-benchmark does not annotate it
             lambda: costs.append(ours()),
             setup=lambda: references.append(reference()),
             rounds=rounds,
@@ -77,19 +77,19 @@ def compare(benchmark: BenchmarkFixture) -> Compare:
 
 @pytest.fixture(scope="session")
 def noise() -> Callable[[int, int], LoadedImages]:
-    """``noise(count, size)``: random pixels in memory, with random labels."""
+    """``noise(count, size)``: random images in memory, with random labels."""
     return random_pixels
 
 
 @pytest.fixture(autouse=True)
 def _figures(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Iterator[None]:
-    """Keep each benchmark's ``extra_info``, which its table leaves out, for the end of the session."""
+    """Keep each benchmark's ``extra_info``, which the table does not show, for the end of the session."""
     yield
     request.config.stash.setdefault(_FIGURES, []).append((benchmark.name, benchmark.extra_info))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was kept."""
+    """Print the figures that were kept."""
     terminalreporter.section("figures")
     for name, found in terminalreporter.config.stash.get(_FIGURES, []):
         terminalreporter.line(name)

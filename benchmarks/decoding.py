@@ -1,11 +1,11 @@
-"""How long the photographs of the 17 flowers take to be read, at the first start and at the second.
+"""Measure the time to read the photographs of the 17 flowers, at the first start and at the second.
 
     python -m benchmarks.decoding [--data 17flowers]
 
-Ours is what `train` does before it trains BN-Inception: at the size of the recipe ``article``, and at the two of
-``default``; the first time with an empty cache, the second with what the first has left there. Plain Keras is one pass
-of `image_dataset_from_directory` over the same files at the larger of the sizes, which a script without the library
-makes in each epoch; its filter is bilinear and not antialiased, so it does less. Imports are not counted.
+Ours is what `train` does before it trains BN-Inception, at the size of the recipe ``article`` and at the two sizes of
+``default``: first with an empty cache, then with the cache that the first start filled. Plain Keras is one pass of
+`image_dataset_from_directory` over the same files at the larger size, which a script without the library makes in each
+epoch. Its filter is bilinear without antialiasing, so it does less. Imports are not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECIPES = ("article", "default")
 
 
 def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
-    """Edge lengths in pixels of the images that are evaluated, and of those that training crops are cut from."""
+    """Edge lengths in pixels of the images for evaluation, and of those that training crops are cut from."""
     spec = get_spec(MODEL)
     chosen = settled(chosen_recipe(spec, recipe, {}), spec, dataset)
     image_size = chosen.image_size or spec.input_shape[0]
@@ -38,8 +38,8 @@ def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
 
 
 def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
-    """A pass of what a script without the library reads with."""
-    backend.prepare = lambda: None  # TensorFlow is as a script without the library finds it
+    """One pass of `image_dataset_from_directory`."""
+    backend.prepare = lambda: None  # TensorFlow as in a script without the library
     import keras
 
     dataset = load_dataset(DATASET, data)
@@ -51,13 +51,13 @@ def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
             folder, labels=None, image_size=(edge, edge), batch_size=32, verbose=False
         )
         found = sum(len(images) for images in every)
-        assert found == len(dataset), f"{found} images were read of {len(dataset)}"
+        assert found == len(dataset), f"{found} of {len(dataset)} images were read"
 
     serve({}, lambda: timed(read))
 
 
 def our_side(data: Path | None, edges: tuple[int, int]) -> None:
-    """The first start and the second."""
+    """The first and the second start of the library."""
 
     def read() -> None:
         decoded(load_dataset(DATASET, data), *edges, "error")
@@ -75,7 +75,7 @@ SIDES = {"plain": plain_side, "ours": our_side}
 
 
 def cell(data: Path | None, edges: tuple[int, int], rounds: int) -> Facts:
-    """One recipe's sizes."""
+    """Measure at the sizes of one recipe."""
     options = ["--sizes", *edges, *(["--data", data] if data else [])]
     workers = {
         name: Worker("benchmarks.decoding", "--side", name, *options, variables=variables)
@@ -92,8 +92,8 @@ def cell(data: Path | None, edges: tuple[int, int], rounds: int) -> Facts:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder or archive of the flowers (default: the library's own copy)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turn (default: 3)")
+    parser.add_argument("--data", type=Path, help="folder or archive of the 17 flowers (default: the library's copy)")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating measurements of each side (default: 3)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=int, nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()

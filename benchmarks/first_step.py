@@ -1,10 +1,9 @@
-"""How long one waits for the first training step: from the start of Python to its end, BN-Inception at 128 pixels.
+"""Measure the time from the start of Python to the end of the first training step, BN-Inception at 128 pixels.
 
     python -m benchmarks.first_step
 
-Plain Keras is the network as a script has it, compiled and given to `fit` with images in memory. Ours is
-`build_trainable` and `fit` with the library's pipeline: the recipe ``article`` (Adam, the same network), and
-``default`` (SGD).
+Plain Keras is the network as in a script, compiled and trained by `fit` on images in memory. Ours is `build_trainable`
+and `fit` with the library's pipeline, with the recipes ``article`` (Adam, the same network) and ``default`` (SGD).
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from .common import DEFAULT_FLAGS, Facts, begin, environment, flags, model_recor
 MODEL, SIZE, BATCH = "inception_v2", 128, 32
 
 RECIPES = {"adam": "article", "sgd": "default"}
-"""The optimizers that are measured, and the recipes that have them."""
+"""The measured optimizers, and the recipes that use them."""
 
 
 def plain_side(optimizer: str) -> None:
-    """What a script without the library does."""
+    """The first step of a script without the library."""
     import keras
 
     from . import plain
@@ -43,7 +42,7 @@ def plain_side(optimizer: str) -> None:
 
 
 def our_side(optimizer: str) -> None:
-    """What `train` does once the images are decoded."""
+    """The first step of `train`, once the images are decoded."""
     from cnn_registry import backend, get_spec
     from cnn_registry.data.dataset import Split
     from cnn_registry.training.loop import Images, Manner, build_trainable, fit
@@ -69,7 +68,7 @@ SIDES = {"plain": plain_side, "ours": our_side}
 
 
 def wait(side: str, optimizer: str) -> Facts:
-    """Seconds from the start of a process to the end of its first step, those of processors, and the flags it had."""
+    """Wall time from the start of a process to the end of its first step, its CPU time, and its flags."""
     variables = DEFAULT_FLAGS if side == "plain" else {}
     began = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.first_step", "--side", side, "--optimizer", optimizer]
@@ -79,13 +78,13 @@ def wait(side: str, optimizer: str) -> Facts:
         passed = time.perf_counter() - began
         process.kill()
     if not line:
-        raise SystemExit(f"{' '.join(command)} took no step.")
+        raise SystemExit(f"{' '.join(command)} did not take a step.")
     return {"seconds": passed, **json.loads(line)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, in turn (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating measurements of each side (default: 3)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--optimizer", choices=RECIPES, help=argparse.SUPPRESS)
     asked = parser.parse_args()

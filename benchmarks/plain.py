@@ -1,7 +1,7 @@
-"""The three networks as a script without this library has them: layer by layer, compiled with Adam.
+"""The three networks as in a script without this library: layer by layer, compiled with Adam.
 
-Nothing of the library is imported, as its blocks set TensorFlow up. Behind BN-Inception's last block stands a global
-average, which takes any size and is the same as an average over 7x7 at 224 pixels.
+Nothing is imported from the library, because its blocks configure TensorFlow. BN-Inception ends in a global average
+pooling, which accepts any size, and at 224 pixels equals an average over 7x7.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .common import CLASSES, RATES, Widths
 
 
 def compiled(name: str, size: int, optimizer: Any = None) -> keras.Model:
-    """A network for square images, ready to train; by default with Adam at its rate."""
+    """Compile a network for square images; by default with Adam at the network's learning rate."""
     network = {"alexnet": alexnet, "vgg16": vgg16, "inception_v2": inception_v2}[name](size)
     optimizer = optimizer or keras.optimizers.Adam(RATES[name])
     network.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -22,7 +22,7 @@ def compiled(name: str, size: int, optimizer: Any = None) -> keras.Model:
 
 
 def alexnet(size: int) -> keras.Model:
-    """One tower, 2x2 poolings."""
+    """Build AlexNet with one tower and 2x2 poolings."""
     model = keras.Sequential([keras.Input((size, size, 3))])
     model.add(keras.layers.Conv2D(96, 11, strides=4, padding="same", activation="relu"))
     for filters, kernel, pooled in ((256, 5, True), (384, 3, True), (384, 3, False), (256, 3, True)):
@@ -33,7 +33,7 @@ def alexnet(size: int) -> keras.Model:
 
 
 def vgg16(size: int) -> keras.Model:
-    """Thirteen 3x3 convolutions in five stages."""
+    """Build thirteen 3x3 convolutions in five stages, and three dense layers."""
     model = keras.Sequential([keras.Input((size, size, 3))])
     for filters, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(convolutions):
@@ -52,7 +52,7 @@ def _classified(model: keras.Sequential) -> keras.Model:
 
 
 def inception_v2(size: int) -> keras.Model:
-    """BN-Inception, its convolutions activated before they are normalised."""
+    """Build BN-Inception with each activation before the normalisation."""
     inputs = keras.Input((size, size, 3))
     x = _conv(inputs, 64, 7, 2)
     x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)

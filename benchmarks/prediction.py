@@ -1,10 +1,10 @@
-"""Evaluation beside `model.predict` of plain Keras, and what folding batch normalisation brings.
+"""Compare evaluation with `model.predict` of plain Keras, and measure the gain from folding batch normalisation.
 
     python -m benchmarks.prediction
 
 Plain Keras is the network with `predict` on float arrays, in a process with TensorFlow's default flags. Folded is what
 ``cnnreg evaluate`` does: `evaluate_model` with the library's pipeline, after `fold_batch_norm`. Ours is the same
-without the folding. Processor time is measured, too: other work on the machine changes it less.
+without folding. CPU time is also measured, because other load on the machine affects it less.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SIDES = ("plain", "ours", "folded")
 
 
 def side(name: str, model: str, size: int) -> None:
-    """Make ready, then predict `IMAGES` images whenever asked."""
+    """Prepare, then predict `IMAGES` images on each request."""
     from cnn_registry import backend, create_model
     from cnn_registry.inference.evaluate import evaluate_model
     from cnn_registry.inference.folding import fold_batch_norm
 
     if name == "plain":
-        backend.prepare = lambda: None  # TensorFlow is as a script without the library finds it
+        backend.prepare = lambda: None  # TensorFlow as in a script without the library
     images = random_pixels(IMAGES, size)
     floats = images.source.read(np.arange(IMAGES)) / np.float32(255)
     network = create_model(model, num_classes=CLASSES, input_shape=(size, size, 3))
@@ -64,7 +64,7 @@ def _measured(work: Callable[[], object]) -> Facts:
 
 
 def cell(model: str, size: int, rounds: int) -> Facts:
-    """One network at one size."""
+    """Measure one network at one size."""
     workers = {
         name: Worker("benchmarks.prediction", "--side", name, model, size, variables=PLAIN if name == "plain" else {})
         for name in SIDES
@@ -75,7 +75,7 @@ def cell(model: str, size: int, rounds: int) -> Facts:
         facts[name] = [round(row["images_per_second"], 2) for row in measured[name]]
         facts[f"{name}_per_cpu_second"] = [round(row["images_per_cpu_second"], 2) for row in measured[name]]
     folded, ours = (median(measured[name], "cpu") / IMAGES for name in ("folded", "ours"))
-    # What folding costs before the first image, the building and tracing of the other graph, against what it saves.
+    # The cost of folding before the first image, which is building and tracing another graph, against what it saves.
     ready = {name: sum(workers[name].ready[what] for what in ("folding_cpu", "first_cpu")) for name in SIDES}
     costs, saves = ready["folded"] - ready["ours"], ours - folded
     return facts | {
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("size", nargs="?", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each, in turn (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating measurements of each side (default: 5)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.side:

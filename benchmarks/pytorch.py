@@ -1,7 +1,7 @@
-"""The three networks of `benchmarks.plain` in PyTorch, as its users write them: in the memory format ``channels_last``.
+"""The three networks of `benchmarks.plain` in PyTorch, in its usual style and the memory format ``channels_last``.
 
-Where a convolution's padding is not the same on both sides, as TensorFlow has it, it is the larger one on both here;
-outputs have the same sizes, and so have the weights.
+Where TensorFlow pads a convolution unequally on its two sides, both sides get the larger padding here. Outputs and
+weights have the same sizes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .common import CLASSES, RATES, Widths
 
 
 def step(name: str, size: int, images: Any, labels: Any) -> tuple[Callable[[], None], int]:
-    """What takes one step of training with Adam, and the network's number of parameters.
+    """A function that takes one training step with Adam, and the number of parameters of the network.
 
     Args:
         name: a network's name.
         size: edge length of the images.
-        images: ``(B, size, size, 3)``, float32, an array.
-        labels: ``(B,)``, integers.
+        images: float32 array ``(B, size, size, 3)``.
+        labels: integer array ``(B,)``.
     """
     network = {"alexnet": alexnet, "vgg16": vgg16, "inception_v2": inception_v2}[name](size)
     network = network.to(memory_format=torch.channels_last).train()
@@ -35,7 +35,7 @@ def step(name: str, size: int, images: Any, labels: Any) -> tuple[Callable[[], N
         nn.functional.cross_entropy(network(x), y).backward()
         optimizer.step()
 
-    # Keras counts the two moving statistics of a normalisation; PyTorch calls them buffers.
+    # Keras counts the two moving statistics of a normalisation as parameters; PyTorch calls them buffers.
     statistics = sum(buffer.numel() for buffer in network.buffers() if buffer.dim())
     return take, sum(weight.numel() for weight in network.parameters()) + statistics
 
@@ -70,8 +70,8 @@ def _classifier(features: int) -> list[nn.Module]:
 
 
 def inception_v2(size: int) -> nn.Module:
-    """BN-Inception, its convolutions activated before they are normalised."""
-    del size  # a global average takes any
+    """Build BN-Inception with each activation before the normalisation."""
+    del size  # the global average pooling accepts any
     return nn.Sequential(
         _conv(3, 64, 7, 2),
         nn.MaxPool2d(3, 2, padding=1),
@@ -95,7 +95,7 @@ def inception_v2(size: int) -> nn.Module:
 
 
 class Branches(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
-    """Several ways from the same input, their outputs behind each other."""
+    """Parallel branches from one input, with concatenated outputs."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()

@@ -1,11 +1,11 @@
-"""How cost grows: images a second and memory, by image size, by batch size, and by the size of the data set.
+"""Measure how cost grows: images per second and memory, by image size, batch size and dataset size.
 
     python -m benchmarks.scaling
 
-Image and batch size: training steps of ResNet-18 with the recipe ``default``, one process after the other. Data set
-size: the pipeline alone, with the same recipe, on images of 32 pixels that lie in a file mapped to memory, or are
-decoded from JPEG files each time they are read (1,000 files, under as many names as there are images). Memory is the
-most that the process had for itself; what it has mapped from files is not counted, as the system takes it back.
+For image and batch size, it measures training steps of ResNet-18 with the recipe ``default``, one process after
+another. For dataset size, it measures the pipeline alone with the same recipe, on images of 32 pixels. These are either
+in a file mapped into memory, or decoded from JPEG files each time they are read (1,000 files, repeated to the size of
+the dataset). Memory is the peak of the process's own memory, without mapped files, which the system can reclaim.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .common import CLASSES, Facts, Worker, begin, in_memory, in_turn, median, m
 MODEL = "resnet18"
 
 STEP_SIZES = ((64, 32), (96, 32), (128, 32), (160, 32), (224, 32), (96, 4), (96, 8), (96, 16), (96, 64))
-"""Edge lengths in pixels, and images a batch."""
+"""Edge length in pixels, and images per batch."""
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
-"""Images in a data set."""
+"""Images in a dataset."""
 
 SOURCES = ("mapped", "streamed")
 
 TINY, TINY_BATCH, FILES = 32, 64, 1000
-"""Of the data sets: edge length in pixels, images a batch, files on disk."""
+"""Edge length in pixels, images per batch, and files on disk, for the measurements of the pipeline."""
 
 
 def step_side(size: int, batch: int) -> None:
-    """Training steps of one size."""
+    """Training steps at one image and batch size."""
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline import training_batches
     from cnn_registry.training.loop import build_trainable
@@ -55,7 +55,7 @@ def step_side(size: int, batch: int) -> None:
 
 
 def pipeline_side(kind: str, count: int, directory: Path) -> None:
-    """Batches of a data set of ``count`` images, in random order."""
+    """Batches of a dataset of ``count`` images, in random order."""
     from cnn_registry.data.pipeline import training_batches
     from cnn_registry.data.sources import ArrayImages, StreamedImages
     from cnn_registry.training.recipe import load_recipe
@@ -81,7 +81,7 @@ def pipeline_side(kind: str, count: int, directory: Path) -> None:
 
 
 def _serve(step: Callable[[], object], batch: int, steps: int) -> None:
-    """Warm up, then time ``steps`` steps whenever asked."""
+    """Warm up, then time ``steps`` steps on each request."""
     process = psutil.Process()
 
     def measure() -> Facts:
@@ -99,7 +99,7 @@ def _serve(step: Callable[[], object], batch: int, steps: int) -> None:
 
 
 def row(facts: Facts, measured: list[Facts]) -> Facts:
-    """What was measured under some conditions, in rounds."""
+    """Summarize the rounds of one measurement; ``facts`` are its conditions."""
     return facts | {
         "images_per_second": [round(found["images_per_second"], 2) for found in measured],
         "cpu_ms_per_image": round(1e3 * median(measured, "cpu"), 3),
@@ -108,7 +108,7 @@ def row(facts: Facts, measured: list[Facts]) -> Facts:
 
 
 def make_images(directory: Path) -> None:
-    """The largest data set in one file of raw pixels, and JPEG files."""
+    """Write the largest dataset as one file of raw pixels, and the JPEG files."""
     from PIL import Image
 
     block = np.random.default_rng(0).integers(0, 256, (10_000, TINY, TINY, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""The input pipeline alone: from decoded images in memory to the batches of a recipe."""
+"""The input pipeline alone, from decoded images in memory to the batches of a recipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH, IMAGES, STEPS, ROUNDS = 32, 768, 2, 6
 MODEL, SIZE, DECODED = "inception_v2", 128, 160
 
 LIMIT = 0.03
-"""The pipeline takes at most this share of the processor's time for a training step."""
+"""Maximum CPU time of the pipeline, as a share of that of a training step."""
 
 Noise = Callable[[int, int], LoadedImages]
 
@@ -42,14 +42,14 @@ def test_images(size: int, benchmark: BenchmarkFixture, noise: Noise) -> None:
     )
     assert benchmark.stats is not None
     benchmark.extra_info["images/s"] = f"{IMAGES / benchmark.stats.stats.median:.0f}"
-    benchmark.extra_info["processor time"] = f"{1e3 * np.median(costs[1:]) / IMAGES:.2f} ms an image"
+    benchmark.extra_info["CPU time"] = f"{1e3 * np.median(costs[1:]) / IMAGES:.2f} ms per image"
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["plain", "mixed"])
 def test_share_of_a_step(mixed: bool, benchmark: BenchmarkFixture, compare: Compare, noise: Noise) -> None:
-    """Of BN-Inception at 128 pixels, with its own recipe, which turns images and mixes them in some of its epochs.
+    """Compare with a step of BN-Inception at 128 pixels, with its own recipe, which rotates images and mixes some.
 
-    Both compete for the same processors, so what counts is processor time.
+    The pipeline and the step compete for the same cores, so CPU time is what counts.
     """
     images = noise(IMAGES, DECODED)
     recipe = settled(chosen_recipe(get_spec(MODEL), None, {"image_size": SIZE}), get_spec(MODEL), images.dataset)
@@ -62,14 +62,14 @@ def test_share_of_a_step(mixed: bool, benchmark: BenchmarkFixture, compare: Comp
         ROUNDS,
     )
     pipeline, training = np.median(compared.costs), np.median(compared.references)
-    benchmark.extra_info["processor time, pipeline / step"] = compared.summary(4)
-    benchmark.extra_info["processor time"] = f"{1e3 * pipeline:.2f} and {1e3 * training:.1f} ms an image"
+    benchmark.extra_info["CPU time, pipeline / step"] = compared.summary(4)
+    benchmark.extra_info["CPU time"] = f"{1e3 * pipeline:.2f} and {1e3 * training:.1f} ms per image"
     benchmark.extra_info["precision"] = recipe.precision
-    compared.check(LIMIT, f"the pipeline's processor time, in steps of {MODEL} at {SIZE} pixels")
+    compared.check(LIMIT, f"the pipeline's CPU time, in steps of {MODEL} at {SIZE} pixels")
 
 
 def epoch(images: LoadedImages, recipe: Recipe, size: int) -> Any:
-    """One epoch of a recipe's batches, of that edge length."""
+    """One epoch of a recipe's batches at one image size."""
     return training_batches(
         images,
         np.arange(len(images.dataset)),
@@ -84,13 +84,13 @@ def epoch(images: LoadedImages, recipe: Recipe, size: int) -> Any:
 
 
 def consume(batches: Any) -> None:
-    """Read an epoch to its end: what was prefetched is then counted too, and nothing goes on in the background."""
+    """Read an epoch to its end, so that prefetching is counted and nothing continues in the background."""
     for _ in batches:
         pass
 
 
 def training_step(recipe: Recipe, batch: tuple[Any, Any]) -> Callable[[], object]:
-    """A step of what `train` builds, on one batch in memory, without any pipeline."""
+    """A training step of the model that `train` builds, on one batch in memory, without the pipeline."""
     images, labels = batch
     network = build_trainable(model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
     return lambda: network.train_on_batch(images, labels)
@@ -103,7 +103,7 @@ def repeat(step: Callable[[], object]) -> None:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """What all threads of this process spend on ``work``."""
+    """CPU time of ``work``, over all threads of this process."""
     began = time.process_time()
     work()
     return time.process_time() - began

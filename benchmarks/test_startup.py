@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.conftest import Compare
 
 SIZES = (1, 10, 100, 1000)
-"""Distributions, of two models each."""
+"""Numbers of distributions, each with two models."""
 
 ROUNDS = 9
 
@@ -55,13 +55,13 @@ NAMING: dict[str, tuple[list[str], dict[str, str]]] = {
     "completion": ([], {"_CNNREG_COMPLETE": "bash_complete", "COMP_WORDS": "cnnreg train wide", "COMP_CWORD": "2"}),
     "info": (["info", "wide0"], {}),
 }
-"""Arguments and variables of commands that need names alone; the last one then describes a single model."""
+"""Arguments and environment variables of commands that need only names; the last also describes one model."""
 
 LIMIT = 3
-"""What naming may cost, in times of what the standard library needs to read the same entry points."""
+"""Maximum cost of listing names, relative to reading the same entry points with the standard library."""
 
 MS_A_PLUGIN = 1
-"""What each plugin more may add to a list."""
+"""Maximum cost of each additional plugin in `cnnreg list`, in milliseconds."""
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +99,9 @@ def test_naming(
 
     compared = compare(name_models, read_entry_points, ROUNDS)
     beside_bare = Comparison(compared.costs, np.array(bare[1:]))
-    benchmark.extra_info[f"{command} / reading of entry points"] = compared.summary()
+    benchmark.extra_info[f"{command} / reading entry points"] = compared.summary()
     benchmark.extra_info[f"{command} / bare interpreter"] = beside_bare.summary()
-    compared.check(LIMIT, f"cnnreg {command} with {plugins} plugins, in readings of their entry points")
+    compared.check(LIMIT, f"cnnreg {command} with {plugins} plugins, relative to reading their entry points")
 
 
 @pytest.mark.parametrize("plugins", SIZES)
@@ -116,8 +116,8 @@ def test_list_grows_linearly(benchmark: BenchmarkFixture, compare: Compare, site
     milliseconds = 1e3 * (compared.costs - compared.references) / (most - fewer)
     low, median, high = np.quantile(milliseconds, (0.25, 0.5, 0.75))
     benchmark.extra_info[f"list with {most} plugins / with {fewer}"] = compared.summary()
-    benchmark.extra_info["a plugin more"] = f"{median:.2f} ms (quartiles {low:.2f} to {high:.2f})"
-    compared.check(10, f"cnnreg list with {most} plugins, in lists of {fewer}")
+    benchmark.extra_info["each additional plugin"] = f"{median:.2f} ms (quartiles {low:.2f} to {high:.2f})"
+    compared.check(10, f"cnnreg list with {most} plugins, relative to {fewer}")
     assert low <= MS_A_PLUGIN
 
 
@@ -127,18 +127,18 @@ def test_list_beside_click(benchmark: BenchmarkFixture, compare: Compare, site: 
 
     compared = compare(lambda: list_models(site(10), 10), import_click, ROUNDS)
     benchmark.extra_info["list with 10 plugins / import of click"] = compared.summary()
-    compared.check(5, "cnnreg list with 10 plugins, in imports of click")
+    compared.check(5, "cnnreg list with 10 plugins, relative to importing click")
 
 
 def list_models(folder: Path, plugins: int) -> float:
-    """Seconds for ``cnnreg list``."""
+    """Seconds of ``cnnreg list``."""
     seconds, output = timed([cnnreg(), "list"], only_those_in(folder))
     assert len(output.splitlines()) == 1 + len(NAMES) * plugins
     return seconds
 
 
 def bare_interpreter() -> float:
-    """Seconds for a Python that does nothing."""
+    """Seconds of a Python process that does nothing."""
     return timed([sys.executable, "-c", "pass"], {})[0]
 
 
@@ -148,7 +148,7 @@ def cnnreg() -> str:
 
 
 def install(plugins: int, folder: Path) -> None:
-    """Write distributions of two models each, as pip would leave them."""
+    """Write distributions with two models each, as pip would install them."""
     for number in range(plugins):
         source = MODULE + "".join(MODEL.format(name=name, number=number) for name in NAMES)
         (folder / f"tiny{number}.py").write_text(source)
@@ -166,8 +166,8 @@ def only_those_in(folder: Path) -> dict[str, str]:
 
 
 def timed(command: list[str], variables: Mapping[str, str]) -> tuple[float, str]:
-    """How many seconds a process takes from its start to its end, and what it prints."""
-    # Users' modules are compiled. The first round, which does not count, must be able to leave them so.
+    """The seconds from the start of a process to its end, and its output."""
+    # Users have compiled modules. The first round, which does not count, must be allowed to write them.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     ended = subprocess.run(command, env={**inherited, **variables}, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""A step of `train` beside the same step in plain Keras: what the library's pipeline and callbacks add to it."""
+"""A step of `train` compared with the same step in plain Keras: the cost of the library's pipeline and callbacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SIZE, BATCH, STEPS, ROUNDS = 96, 32, 6, 5
 
 LIMIT = 1.1
-"""The target is 1: our step is no slower. The rest is for what two equal steps differ by on a busy machine."""
+"""The target is 1: our step is no slower. The rest allows for the variation of equal steps on a busy machine."""
 
 Training = Callable[[Any], object]
 """Trains for an epoch, with one Keras callback."""
@@ -39,7 +39,7 @@ def test_step(
     model: str, benchmark: BenchmarkFixture, compare: Compare, noise: Callable[[int, int], LoadedImages]
 ) -> None:
     images = noise(STEPS * BATCH, SIZE)
-    # The article's recipe asks for what the plain code does, so that both do the same work.
+    # This recipe does exactly what the plain code does.
     recipe = load_recipe("article").with_settings({"epochs": 1, "batch_size": BATCH})
     plain = plain_training(model, images)
     with TemporaryDirectory() as directory:
@@ -48,11 +48,11 @@ def test_step(
     speeds = 1 / np.median(compared.costs), 1 / np.median(compared.references)
     benchmark.extra_info["a step, ours / plain Keras"] = compared.summary(3)
     benchmark.extra_info["steps/s"] = "{:.2f} ours, {:.2f} plain Keras".format(*speeds)
-    compared.check(LIMIT, f"a step of {model}, in steps of plain Keras")
+    compared.check(LIMIT, f"a step of {model}, relative to plain Keras")
 
 
 def plain_training(model: str, images: LoadedImages) -> Training:
-    """What one would write without the library: the images as floats in memory, and Keras' own `fit`."""
+    """Training without the library: the images as floats in memory, and Keras' own `fit`."""
     classes = len(images.dataset.class_names)
     network = create_model(model, num_classes=classes, input_shape=(SIZE, SIZE, 3))
     network.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
@@ -62,7 +62,7 @@ def plain_training(model: str, images: LoadedImages) -> Training:
 
 
 def our_training(model: str, images: LoadedImages, recipe: Recipe, directory: Path) -> Training:
-    """What `train` does in an epoch: its pipeline, its callbacks, its files."""
+    """An epoch of `train`: its pipeline, its callbacks, its files."""
     network = build_trainable(model_record(get_spec(model), SIZE, {}), recipe, len(images.dataset))
     every = np.arange(len(images.dataset))
     split = Split(train=every, val=every[:BATCH], test=every[:0])
@@ -71,7 +71,7 @@ def our_training(model: str, images: LoadedImages, recipe: Recipe, directory: Pa
 
 
 def seconds_a_step(training: Training) -> float:
-    """The mean from the end of the first step to the end of the last: the start of `fit` does not count."""
+    """Mean time per step, from the end of the first step to the end of the last, so without the start of `fit`."""
     ends: list[float] = []
 
     def note_end(batch: int, logs: object) -> None:

@@ -1,17 +1,17 @@
-"""Training steps beside plain Keras, in images a second: forward, backward and update, same batch, same size.
+"""Compare training steps with plain Keras in images per second: forward, backward and update, same batch and size.
 
     python -m benchmarks.throughput [MODEL...]
 
-Plain Keras is the network as a script has it (`benchmarks.plain`), compiled with Adam, in a process with TensorFlow's
-default flags, on float arrays in memory. Ours is what `train` does with the recipe ``article``, which asks for the same
-network and optimizer, in a process that the library has set up, on batches of its pipeline. Where PyTorch is installed
-(`make test-torch` does it), a third process trains the network with it (`benchmarks.pytorch`). The last multiplies
-float32 matrices: what the machine can do at best. Where the processor multiplies numbers of type bfloat16, one more
-process does what ours does in that precision. Each measures once a round, while the others wait.
+Plain Keras is the network as in a script (`benchmarks.plain`), compiled with Adam, in a process with TensorFlow's
+default flags, on float arrays in memory. Ours is what `train` does with the recipe ``article``, which has the same
+network and optimizer, in a process that the library has configured, on batches of its pipeline. If PyTorch is installed
+(`make test-torch` installs it), another process trains the network with it (`benchmarks.pytorch`). Another multiplies
+float32 matrices, which gives the machine's peak. If the CPU has bfloat16 instructions, a further process does what ours
+does in that precision. Each measures once per round, while the others wait.
 
-Each kind of processor has a file of its own, ``results/throughput/<processor>.json``.
+Each kind of CPU has its own file, ``results/throughput/<processor>.json``.
 
-A step takes three times the multiplications with addition (MACs) of the forward pass, of two operations each.
+A step is counted as three times the MACs of the forward pass, with two operations each.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from .common import (
 
 SIZES = (96, 128, 224)
 STEPS = {"alexnet": {96: 6, 128: 4, 224: 2}, "vgg16": {96: 2, 128: 1, 224: 1}, "inception_v2": {96: 6, 128: 4, 224: 2}}
-"""Steps a measurement: some seconds on two cores."""
+"""Steps per measurement, which take some seconds on two cores."""
 
 MATRIX = 3072
-"""Edge length of the matrices of the peak."""
+"""Edge length of the matrices for the peak."""
 
 
 def batch_size(model: str, size: int) -> int:
-    """Images a step: 32, where memory allows."""
+    """Images per step: 32 if memory allows."""
     return 16 if (model, size) == ("vgg16", 224) else 32
 
 
 def plain_side(model: str, size: int) -> None:
-    """A script without the library."""
+    """Steps of a script without the library."""
     from . import plain
 
     x, y = _arrays(model, size)
@@ -70,7 +70,7 @@ def plain_side(model: str, size: int) -> None:
 
 
 def pytorch_side(model: str, size: int) -> None:
-    """A script with PyTorch."""
+    """Steps of a script with PyTorch."""
     from . import pytorch
 
     take, parameters = pytorch.step(model, size, *_arrays(model, size))
@@ -78,14 +78,14 @@ def pytorch_side(model: str, size: int) -> None:
 
 
 def _arrays(model: str, size: int) -> tuple[Any, Any]:
-    """A batch of images from 0 to 1 and its labels, in memory."""
+    """A batch of images with pixels from 0 to 1, and its labels, in memory."""
     batch = batch_size(model, size)
     images = random_pixels(batch, size)
     return images.source.read(np.arange(batch)) / np.float32(255), images.dataset.labels
 
 
 def our_side(model: str, size: int, precision: str = "float32") -> None:
-    """What `train` does in a step."""
+    """Steps of `train`."""
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline import training_batches
     from cnn_registry.graph import cost
@@ -111,7 +111,7 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
 
 
 def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -> None:
-    """Warm up, then time some steps whenever asked."""
+    """Warm up, then time some steps on each request."""
     batch, steps = batch_size(model, size), STEPS[model][size]
 
     def measure() -> Facts:
@@ -126,7 +126,7 @@ def _serve_steps(model: str, size: int, step: Callable[[], Any], facts: Facts) -
 
 
 def peak_side() -> None:
-    """Products of float32 matrices, with both cores."""
+    """Products of float32 matrices, on all cores."""
     tf = backend.tensorflow()
     left, right = (tf.random.stateless_uniform((MATRIX, MATRIX), (0, number)) for number in range(2))
     multiply = tf.function(lambda: tf.matmul(left, right))
@@ -144,7 +144,7 @@ def peak_side() -> None:
 
 
 def cell(model: str, size: int, rounds: int) -> Facts:
-    """One network at one size."""
+    """Measure one network at one size."""
     script = "benchmarks.throughput"
     workers = {
         "plain": Worker(script, model, "--size", size, "--side", "plain", variables=DEFAULT_FLAGS),
@@ -177,12 +177,12 @@ def cell(model: str, size: int, rounds: int) -> Facts:
 
 
 def results_name() -> str:
-    """Of the file for this machine's processor."""
+    """The name of the results for this machine's CPU."""
     return f"throughput/{re.sub('[^a-z0-9]+', '-', processor().lower())}"
 
 
 def earlier() -> dict[tuple[str, int], Facts]:
-    """The cells that other calls have measured, by model and size."""
+    """The cells that earlier calls measured, by model and size."""
     path = RESULTS / f"{results_name()}.json"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
     return {(cell["model"], cell["size"]): cell for cell in cells}
@@ -190,13 +190,13 @@ def earlier() -> dict[tuple[str, int], Facts]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(STEPS)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=4, help="measurements of each, in turn (default: 4)")
-    parser.add_argument("--size", type=int, choices=SIZES, help="one size alone (default: all)")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"any of {', '.join(STEPS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=4, help="alternating measurements of each side (default: 4)")
+    parser.add_argument("--size", type=int, choices=SIZES, help="only this image size (default: all)")
     parser.add_argument("--side", choices=["plain", "ours", "bfloat16", "pytorch", "peak"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if unknown := set(asked.models) - STEPS.keys():
-        parser.error(f"there is no measurement of {', '.join(sorted(unknown))}; there are {', '.join(STEPS)}")
+        parser.error(f"unknown model {', '.join(sorted(unknown))}; choose from {', '.join(STEPS)}")
     if asked.side == "peak":
         peak_side()
     elif asked.side:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
-PATHS = ("*.md", "*.toml", "*.tmpl", "docs", "Makefile", ".ci")
+PATHS = ("*.md", "*.toml", "*.tmpl", "docs", "benchmarks", "Makefile", ".ci")
 """What is checked by default, as paths for ``git ls-files``. A path is added here once its English is edited."""
 
 EXEMPT = ("docs/check_words.py", "tests/test_check_words.py")
