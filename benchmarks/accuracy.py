@@ -23,12 +23,13 @@ from typing import Any
 from cnn_registry import CnnRegistryError, Recipe, backend, get_spec, train
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.inference.evaluate import evaluate
-from cnn_registry.progress import note
-from cnn_registry.resumption import resume, unfinished
-from cnn_registry.training.history import read_history
-from cnn_registry.training.recipe import parse_settings
-from cnn_registry.training.run import Run, versions
-from cnn_registry.workflow import chosen_recipe, settled
+from cnn_registry.recipes.load import parse_settings
+from cnn_registry.runs.history import read_history
+from cnn_registry.runs.machine import versions
+from cnn_registry.runs.run import Run
+from cnn_registry.system.progress import note
+from cnn_registry.workflows.resume import resume, unfinished
+from cnn_registry.workflows.train import chosen_recipe, settled
 
 from .common import RESULTS, Facts, begin, load, save
 

@@ -26,9 +26,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cnn_registry.progress import note
-from cnn_registry.training.history import read_history
-from cnn_registry.training.run import Run, machine, versions
+from cnn_registry.runs.history import read_history
+from cnn_registry.runs.machine import machine, versions
+from cnn_registry.runs.run import Run
+from cnn_registry.system.progress import note
 
 RESULT = Path(__file__).parent / "results" / "chaos.json"
 

@@ -16,8 +16,8 @@ from typing import Any
 from unittest.mock import patch
 
 from cnn_registry import train
-from cnn_registry.training.callbacks import Keeper
-from cnn_registry.training.run import machine, versions
+from cnn_registry.runs.machine import machine, versions
+from cnn_registry.training.callbacks.checkpoint import Keeper
 
 RESULT = Path(__file__).parent / "results" / "checkpoint_cost.json"
 TRAININGS = {"alexnet": {"image_size": 96, "epochs": 6}, "lenet5": {"image_size": 32, "epochs": 40}}

@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.data.cache import LoadedImages
+from cnn_registry.backend.processors import CPUINFO
 from cnn_registry.data.dataset import ImageDataset
-from cnn_registry.data.sources import ArrayImages
-from cnn_registry.files import write_file
-from cnn_registry.spec import ModelSpec
-from cnn_registry.training.run import ModelRecord, machine, versions
+from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.memory import ArrayImages
+from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.runs.machine import machine, versions
+from cnn_registry.runs.record import ModelRecord
+from cnn_registry.system.files import write_file
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -154,7 +156,7 @@ def load() -> float:
 def processor() -> str:
     """The CPU's name, its generation, which is missing in the name on some cloud machines, and its vector extension."""
     try:
-        text = backend.CPUINFO.read_text(encoding="utf-8")
+        text = CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return str(machine()["processor"])
     found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)$", text, re.MULTILINE))

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from cnn_registry import backend, get_spec
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.workflow import chosen_recipe, decoded, settled
+from cnn_registry.workflows.train import chosen_recipe, decoded, settled
 
 from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve, timed
 

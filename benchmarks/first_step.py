@@ -45,9 +45,10 @@ def our_side(optimizer: str) -> None:
     """The first step of `train`, once the images are decoded."""
     from cnn_registry import backend, get_spec
     from cnn_registry.data.dataset import Split
-    from cnn_registry.training.loop import Images, Manner, build_trainable, fit
-    from cnn_registry.training.run import Run, RunRecord
-    from cnn_registry.workflow import chosen_recipe, settled
+    from cnn_registry.runs.record import RunRecord
+    from cnn_registry.runs.run import Run
+    from cnn_registry.training.fit import Images, Manner, build_trainable, fit
+    from cnn_registry.workflows.train import chosen_recipe, settled
 
     spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)
     recipe = chosen_recipe(spec, RECIPES[optimizer], {"batch_size": BATCH, "epochs": 1})

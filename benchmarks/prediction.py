@@ -32,7 +32,7 @@ def side(name: str, model: str, size: int) -> None:
     """Prepare, then predict `IMAGES` images on each request."""
     from cnn_registry import backend, create_model
     from cnn_registry.inference.evaluate import evaluate_model
-    from cnn_registry.inference.folding import fold_batch_norm
+    from cnn_registry.networks.folding import fold_batch_norm
 
     if name == "plain":
         backend.prepare = lambda: None  # TensorFlow as in a script without the library

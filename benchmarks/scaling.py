@@ -41,9 +41,9 @@ TINY, TINY_BATCH, FILES = 32, 64, 1000
 def step_side(size: int, batch: int) -> None:
     """Training steps at one image and batch size."""
     from cnn_registry import get_spec
-    from cnn_registry.data.pipeline import training_batches
-    from cnn_registry.training.loop import build_trainable
-    from cnn_registry.training.recipe import load_recipe
+    from cnn_registry.data.pipeline.batches import training_batches
+    from cnn_registry.recipes.load import load_recipe
+    from cnn_registry.training.fit import build_trainable
 
     spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
     network = build_trainable(model_record(spec, size, {}), recipe, batch)
@@ -56,9 +56,10 @@ def step_side(size: int, batch: int) -> None:
 
 def pipeline_side(kind: str, count: int, directory: Path) -> None:
     """Batches of a dataset of ``count`` images, in random order."""
-    from cnn_registry.data.pipeline import training_batches
-    from cnn_registry.data.sources import ArrayImages, StreamedImages
-    from cnn_registry.training.recipe import load_recipe
+    from cnn_registry.data.pipeline.batches import training_batches
+    from cnn_registry.data.sources.files import StreamedImages
+    from cnn_registry.data.sources.memory import ArrayImages
+    from cnn_registry.recipes.load import load_recipe
 
     pixels = np.asarray(np.load(directory / "images.npy", mmap_mode="r")[:count])
     files = sorted(directory.glob("*.jpg"))

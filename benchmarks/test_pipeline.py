@@ -12,11 +12,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from cnn_registry import Recipe, get_spec
-from cnn_registry.data.cache import LoadedImages
-from cnn_registry.data.pipeline import training_batches
-from cnn_registry.training.loop import build_trainable
-from cnn_registry.training.recipe import load_recipe
-from cnn_registry.workflow import chosen_recipe, settled
+from cnn_registry.data.pipeline.batches import training_batches
+from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.recipes.load import load_recipe
+from cnn_registry.training.fit import build_trainable
+from cnn_registry.workflows.train import chosen_recipe, settled
 
 from .common import model_record
 

@@ -15,7 +15,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Comparison
-from cnn_registry import discovery
+from cnn_registry.registry import discovery
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare

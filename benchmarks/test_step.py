@@ -14,11 +14,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from cnn_registry import Recipe, backend, create_model, get_spec
-from cnn_registry.data.cache import LoadedImages
 from cnn_registry.data.dataset import Split
-from cnn_registry.training.loop import Images, Manner, build_trainable, fit
-from cnn_registry.training.recipe import load_recipe
-from cnn_registry.training.run import Run, RunRecord
+from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.recipes.load import load_recipe
+from cnn_registry.runs.record import RunRecord
+from cnn_registry.runs.run import Run
+from cnn_registry.training.fit import Images, Manner, build_trainable, fit
 
 from .common import model_record
 

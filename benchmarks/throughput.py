@@ -87,10 +87,10 @@ def _arrays(model: str, size: int) -> tuple[Any, Any]:
 def our_side(model: str, size: int, precision: str = "float32") -> None:
     """Steps of `train`."""
     from cnn_registry import get_spec
-    from cnn_registry.data.pipeline import training_batches
-    from cnn_registry.graph import cost
-    from cnn_registry.training.loop import build_trainable
-    from cnn_registry.workflow import chosen_recipe
+    from cnn_registry.data.pipeline.batches import training_batches
+    from cnn_registry.networks.graph import cost
+    from cnn_registry.training.fit import build_trainable
+    from cnn_registry.workflows.train import chosen_recipe
 
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)

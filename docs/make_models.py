@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnn_registry import ModelSpec
-from cnn_registry.registry import describe_models
+from cnn_registry.registry.models import describe_models
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cnn_registry import ModelSpec, backend, create_model, get_spec, list_models
-from cnn_registry.registry import describe_models
+from cnn_registry.registry.models import describe_models
 from cnn_registry.testing import parametrize_with_checks
 from cnn_registry.testing.run import MODEL_CHECKS
 

@@ -17,8 +17,10 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from cnn_registry import discovery, registry
-from cnn_registry.data import registry as data_registry
+from cnn_registry.registry import datasets as data_registry
+from cnn_registry.registry import discovery
+from cnn_registry.registry import models as registry
+from cnn_registry.registry.policy import normalised, use_policy
 
 # The same few examples every time, however busy the machine is. Fixtures of a test serve all of its examples.
 settings.register_profile(
@@ -99,7 +101,7 @@ class FakePlugins:
         Returns:
             Its ``dist-info`` folder.
         """
-        module = discovery.normalised(distribution).replace("-", "_")
+        module = normalised(distribution).replace("-", "_")
         text = "".join(map(declaration, models)) if source is None else source
         points = {name: f"{module}:{name}" for name in models} if entries is None else entries
         path = self._on_path(folder)
@@ -143,7 +145,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlu
     fakes.allow("none-installed-yet")
     discovery.refresh()
     yield fakes
-    discovery.use_policy(None)
+    use_policy(None)
     discovery.refresh()
     for name, module in sys.modules.copy().items():  # in one step: other threads import
         if str(getattr(module, "__file__", None)).startswith(str(root)):

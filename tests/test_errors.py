@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cnn_registry import errors
-from cnn_registry.errors import CnnRegistryError, UsageError, one_line, suggestion
+from cnn_registry.errors import CnnRegistryError, UsageError
+from cnn_registry.text import one_line, suggestion
 
 SEE = "See all with: cnnreg list"
 

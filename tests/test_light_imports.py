@@ -25,12 +25,12 @@ except SystemExit as ending:
 
 PYTHON = [
     "import cnn_registry",
-    "import cnn_registry.registry",
-    "import cnn_registry.data.registry",
+    "import cnn_registry.registry.models",
+    "import cnn_registry.registry.datasets",
     "import cnn_registry; assert cnn_registry.list_models('light*') == ['light']",
     "import cnn_registry; assert cnn_registry.get_spec('light').family == 'tiny'",
-    "import cnn_registry.registry as r; assert [s.name for s in r.describe_models()] == ['light']",
-    "from cnn_registry.data.registry import datasets; assert datasets.describe()",
+    "import cnn_registry.registry.models as r; assert [s.name for s in r.describe_models()] == ['light']",
+    "from cnn_registry.registry.datasets import datasets; assert datasets.describe()",
 ]
 
 COMMANDS = [

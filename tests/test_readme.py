@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry import create_model, discovery, get_spec
+from cnn_registry import create_model, get_spec
+from cnn_registry.registry import discovery
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins

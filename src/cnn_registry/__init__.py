@@ -6,54 +6,73 @@ loads Keras or TensorFlow.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .system.lazy import lazy_names
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import blocks as blocks
+    from . import data as data
+    from . import errors as errors
+    from . import inference as inference
+    from . import runs as runs
+    from . import testing as testing
     from .errors import CnnRegistryError as CnnRegistryError
-    from .folds import train_folds as train_folds
-    from .registry import create_model as create_model
-    from .registry import get_spec as get_spec
-    from .registry import list_models as list_models
-    from .registry import register_model as register_model
-    from .resumption import resume as resume
-    from .spec import Feature as Feature
-    from .spec import ModelSpec as ModelSpec
-    from .spec import Paper as Paper
-    from .spec import Pretrained as Pretrained
-    from .training.recipe import Recipe as Recipe
-    from .workflow import train as train
+    from .inference.evaluate import evaluate as evaluate
+    from .inference.model import load_model as load_model
+    from .inference.predict import predict as predict
+    from .networks.build import create_model as create_model
+    from .recipes.schema import Recipe as Recipe
+    from .registry.datasets import register_dataset as register_dataset
+    from .registry.models import get_spec as get_spec
+    from .registry.models import list_models as list_models
+    from .registry.models import register_model as register_model
+    from .registry.spec import API_VERSION as API_VERSION
+    from .registry.spec import DatasetSpec as DatasetSpec
+    from .registry.spec import Feature as Feature
+    from .registry.spec import ModelSpec as ModelSpec
+    from .registry.spec import Paper as Paper
+    from .registry.spec import Pixels as Pixels
+    from .registry.spec import Pretrained as Pretrained
+    from .registry.spec import Provider as Provider
+    from .runs.run import Run as Run
+    from .runs.run import load_run as load_run
+    from .workflows.cross_validate import train_folds as train_folds
+    from .workflows.resume import resume as resume
+    from .workflows.train import train as train
 
-_HOME = {
+_HOMES = {
+    "API_VERSION": "registry.spec",
     "CnnRegistryError": "errors",
-    "Feature": "spec",
-    "ModelSpec": "spec",
-    "Paper": "spec",
-    "Pretrained": "spec",
-    "Recipe": "training.recipe",
-    "create_model": "registry",
-    "get_spec": "registry",
-    "list_models": "registry",
-    "register_model": "registry",
-    "resume": "resumption",
-    "train": "workflow",
-    "train_folds": "folds",
+    "DatasetSpec": "registry.spec",
+    "Feature": "registry.spec",
+    "ModelSpec": "registry.spec",
+    "Paper": "registry.spec",
+    "Pixels": "registry.spec",
+    "Pretrained": "registry.spec",
+    "Provider": "registry.spec",
+    "Recipe": "recipes.schema",
+    "Run": "runs.run",
+    "create_model": "networks.build",
+    "evaluate": "inference.evaluate",
+    "get_spec": "registry.models",
+    "list_models": "registry.models",
+    "load_model": "inference.model",
+    "load_run": "runs.run",
+    "predict": "inference.predict",
+    "register_dataset": "registry.datasets",
+    "register_model": "registry.models",
+    "resume": "workflows.resume",
+    "train": "workflows.train",
+    "train_folds": "workflows.cross_validate",
 }
-_SUBPACKAGES = ("blocks",)
+_SUBPACKAGES = ("blocks", "data", "errors", "inference", "runs", "testing")
 
-__all__ = ["__version__", "blocks", *sorted(_HOME)]
+__all__ = ["__version__", *_SUBPACKAGES, *sorted(_HOMES)]
 
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, _SUBPACKAGES)
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    if name in _SUBPACKAGES:
-        return import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__path__.append(str(Path(__file__).with_name("moved")))  # where modules were that plugins import by their old paths

@@ -6,54 +6,40 @@ A message says what was expected, what came, and what to do. ``exit_code`` is wh
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from unicodedata import category
 
-
-def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """``" Did you mean 'vgg16' or 'vgg19'?"`` for the nearest of ``candidates``, or an empty string.
-
-    >>> suggestion("vgg_16", ["alexnet", "vgg16"])
-    " Did you mean 'vgg16'?"
-    """
-    import difflib
-
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    if not nearest:
-        return ""
-    return f" Did you mean {_either(by_lower[match] for match in nearest)}?"
-
-
-def one_line(error: BaseException) -> str:
-    """What ``error`` is and says, in one line of at most 400 characters, even if it cannot print itself."""
-    try:
-        text = str(error).strip()
-    except Exception:
-        text = "(its message cannot be printed)"
-    name = type(error).__name__
-    return textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ...")
-
-
-def printable(text: str) -> str:
-    r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
-
-    Names of files and classes come from others, and any of them may reach a terminal. Marks that turn the direction of
-    writing are escaped too, and so are bytes of a file's name that are no UTF-8.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode() for c in text)
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(repr(name) for name in names)
+from cnn_registry.text import either, printable, suggestion
 
 
 def _qualified(name: str, providers: Iterable[str]) -> str:
-    return _either(f"{provider}:{name}" for provider in providers)
+    return either(f"{provider}:{name}" for provider in providers)
+
+
+__all__ = [
+    "AmbiguousAliasError",
+    "AmbiguousNameError",
+    "BackendError",
+    "BadImageError",
+    "BrokenPluginError",
+    "CnnRegistryError",
+    "DataError",
+    "DeclarationError",
+    "DivergedError",
+    "DownloadError",
+    "DuplicateNameError",
+    "InputShapeError",
+    "ModelBuildError",
+    "RecipeError",
+    "RunError",
+    "TrainingError",
+    "UnknownNameError",
+    "UnknownOptionError",
+    "UnknownProviderError",
+    "UsageError",
+    "WeightsError",
+    "suggestion",
+]
 
 
 class CnnRegistryError(Exception):
@@ -106,7 +92,7 @@ class AmbiguousAliasError(UsageError):
     """Two models or data sets have the same alias."""
 
     def __init__(self, noun: str, alias: str, names: Sequence[str]) -> None:
-        super().__init__(f"{alias!r} is an alias of {len(names)} {noun}s. Write {_either(names)}.")
+        super().__init__(f"{alias!r} is an alias of {len(names)} {noun}s. Write {either(names)}.")
 
 
 class DuplicateNameError(UsageError):

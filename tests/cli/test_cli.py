@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cnn_registry import discovery
 from cnn_registry.cli.app import cnnreg as group
+from cnn_registry.registry.policy import use_policy
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
@@ -72,7 +72,7 @@ def test_list_without_a_match(cnnreg: Cnnreg, tiny: str) -> None:
 def test_no_plugins_before_or_after_the_command(cnnreg: Cnnreg, tiny: str) -> None:
     for arguments in (("--no-plugins", "list"), ("list", "--no-plugins")):
         assert "No model is installed" in cnnreg(*arguments).out
-        discovery.use_policy(None)
+        use_policy(None)
 
 
 def test_info(cnnreg: Cnnreg, tiny: str) -> None:

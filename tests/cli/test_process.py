@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_registry.training.run import Run
+from cnn_registry.runs.run import Run
 
 TRAIN = ["--set", "batch_size=8", "--set", "image_size=16"]
 

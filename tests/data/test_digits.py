@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_registry.data.cache import load_images
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.registry import datasets, embedded_datasets
+from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import UsageError
+from cnn_registry.registry.datasets import datasets, embedded_datasets
 
 
 def test_the_digits_are_what_is_declared() -> None:

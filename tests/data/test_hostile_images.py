@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnn_registry.data.cache import load_images
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.image import FORMATS, decode
+from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import BadImageError, DataError
 
 Folder = Callable[..., Path]

@@ -10,8 +10,8 @@ import pytest
 
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.registry import default_dataset, register_dataset
 from cnn_registry.errors import DataError, UnknownNameError, UsageError
+from cnn_registry.registry.datasets import default_dataset, register_dataset
 
 Made = Callable[..., ImageDataset]
 

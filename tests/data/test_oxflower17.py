@@ -15,10 +15,10 @@ import requests
 from PIL import Image
 from scipy.io import savemat
 
-from cnn_registry.data.cache import load_images
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.registry import datasets
+from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import DataError, DownloadError
+from cnn_registry.registry.datasets import datasets
 
 TFLEARN_ORDER = [0, 1, 10, 11, 12, 13, 14, 15, 16, 2, 3, 4, 5, 6, 7, 8, 9]
 ALL = range(1, 1361)

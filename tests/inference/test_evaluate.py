@@ -10,7 +10,7 @@ import pytest
 
 from cnn_registry.errors import CnnRegistryError, DataError, RunError, UnknownNameError, UsageError
 from cnn_registry.inference.evaluate import Evaluation, evaluate
-from cnn_registry.training.run import Run
+from cnn_registry.runs.run import Run
 
 
 def test_a_report_counts_what_was_predicted() -> None:

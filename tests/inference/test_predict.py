@@ -9,7 +9,7 @@ from PIL import Image
 
 from cnn_registry.errors import BadImageError, CnnRegistryError, UsageError
 from cnn_registry.inference.predict import predict
-from cnn_registry.training.run import Run
+from cnn_registry.runs.run import Run
 
 
 def test_the_classes_come_most_probable_first(trained: Path, colours: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnn_registry.report.plots import plot_confusion, plot_curves
-from cnn_registry.training.history import Epoch
+from cnn_registry.runs.history import Epoch
 
 
 def history(epochs: int, val_loss: float = 1.0) -> list[Epoch]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_registry.training.run import Run
+from cnn_registry.runs.run import Run
 
 
 def test_the_report_agrees_with_the_record(trained: Path) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.data.registry import datasets
 from cnn_registry.errors import UsageError
-from cnn_registry.registry import models
+from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.models import models
 from cnn_registry.scaffold.names import check_author, check_name, distribution_name
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry import discovery
+from cnn_registry.registry import discovery
 from cnn_registry.testing import check_dataset
 from cnn_registry.testing.run import DATASET_CHECKS
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
+from cnn_registry.recipes.load import load_recipe
 from cnn_registry.training.optimizer import build_optimizer
-from cnn_registry.training.recipe import load_recipe
 
 keras = backend.keras()
 

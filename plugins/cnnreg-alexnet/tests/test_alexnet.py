@@ -8,7 +8,7 @@ import pytest
 from cnn_registry import create_model, get_spec
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, ModelBuildError
-from cnn_registry.training.recipe import load_recipe
+from cnn_registry.recipes.load import load_recipe
 
 keras = import_keras()
 

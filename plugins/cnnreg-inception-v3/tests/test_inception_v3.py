@@ -12,9 +12,9 @@ import pytest
 from cnnreg_inception_v3._weights import keras_names
 
 from cnn_registry import backend, create_model
-from cnn_registry.graph import main_network
-from cnn_registry.weights.foreign import of_keras_model
-from cnn_registry.weights.load import fill
+from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.weights.foreign import of_keras_model
+from cnn_registry.networks.weights.load import fill
 
 keras = backend.keras()
 

@@ -9,8 +9,8 @@ from cnnreg_inception_v4._weights import keras_names
 from cnn_registry import create_model, get_spec
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, UsageError
-from cnn_registry.weights.foreign import of_keras_model
-from cnn_registry.weights.load import fill
+from cnn_registry.networks.weights.foreign import of_keras_model
+from cnn_registry.networks.weights.load import fill
 
 keras = import_keras()
 

@@ -12,8 +12,8 @@ import pytest
 
 from cnn_registry import backend, create_model, get_spec
 from cnn_registry.errors import UsageError
-from cnn_registry.graph import main_network
-from cnn_registry.training.heads import with_aux_losses
+from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.heads import with_aux_losses
 
 keras = backend.keras()
 

@@ -10,7 +10,7 @@ import pytest
 from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import UsageError
-from cnn_registry.graph import cost
+from cnn_registry.networks.graph import cost
 
 keras = import_keras()
 

@@ -1,6 +1,6 @@
 """Building blocks for networks: functions from a Keras tensor to a Keras tensor, written with ``keras`` alone."""
 
-from .. import backend
+from cnn_registry import backend
 
 backend.keras()  # the modules below import Keras: prepared, or with an error that says what to install
 

@@ -6,7 +6,8 @@ from typing import Literal, TypedDict, get_args
 
 import keras
 
-from ..errors import UsageError, suggestion
+from cnn_registry.errors import UsageError
+from cnn_registry.text import suggestion
 
 Order = Literal["relu_bn", "bn_relu"]
 """What follows a convolution: the activation, then the normalisation; or the other way round."""

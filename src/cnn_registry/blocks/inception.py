@@ -13,7 +13,8 @@ from typing import Unpack
 
 import keras
 
-from ..errors import UsageError
+from cnn_registry.errors import UsageError
+
 from .conv import Conv2D_BN, ConvOptions, layer_name
 
 Branches = Sequence[Sequence[int]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ..errors import UsageError
+from cnn_registry.errors import UsageError
 
 
 @keras.saving.register_keras_serializable(package="cnn_registry")

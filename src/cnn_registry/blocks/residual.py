@@ -12,7 +12,8 @@ from typing import Literal, Unpack, get_args
 
 import keras
 
-from ..errors import UsageError
+from cnn_registry.errors import UsageError
+
 from .conv import Conv2D_BN, ConvOptions, layer_name
 
 StrideIn = Literal["3x3", "1x1"]

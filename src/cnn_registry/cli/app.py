@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import click
 
 from cnn_registry import __version__
-from cnn_registry.errors import CnnRegistryError, printable, suggestion
+from cnn_registry.errors import CnnRegistryError
+from cnn_registry.text import printable, suggestion
 
 from .common import common_options, is_verbose
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnn_registry.catalogue import Ambiguous
-from cnn_registry.discovery import Broken, normalised
 from cnn_registry.errors import AmbiguousNameError, UsageError
-from cnn_registry.progress import progress
-from cnn_registry.registry import describe_models, models
-from cnn_registry.spec import ModelSpec
+from cnn_registry.registry.catalogue import Ambiguous
+from cnn_registry.registry.entries import Broken
+from cnn_registry.registry.models import describe_models, models
+from cnn_registry.registry.policy import normalised
+from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.system.progress import progress
 
 from .common import common_options, complete_datasets, complete_models, json_option, print_json, print_table
 
@@ -44,7 +45,7 @@ def command(
 
     Exit code 1 says that a check failed. Models of more than 30 million parameters are spared the expensive checks.
     """
-    from cnn_registry.data.registry import datasets
+    from cnn_registry.registry.datasets import datasets
     from cnn_registry.testing.run import dataset_checks, model_checks
 
     if not (names or every or plugin or dataset_names):

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cnn_registry import discovery
-from cnn_registry.errors import printable
+from cnn_registry.registry.policy import NO_PLUGINS, use_policy
+from cnn_registry.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +29,7 @@ def _set_verbose(ctx: click.Context, parameter: click.Parameter, value: bool) ->
 
 def _set_no_plugins(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
-        discovery.use_policy(discovery.NO_PLUGINS)
+        use_policy(NO_PLUGINS)
 
 
 def common_options(function: F) -> F:
@@ -61,21 +61,21 @@ tta_option = click.option("--tta", is_flag=True, help="Average over each picture
 
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of models for the shell."""
-    from cnn_registry.registry import list_models
+    from cnn_registry.registry.models import list_models
 
     return list_models(f"{incomplete}*")
 
 
 def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of data sets for the shell."""
-    from cnn_registry.data.registry import datasets
+    from cnn_registry.registry.datasets import datasets
 
     return datasets.names(f"{incomplete}*")
 
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of recipes for the shell."""
-    from cnn_registry.training.recipe import recipe_names
+    from cnn_registry.recipes.load import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cnn_registry.data.registry import datasets
-from cnn_registry.spec import DatasetSpec
+from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.spec import DatasetSpec
 
 from .common import common_options, json_option, print_json, print_table
 from .listing import as_dict, print_unusable

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from cnn_registry import backend
-from cnn_registry.catalogue import Catalogue
-from cnn_registry.data.registry import datasets
-from cnn_registry.discovery import Broken, InstalledEntry, describe, import_seconds, installed, slowness
-from cnn_registry.paths import cache_root
-from cnn_registry.registry import models
-from cnn_registry.spec import API_VERSION, Spec
+from cnn_registry.registry.catalogue import Catalogue
+from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.discovery import describe, import_seconds, installed, slowness
+from cnn_registry.registry.entries import Broken, InstalledEntry
+from cnn_registry.registry.models import models
+from cnn_registry.registry.spec import API_VERSION, Spec
+from cnn_registry.system.paths import cache_root
 
 from .common import common_options, json_option, print_json, print_table
 
@@ -42,13 +43,13 @@ def command(as_json: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from cnn_registry.training.run import versions
+    from cnn_registry.runs.machine import versions
 
     return versions()
 
 
 def _machine() -> dict[str, Any]:
-    from cnn_registry.training.run import machine
+    from cnn_registry.runs.machine import machine
 
     return machine() | {
         "simd": _simd(),

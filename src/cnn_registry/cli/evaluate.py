@@ -35,7 +35,7 @@ from .common import (
 def command(run: Path, as_json: bool, **options: Any) -> None:
     """Measure the model of RUN, a run directory, on its own images or on others."""
     from cnn_registry.inference.evaluate import evaluate
-    from cnn_registry.training.run import Run
+    from cnn_registry.runs.run import Run
 
     evaluation = evaluate(Run.open(run), **options)
     report = evaluation.report()

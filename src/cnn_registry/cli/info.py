@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cnn_registry.catalogue import Ambiguous
-from cnn_registry.discovery import Broken
 from cnn_registry.errors import AmbiguousNameError
-from cnn_registry.registry import models
-from cnn_registry.spec import ModelSpec
+from cnn_registry.registry.catalogue import Ambiguous
+from cnn_registry.registry.entries import Broken
+from cnn_registry.registry.models import models
+from cnn_registry.registry.spec import ModelSpec
 
 from .common import common_options, complete_models, json_option, print_json, tell
 from .listing import as_dict
@@ -47,8 +47,8 @@ def _graph_facts(name: str, spec: ModelSpec, image_size: int | None) -> dict[str
     from dataclasses import asdict
 
     from cnn_registry import backend
-    from cnn_registry.graph import cost
-    from cnn_registry.registry import create_model
+    from cnn_registry.networks.build import create_model
+    from cnn_registry.networks.graph import cost
 
     size = image_size or spec.input_shape[0]
     with backend.keras().StatelessScope(initialize_variables=False):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cnn_registry.registry import describe_models, list_models
-from cnn_registry.spec import ModelSpec
+from cnn_registry.registry.models import describe_models, list_models
+from cnn_registry.registry.spec import ModelSpec
 
 from .common import common_options, complete_models, json_option, print_json, print_table
 from .listing import as_dict, print_unusable

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from cnn_registry.catalogue import Ambiguous
-from cnn_registry.discovery import Broken, slowness
-from cnn_registry.spec import Provider, Spec
+from cnn_registry.registry.catalogue import Ambiguous
+from cnn_registry.registry.discovery import slowness
+from cnn_registry.registry.entries import Broken
+from cnn_registry.registry.spec import Provider, Spec
 
 from .common import is_verbose, tell
 

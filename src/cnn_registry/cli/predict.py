@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Classify IMAGES with the model of RUN, a run directory."""
     from cnn_registry.inference.predict import predict
-    from cnn_registry.training.run import Run
+    from cnn_registry.runs.run import Run
 
     predictions = predict(Run.open(run), images, top=top, weights=weights, tta=tta)
     if as_json:

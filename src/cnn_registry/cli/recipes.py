@@ -16,7 +16,7 @@ from .common import common_options, complete_recipes, json_option, print_json, p
 @common_options
 def command(name: str | None, as_json: bool) -> None:
     """List the recipes, or show every setting of the recipe NAME (or a .toml file)."""
-    from cnn_registry.training.recipe import load_recipe, recipe_names
+    from cnn_registry.recipes.load import load_recipe, recipe_names
 
     recipes = [load_recipe(name)] if name else [load_recipe(known) for known in recipe_names()]
     if as_json:

@@ -22,8 +22,8 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from cnn_registry.folds import Folds
-    from cnn_registry.training.run import Run
+    from cnn_registry.runs.run import Run
+    from cnn_registry.workflows.cross_validate import Folds
 
 STOPPED = {"interrupted": INTERRUPTED, "terminated": TERMINATED}
 """Exit codes of trainings that were asked to stop: 128 and the signal's number."""
@@ -115,8 +115,8 @@ def command(
     **options: Any,
 ) -> None:
     """Train MODEL and leave a run directory with weights, history, report and pictures."""
-    from cnn_registry.training.recipe import parse_settings
-    from cnn_registry.workflow import train
+    from cnn_registry.recipes.load import parse_settings
+    from cnn_registry.workflows.train import train
 
     given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
@@ -130,7 +130,7 @@ def command(
     if model is None:
         raise click.UsageError("Name a model; see: cnnreg list.")
     if folds:
-        from cnn_registry.folds import train_folds
+        from cnn_registry.workflows.cross_validate import train_folds
 
         _tell_folds(train_folds(model, folds, settings=settings, **options), as_json)
         return
@@ -145,8 +145,8 @@ def _resumed(
     Raises:
         UsageError: what is given besides the run does not go with it.
     """
-    from cnn_registry.progress import note
-    from cnn_registry.resumption import resume, unfinished
+    from cnn_registry.system.progress import note
+    from cnn_registry.workflows.resume import resume, unfinished
 
     context = click.get_current_context()
     asked = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}

@@ -1,5 +1,42 @@
-"""Data sets, the cache of decoded images, splits, augmentation, and the input pipeline.
+"""Datasets: what a loader returns, folders of pictures, downloads.
 
-Data flows one way: `loading.load_dataset` finds the images, `cache.load_images` decodes them once, `split.make_split`
-parts them, and `pipeline` turns them into batches.
+Data flows one way: `load_dataset` finds the images, a source of `sources` decodes them once, `make_split` parts them,
+and `pipeline` turns them into batches.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnn_registry.system.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from cnn_registry.registry.datasets import register_dataset as register_dataset
+    from cnn_registry.system.download import download as download
+    from cnn_registry.system.paths import datasets_dir as datasets_dir
+
+    from .archive import extract as extract
+    from .dataset import ImageDataset as ImageDataset
+    from .dataset import Split as Split
+    from .folder import load_folder as load_folder
+    from .loading import load_dataset as load_dataset
+    from .split import make_split as make_split
+
+_HOMES = {
+    "ImageDataset": "data.dataset",
+    "Split": "data.dataset",
+    "datasets_dir": "system.paths",
+    "download": "system.download",
+    "extract": "data.archive",
+    "load_dataset": "data.loading",
+    "load_folder": "data.folder",
+    "make_split": "data.split",
+    "register_dataset": "registry.datasets",
+}
+
+__all__ = sorted(_HOMES)
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+
+__path__.append(str(Path(__file__).parents[1] / "moved" / "data"))

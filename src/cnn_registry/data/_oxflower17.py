@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..download import download
-from ..errors import DataError, DownloadError, one_line
-from ..paths import datasets_dir
-from ..progress import note
+from cnn_registry.errors import DataError, DownloadError
+from cnn_registry.registry.datasets import embedded_datasets
+from cnn_registry.system.download import download
+from cnn_registry.system.paths import datasets_dir
+from cnn_registry.system.progress import note
+from cnn_registry.text import one_line
+
 from .archive import extract
 from .dataset import ImageDataset, Indices, Split
-from .registry import embedded_datasets
 
 ARCHIVE = "17flowers.tgz"
 ARCHIVE_MD5 = "b59a65d8d1a99cd66944d474e1289eab"

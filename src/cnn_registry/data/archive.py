@@ -8,7 +8,8 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, Self
 
-from ..errors import DataError, one_line
+from cnn_registry.errors import DataError
+from cnn_registry.text import one_line
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 8 * 2**30

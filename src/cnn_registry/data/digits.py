@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
-from ..spec import Paper
-from .registry import register_dataset
+from cnn_registry.errors import UsageError
+from cnn_registry.registry.datasets import register_dataset
+from cnn_registry.registry.spec import Paper
 
 if TYPE_CHECKING:
     from .dataset import ImageDataset

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..catalogue import natural_key
-from ..errors import DataError
-from ..paths import as_text
-from ..progress import note
+from cnn_registry.errors import DataError
+from cnn_registry.system.paths import as_text
+from cnn_registry.system.progress import note
+from cnn_registry.text import natural_key
+
 from .dataset import ImageDataset, Split
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})

@@ -14,7 +14,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..errors import BadImageError
+from cnn_registry.errors import BadImageError
+
 from .dataset import Bytes
 
 MAX_BYTES = 2**30

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CnnRegistryError, DataError, one_line
+from cnn_registry.errors import CnnRegistryError, DataError
+from cnn_registry.registry.datasets import datasets, default_dataset
+from cnn_registry.text import one_line
+
 from .dataset import ImageDataset
 from .folder import load_folder
-from .registry import datasets, default_dataset
 
 
 def load_dataset(name: str | None, source: Path | None) -> ImageDataset:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..spec import Paper
-from .registry import register_dataset
+from cnn_registry.registry.datasets import register_dataset
+from cnn_registry.registry.spec import Paper
 
 if TYPE_CHECKING:
     from .dataset import ImageDataset

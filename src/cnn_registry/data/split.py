@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, UsageError, suggestion
+from cnn_registry.errors import DataError, UsageError
+from cnn_registry.text import suggestion
+
 from .dataset import ImageDataset, Indices, Split
 
 STRATIFIED = "stratified"

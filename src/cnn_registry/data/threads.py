@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ..backend import usable_cpus
+from cnn_registry.backend import usable_cpus
 
 A = TypeVar("A")
 B = TypeVar("B")

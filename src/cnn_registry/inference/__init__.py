@@ -1,1 +1,26 @@
-"""Using a trained model: evaluation on images with labels, prediction for images without."""
+"""What a trained model is good for: its network, predictions for pictures, and how often they are right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cnn_registry.system.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .evaluate import Evaluation as Evaluation
+    from .evaluate import evaluate as evaluate
+    from .model import load_model as load_model
+    from .predict import Prediction as Prediction
+    from .predict import predict as predict
+
+_HOMES = {
+    "Evaluation": "inference.evaluate",
+    "Prediction": "inference.predict",
+    "evaluate": "inference.evaluate",
+    "load_model": "inference.model",
+    "predict": "inference.predict",
+}
+
+__all__ = sorted(_HOMES)
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

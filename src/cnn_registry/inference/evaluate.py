@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.data.cache import LoadedImages, load_images
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.pipeline import evaluation_batches
+from cnn_registry.data.pipeline.batches import evaluation_batches
+from cnn_registry.data.sources.cache import LoadedImages, load_images
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.spec import Pixels
-from cnn_registry.training.run import Run
+from cnn_registry.networks.folding import fold_batch_norm
+from cnn_registry.networks.mirrored import with_mirrored
+from cnn_registry.registry.spec import Pixels
+from cnn_registry.runs.run import Run
 
-from .folding import fold_batch_norm
 from .model import Weights, load_model
-from .views import with_mirrored
 
 if TYPE_CHECKING:
     import keras

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError
-from cnn_registry.files import check_own
-from cnn_registry.registry import create_model, get_spec, refuse_unknown_options
-from cnn_registry.training.run import ENDED, Run
-from cnn_registry.weights.load import load_exactly
+from cnn_registry.networks.build import create_model
+from cnn_registry.networks.weights.load import load_exactly
+from cnn_registry.registry.models import get_spec, refuse_unknown_options
+from cnn_registry.runs.record import ENDED
+from cnn_registry.runs.run import Run
+from cnn_registry.system.files import check_own
 
 if TYPE_CHECKING:
     import keras

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from cnn_registry.data.image import decode
-from cnn_registry.data.pipeline import scale
+from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.training.run import Run
+from cnn_registry.networks.folding import fold_batch_norm
+from cnn_registry.networks.mirrored import with_mirrored
+from cnn_registry.runs.run import Run
 
-from .folding import fold_batch_norm
 from .model import Weights, load_model
-from .views import with_mirrored
 
 BATCH_SIZE = 32
 

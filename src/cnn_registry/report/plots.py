@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn_registry.errors import printable
-from cnn_registry.files import whole_file
-from cnn_registry.training.history import Epoch, best_epoch
+from cnn_registry.runs.history import Epoch, best_epoch
+from cnn_registry.system.files import whole_file
+from cnn_registry.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

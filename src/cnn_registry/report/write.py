@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnn_registry.inference.evaluate import Evaluation
-from cnn_registry.training.history import Epoch
-from cnn_registry.training.run import Run
+from cnn_registry.runs.history import Epoch
+from cnn_registry.runs.run import Run
 
 from .plots import plot_confusion, plot_curves
 

@@ -8,9 +8,9 @@ import re
 from importlib import metadata
 from typing import Any
 
-from ..catalogue import Ambiguous, Catalogue
-from ..discovery import Broken
-from ..errors import AmbiguousAliasError, UnknownNameError, UsageError
+from cnn_registry.errors import AmbiguousAliasError, UnknownNameError, UsageError
+from cnn_registry.registry.catalogue import Ambiguous, Catalogue
+from cnn_registry.registry.entries import Broken
 
 MAX_LENGTH = 30
 """The templates' lines stay within their length up to here."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.registry import datasets
-from ..registry import models
+from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.models import models
+
 from .names import check_author, check_name, distribution_name
 from .render import render
 from .write import write

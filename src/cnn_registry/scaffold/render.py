@@ -9,8 +9,10 @@ from datetime import date
 from pathlib import Path
 from string import Template
 
-from .. import __version__
-from ..discovery import CORE, DATASETS, MODELS
+from cnn_registry import __version__
+from cnn_registry.registry.discovery import DATASETS, MODELS
+from cnn_registry.registry.policy import CORE
+
 from .names import distribution_name
 
 FOLDER = Path(__file__).parent / "templates"

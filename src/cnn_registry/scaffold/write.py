@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import CnnRegistryError, UsageError
+from cnn_registry.errors import CnnRegistryError, UsageError
 
 
 def write(files: Mapping[str, str], target: Path) -> None:

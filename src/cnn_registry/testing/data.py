@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn_registry.catalogue import SESSION
 from cnn_registry.data.dataset import ImageDataset, Indices
 from cnn_registry.data.image import decode
-from cnn_registry.errors import DownloadError, one_line
-from cnn_registry.spec import DatasetSpec
+from cnn_registry.errors import DownloadError
+from cnn_registry.registry.catalogue import SESSION
+from cnn_registry.registry.spec import DatasetSpec
+from cnn_registry.text import one_line
 
 from .declared import common_faults, refuse_faults, refuse_heavy_import
 from .fresh_import import fresh_import
@@ -72,7 +73,7 @@ def check_light_import(subject: DataSubject) -> None:
     """Declaring the data set imports neither Keras nor TensorFlow, as a new process shows."""
     spec = subject.spec
     name = f"{spec.provider.distribution or SESSION}:{spec.name}"
-    catalogue = ("cnn_registry.data.registry", "datasets")
+    catalogue = ("cnn_registry.registry.datasets", "datasets")
     refuse_heavy_import(spec, fresh_import(spec.build.__module__, catalogue, name))
 
 

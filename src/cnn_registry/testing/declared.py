@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from cnn_registry.errors import CnnRegistryError
-from cnn_registry.spec import ModelSpec, Paper, Spec
+from cnn_registry.registry.spec import ModelSpec, Paper, Spec
 
 from .fresh_import import FreshImport
 from .outcome import CheckSkipped, failed
@@ -94,7 +94,7 @@ def _model_faults(spec: ModelSpec) -> Iterator[tuple[str, str]]:
 
 
 def _recipe_faults(spec: ModelSpec) -> Iterator[tuple[str, str]]:
-    from cnn_registry.training.recipe import load_recipe, recipe_names
+    from cnn_registry.recipes.load import load_recipe, recipe_names
 
     if spec.default_recipe not in recipe_names():
         yield f"a default recipe among {', '.join(recipe_names())}", repr(spec.default_recipe)

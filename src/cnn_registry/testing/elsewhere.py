@@ -15,9 +15,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from cnn_registry import backend, discovery
-from cnn_registry.errors import one_line
-from cnn_registry.registry import create_model
+from cnn_registry import backend
+from cnn_registry.networks.build import create_model
+from cnn_registry.registry import discovery
+from cnn_registry.registry.policy import Policy, use_policy
+from cnn_registry.text import one_line
 
 from .processes import IMAGES, KERAS_FILE, WEIGHTS_FILE
 
@@ -39,7 +41,7 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
     """Faults by what was tried: ``backend``, ``import``, ``weights``, ``keras``. Outputs are left in the folder."""
     sys.path[:] = question["paths"]
     allow, deny = question["policy"]
-    discovery.use_policy(discovery.Policy(None if allow is None else frozenset(allow), frozenset(deny)))
+    use_policy(Policy(None if allow is None else frozenset(allow), frozenset(deny)))
     discovery.refresh()
     folder = Path(question["folder"])
     images = np.load(folder / IMAGES)

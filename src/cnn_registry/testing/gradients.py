@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.training.heads import with_aux_losses
+from cnn_registry.networks.heads import with_aux_losses
 
 from .subject import SEED, Floats, Subject
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from cnn_registry import backend
 from cnn_registry.errors import InputShapeError, UnknownOptionError
-from cnn_registry.graph import MAIN, cost, main_network
-from cnn_registry.registry import create_model
+from cnn_registry.networks.build import create_model
+from cnn_registry.networks.graph import MAIN, cost, main_network
 
 from .outcome import CheckSkipped, failed
 from .subject import Subject, layers_of, output_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnn_registry.errors import UsageError, suggestion
-from cnn_registry.spec import ModelSpec
+from cnn_registry.errors import UsageError
+from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.text import suggestion
 
 from .outcome import CheckSkipped
 from .run import BoundCheck, model_checks

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from cnn_registry import discovery
-from cnn_registry.errors import one_line
+from cnn_registry.registry.policy import policy
+from cnn_registry.text import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -105,9 +105,9 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: A
         faults = _saved(model, folder)
         if backend_name not in _running:
             _running[backend_name] = Process(backend_name)
-        current = discovery.policy()
-        policy = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
-        found = _running[backend_name].ask({"paths": sys.path, "policy": policy, "folder": name, **question})
+        current = policy()
+        allowed = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
+        found = _running[backend_name].ask({"paths": sys.path, "policy": allowed, "folder": name, **question})
         if "process" in found or _running[backend_name].memory > LARGEST:
             _running.pop(backend_name).close()
         # What could not be saved is not there to be read; the first fault tells more.

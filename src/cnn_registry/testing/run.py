@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from cnn_registry.catalogue import Catalogue
-from cnn_registry.data.registry import datasets
-from cnn_registry.errors import UsageError, one_line, suggestion
-from cnn_registry.registry import models
-from cnn_registry.spec import DatasetSpec, ModelSpec
+from cnn_registry.errors import UsageError
+from cnn_registry.registry.catalogue import Catalogue
+from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.models import models
+from cnn_registry.registry.spec import DatasetSpec, ModelSpec
+from cnn_registry.text import one_line, suggestion
 
 from . import data, declared, graphs, learning, outputs, saved
 from .outcome import Check, CheckFailed, CheckResult, CheckSkipped, failed

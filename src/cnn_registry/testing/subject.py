@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry import backend
-from cnn_registry.catalogue import SESSION
-from cnn_registry.registry import create_model
-from cnn_registry.spec import ModelSpec
+from cnn_registry.networks.build import create_model
+from cnn_registry.registry.catalogue import SESSION
+from cnn_registry.registry.spec import ModelSpec
 
 from .fresh_import import FreshImport, fresh_import
 from .outcome import failed
@@ -21,9 +21,8 @@ from .processes import Answer, ask
 if TYPE_CHECKING:
     import keras
 
-    from .gradients import Gradients
-
 Floats = NDArray[np.float32]
+Measured = TypeVar("Measured")
 
 SEED = 0
 SMALL_EDGE = 64
@@ -48,6 +47,7 @@ class Subject:
         self.name = f"{spec.provider.distribution or SESSION}:{spec.name}"
         self._graphs: dict[object, keras.Model] = {}
         self._answers: dict[str, Answer] = {}
+        self._measured: dict[Callable[[Subject], Any], Any] = {}
 
     @cached_property
     def small_shape(self) -> tuple[int, int, int]:
@@ -109,12 +109,12 @@ class Subject:
         outputs = backend.keras().ops.convert_to_numpy(model(images, training=False))
         return np.asarray(outputs, np.float32)
 
-    @cached_property
-    def gradients(self) -> Gradients:
-        """The gradients of the training loss on `images` and `labels`."""
-        from .gradients import gradients
-
-        return gradients(self)
+    def once(self, measure: Callable[[Subject], Measured]) -> Measured:
+        """What ``measure`` finds of this subject, measured at the first request."""
+        if measure not in self._measured:
+            self._measured[measure] = measure(self)
+        found: Measured = self._measured[measure]
+        return found
 
     def elsewhere(self, backend_name: str) -> Answer:
         """What another process computes from the saved `model`, with Keras on the backend of that name."""
@@ -133,7 +133,7 @@ class Subject:
     @cached_property
     def imported(self) -> FreshImport:
         """What happens when a new process imports the declaring module."""
-        return fresh_import(self.spec.build.__module__, ("cnn_registry.registry", "models"), self.name)
+        return fresh_import(self.spec.build.__module__, ("cnn_registry.registry.models", "models"), self.name)
 
 
 def output_of(model: keras.Model) -> keras.KerasTensor:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-
-from .recipe import Recipe, ScheduleSettings
+from cnn_registry.recipes.schema import Recipe, ScheduleSettings
 
 if TYPE_CHECKING:
     import keras

@@ -1,76 +1,36 @@
-"""Where a training stands, and all that it needs to go on from there as if nothing had happened."""
+"""The parts of a training that change, and how they are saved and restored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.errors import RunError
-
-from .history import Epoch
+from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
 
-    from .callbacks import WeightAverage
 
-Arrays = Mapping[str, Sequence[np.ndarray]]
-"""The values of variables, by what they belong to."""
-
-
-@dataclass
-class Progress:
-    """How far a training has come. It changes with every step.
+class Average(Protocol):
+    """What of an average of weights is part of a training's state.
 
     Attributes:
-        steps_per_epoch: batches an epoch.
-        step: steps done since the beginning.
-        seconds: spent on those of the epoch that has begun.
-        history: the epochs that have ended.
+        averages: one variable for each of the model's weights.
+        updates: how often they have been updated.
     """
 
-    steps_per_epoch: int
-    step: int = 0
-    seconds: float = 0.0
-    history: list[Epoch] = field(default_factory=list)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that have ended."""
-        return len(self.history)
-
-    @property
-    def batch(self) -> int:
-        """Steps done of the epoch that has begun."""
-        return self.step - self.epochs * self.steps_per_epoch
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A training at one step.
-
-    Attributes:
-        step, seconds, history: as in `Progress`.
-        updates: of the average of weights.
-        arrays: ``"model"`` (weights, statistics, states of random generators), ``"optimizer"``, ``"metrics"`` (running
-            sums of the epoch that has begun) and ``"average"``.
-    """
-
-    step: int
-    seconds: float
-    history: tuple[Epoch, ...]
+    averages: list[keras.Variable]
     updates: int
-    arrays: Arrays
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether no weight and no state of the optimizer is infinite or not a number."""
-        values = [*self.arrays["model"], *self.arrays["optimizer"]]
-        return all(np.isfinite(value).all() for value in values)
+    def swap(self) -> None:
+        """Exchange the weights of the model and their averages."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +45,7 @@ class Training:
 
     model: keras.Model
     progress: Progress
-    average: WeightAverage | None
+    average: Average | None
 
     def snapshot(self) -> Snapshot:
         """The state between two steps."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 
 from cnn_registry.blocks import Conv2D_BN, ConvOptions, InceptionBlock_1, InceptionBlock_2, InceptionBlock_3
-from cnn_registry.errors import UsageError, suggestion
+from cnn_registry.errors import UsageError
+from cnn_registry.text import suggestion
 
 VARIANTS: dict[str, ConvOptions] = {
     # Keras' momentum of 0.99 leaves the moving statistics far behind in the few hundred steps of a small data set.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cnn_registry import Feature, Paper, register_model
-from cnn_registry.errors import UsageError, suggestion
+from cnn_registry.errors import UsageError
+from cnn_registry.text import suggestion
 
 if TYPE_CHECKING:
     import keras

@@ -1,0 +1,17 @@
+"""Keras and TensorFlow: how they are prepared and imported, and what the machine offers them."""
+
+from .environment import INSTALL_HINT, keras, prepare, tensorflow
+from .memory import forget
+from .precision import computes_bfloat16
+from .processors import cpu_flags, usable_cpus
+
+__all__ = [
+    "INSTALL_HINT",
+    "computes_bfloat16",
+    "cpu_flags",
+    "forget",
+    "keras",
+    "prepare",
+    "tensorflow",
+    "usable_cpus",
+]

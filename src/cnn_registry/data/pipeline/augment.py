@@ -1,0 +1,172 @@
+"""Random crops, flips, rotations and colours, for a whole batch at once.
+
+Keras' ``RandomCrop`` takes one crop a batch and ``RandAugment`` computes every transform it might choose. Here one
+``tf.image.crop_and_resize`` takes a box for each image, a flip is a box whose x is swapped, and all colour is one
+affine step: what each image needs, once. Only boxes that are turned need another operation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cnn_registry import backend
+
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+
+HalfWidth = Annotated[float, Field(ge=0, le=1)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
+Positive = Annotated[float, Field(gt=0)]
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of an RGB colour
+
+
+class Augmentation(BaseModel):
+    """What varies at random from one look at an image to the next. By default nothing does.
+
+    Attributes:
+        crop_area: smallest and largest share of the image's area that a crop keeps, before it is resized to the full
+            size; ``None`` for no crop.
+        crop_aspect: smallest and largest width over height of a crop.
+        zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut
+            out of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
+        flip: mirror every second image, left to right.
+        rotation: largest angle in degrees by which a crop is turned about its centre, to either side; what then lies
+            outside of the image is mirrored at its edge.
+        brightness: half-width of the factor ``1 ± brightness`` on all values.
+        contrast: likewise on the distance from the image's mean grey.
+        saturation: likewise on the distance of each pixel from its own grey.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop_area: tuple[float, float] | None = None
+    crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    zoom: tuple[float, float] | None = None
+    flip: bool = False
+    rotation: Degrees = 0.0
+    brightness: HalfWidth = 0.0
+    contrast: HalfWidth = 0.0
+    saturation: HalfWidth = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augmentation:
+        if self.crop_area is not None and not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            raise ValueError(f"crop_area must be (low, high) with 0 < low <= high <= 1; got {self.crop_area}")
+        if self.zoom is not None and not 1 <= self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom must be (low, high) with 1 <= low <= high; got {self.zoom}")
+        if self.zoom is not None and self.crop_area is not None:
+            raise ValueError("zoom and crop_area exclude each other")
+        if self.crop_aspect[0] > self.crop_aspect[1]:
+            raise ValueError(f"crop_aspect must be (low, high) with low <= high; got {self.crop_aspect}")
+        return self
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their place."""
+        return bool(self.flip or self.rotation or self.crop_area is not None or self.zoom is not None)
+
+    @property
+    def colours(self) -> bool:
+        """Whether pixels change their value."""
+        return bool(self.brightness or self.contrast or self.saturation)
+
+
+def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tensor) -> Tensor:
+    """Vary each image of a batch on its own.
+
+    Args:
+        images: ``(B, H, W, 3)``, 0 to 255, uint8 or float32.
+        seed: ``(2,)``, int32; the same seed and images give the same result.
+        config: what varies.
+        size: edge length in pixels of the result.
+
+    Returns:
+        ``(B, size, size, 3)``, float32, 0 to 255. With nothing to vary nor to resize, the images as they are.
+    """
+    tf = backend.tensorflow()
+    stays = not config.moves and isinstance(size, int) and size == images.shape[1] == images.shape[2]
+    if stays and not config.colours:
+        return tf.cast(images, tf.float32)
+    uniform = tf.unstack(tf.random.stateless_uniform((tf.shape(images)[0], 8), seed), axis=1)
+    if not stays:
+        boxes = _boxes(uniform[:5], config)
+        if config.rotation:
+            images = _turned(images, boxes, _angles(tf.shape(images)[0], seed, config), size)
+        else:
+            images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), (size, size))
+    images = tf.cast(images, tf.float32)
+    return _coloured(images, uniform[5:], config) if config.colours else images
+
+
+def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
+    """``(B, 4)``: y1, x1, y2, x2 of a crop for each image, in fractions of its height and width."""
+    tf = backend.tensorflow()
+    area, aspect, top, left, mirror = uniform
+    if config.zoom is not None:
+        height = width = 1 / _between(area, *config.zoom)
+    elif config.crop_area is None:
+        height = width = tf.ones_like(area)
+    else:
+        area = _between(area, *config.crop_area)
+        low, high = config.crop_aspect
+        aspect = tf.exp(_between(aspect, math.log(low), math.log(high)))
+        height, width = tf.minimum(tf.sqrt(area / aspect), 1.0), tf.minimum(tf.sqrt(area * aspect), 1.0)
+    y1, x1 = top * (1 - height), left * (1 - width)
+    y2, x2 = y1 + height, x1 + width
+    if config.flip:
+        mirrored = mirror < 0.5
+        x1, x2 = tf.where(mirrored, x2, x1), tf.where(mirrored, x1, x2)
+    return tf.stack([y1, x1, y2, x2], axis=1)
+
+
+def _angles(number: Tensor, seed: Tensor, config: Augmentation) -> Tensor:
+    """``(number,)``, in radians. The draws are others than those of ``seed`` itself, which are the crops'."""
+    tf = backend.tensorflow()
+    uniform = tf.random.stateless_uniform((number,), tf.random.experimental.stateless_fold_in(seed, 1))
+    return math.radians(config.rotation) * _between(uniform, -1, 1)
+
+
+def _turned(images: Tensor, boxes: Tensor, angles: Tensor, size: int | Tensor) -> Tensor:
+    """``(B, size, size, 3)``, float32: as `tf.image.crop_and_resize`, with each box turned about its centre."""
+    tf = backend.tensorflow()
+    last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
+    y1, x1, y2, x2 = tf.unstack(boxes * tf.tile(last, [2]), axis=1)
+    end = tf.cast(tf.maximum(size - 1, 1), tf.float32)
+    height, width = (y2 - y1) / end, (x2 - x1) / end  # of a pixel of the result, in the image
+    cos, sin, middle = tf.cos(angles), tf.sin(angles), tf.cast(size - 1, tf.float32) / 2
+    xx, xy, yx, yy = cos * width, -sin * height, sin * width, cos * height
+    x, y = (x1 + x2) / 2 - (xx + xy) * middle, (y1 + y2) / 2 - (yx + yy) * middle
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.stack([xx, xy, x, yx, yy, y, tf.zeros_like(x), tf.zeros_like(x)], axis=1),
+        output_shape=tf.stack([size, size]),
+        fill_value=0.0,
+        fill_mode="REFLECT",
+        interpolation="BILINEAR",
+    )
+
+
+def _coloured(images: Tensor, uniform: list[Tensor], config: Augmentation) -> Tensor:
+    """Saturation, then contrast, then brightness, composed into one matrix and one offset for each image."""
+    tf = backend.tensorflow()
+    half_widths = (config.brightness, config.contrast, config.saturation)
+    brightness, contrast, saturation = (
+        _between(draw, 1 - half_width, 1 + half_width)[:, None, None]
+        for draw, half_width in zip(uniform, half_widths, strict=True)
+    )
+    luma = tf.constant(_LUMA)[:, None]
+    to_grey = tf.tile(luma, (1, 3))
+    matrix = brightness * contrast * (saturation * tf.eye(3) + (1 - saturation) * to_grey)
+    mean_grey = tf.reduce_mean(images, axis=(1, 2))[:, None, :] @ luma
+    offset = brightness * (1 - contrast) * mean_grey
+    shape = tf.shape(images)
+    coloured = tf.reshape(images, (shape[0], -1, 3)) @ matrix + offset
+    return tf.clip_by_value(tf.reshape(coloured, shape), 0.0, 255.0)
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + uniform * (high - low)

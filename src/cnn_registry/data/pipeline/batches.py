@@ -1,0 +1,165 @@
+"""Decoded images to batches for a network.
+
+The order of an epoch and the augmentation of a batch follow from the seed, the epoch and the batch's number alone,
+never from what was drawn before: training can go on from any batch and sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_registry import backend
+from cnn_registry.data.dataset import Bytes, Indices
+from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.registry.spec import Pixels
+
+from .augment import Augmentation, augment
+from .mix import UNMIXED, Mixing, mix
+
+if TYPE_CHECKING:
+    from tensorflow import Tensor
+    from tensorflow.data import Dataset
+
+CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
+"""ImageNet's mean blue, green and red, as Simonyan & Zisserman (2014) and ``keras.applications`` subtract them."""
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+"""Of ImageNet's red, green and blue from 0 to 1, as torchvision's weights expect them."""
+
+Draw = NDArray[np.int32]
+"""The seed of one batch's augmentation, ``(2,)``."""
+
+
+class Choice(NamedTuple):
+    """What a batch is made of.
+
+    Attributes:
+        indices: its images.
+        draw: the seed of its augmentation.
+        size: its edge length in pixels.
+        mixed: whether its images are mixed in pairs.
+    """
+
+    indices: Indices
+    draw: Draw
+    size: int
+    mixed: bool = False
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Batches that hold all images once; the last may be smaller."""
+    return -(-num_images // batch_size)
+
+
+def training_batches(
+    images: LoadedImages,
+    indices: Indices,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    augmentation: Augmentation,
+    pixels: Pixels,
+    sizes: Sequence[int] = (),
+    mixing: Mixing = UNMIXED,
+    first_step: int = 0,
+) -> Dataset:
+    """All batches of a training, in a new order each epoch.
+
+    Args:
+        images: the decoded images.
+        indices: those to train on.
+        batch_size: images a batch; the last of an epoch may be smaller.
+        epochs: how often each image is seen.
+        seed: of the order and the augmentation, from 0 on.
+        augmentation: what varies from one look at an image to the next.
+        pixels: the range of the values.
+        sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
+        mixing: how images are mixed in pairs.
+        first_step: the batch to begin with, counted from the beginning of the training.
+
+    Returns:
+        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
+        ``(B, classes)``, both float32. With several sizes the size is not part of the static shape, so that whatever
+        uses the batches is traced once.
+    """
+    steps, sizes = steps_per_epoch(len(indices), batch_size), sizes or (images.source.size,)
+
+    @functools.lru_cache(maxsize=2)
+    def order(epoch: int) -> Indices:
+        return indices[np.random.default_rng((seed, epoch)).permutation(len(indices))]
+
+    def choose(step: int) -> Choice:
+        epoch, batch = divmod(step, steps)
+        chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
+        draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
+        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
+
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
+
+
+def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
+    """The images at ``indices`` once, in that order and as they are; arguments and batches as `training_batches`."""
+
+    size = images.source.size
+
+    def choose(step: int) -> Choice:
+        return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
+
+    return _batches(
+        images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, (size,)
+    )
+
+
+def _batches(
+    images: LoadedImages,
+    steps: range,
+    choose: Callable[[int], Choice],
+    augmentation: Augmentation,
+    mixing: Mixing,
+    pixels: Pixels,
+    sizes: Sequence[int],
+) -> Dataset:
+    """One batch for each step, as ``choose`` says, of one of ``sizes``."""
+    tf = backend.tensorflow()
+    decoded, only = images.source.size, sizes[0] if len(set(sizes)) == 1 else None
+    one_hot = np.eye(len(images.dataset.class_names), dtype=np.float32)
+
+    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32, np.bool_]:
+        chosen, draw, size, mixed = choose(int(step))
+        labels = one_hot[images.dataset.labels[chosen]]
+        return images.source.read(chosen), labels, draw, np.int32(size), np.bool_(mixed)
+
+    def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
+        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
+        batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
+        batch.set_shape((None, decoded, decoded, 3))
+        labels.set_shape((None, len(one_hot)))
+        draw.set_shape((2,))
+        size.set_shape(())
+        mixed.set_shape(())
+        batch = scale(augment(batch, draw, augmentation, only or size), pixels)
+        if not mixing.mixes:
+            return batch, labels
+        pair: tuple[Tensor, Tensor] = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
+        return pair
+
+    as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
+    return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)
+
+
+def scale(images: Any, pixels: Pixels) -> Any:
+    """Red, green and blue of 0 to 255, an array or a tensor, as a network wants them."""
+    if pixels == "unit":
+        return images / np.float32(255)
+    if pixels == "signed":
+        return images / np.float32(127.5) - np.float32(1)
+    if pixels == "caffe":
+        return images[..., ::-1] - CAFFE_MEAN
+    return (images / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION

@@ -1,0 +1,1 @@
+"""Where decoded images are read from: memory, a cache on disk, or the files themselves."""

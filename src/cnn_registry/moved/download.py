@@ -1,0 +1,5 @@
+"""Where ``cnn_registry.download`` was. Its names are in `cnn_registry.data`."""
+
+from cnn_registry.system.lazy import moved_names
+
+__getattr__ = moved_names(__name__, "cnn_registry.data")

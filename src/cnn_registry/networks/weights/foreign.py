@@ -1,0 +1,152 @@
+"""Weights under names other than ours: read from PyTorch's files or from a Keras model, told by layer and variable."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_registry.errors import BackendError, DownloadError, WeightsError
+from cnn_registry.text import one_line
+
+Arrays = dict[str, dict[str, np.ndarray]]
+"""By the layer's name there, then by Keras' name of the variable; kernels in Keras' order of axes."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The weights of another library's network.
+
+    Attributes:
+        arrays: see there.
+        channels_first: whether its maps are flattened channel by channel, as PyTorch does, or pixel by pixel.
+    """
+
+    arrays: Arrays
+    channels_first: bool
+
+
+def read_torch(path: Path) -> Foreign:
+    """The state dict in a ``.pth`` or ``.safetensors`` file. No code of the file's is run.
+
+    Raises:
+        WeightsError: the file is damaged or holds something else.
+        BackendError: the library that reads it is not installed.
+    """
+    state = _safetensors(path) if path.name.endswith(".safetensors") else _state_dict(path)
+    modules: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for key, array in state.items():
+        module, _, variable = key.rpartition(".")
+        if variable != "num_batches_tracked":
+            modules[module][variable] = array
+    return Foreign({module: _as_keras(variables) for module, variables in modules.items()}, channels_first=True)
+
+
+def _as_keras(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A module's weights under Keras' names, its kernel's axes in Keras' order."""
+    if "weight" in variables and variables["weight"].ndim == 1:
+        names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+        return {names.get(name, name): array for name, array in variables.items()}
+    axes = {4: (2, 3, 1, 0), 2: (1, 0)}  # (out, in, height, width) and (out, in)
+    return {
+        "kernel" if name == "weight" else name: array.transpose(axes.get(array.ndim))
+        for name, array in variables.items()
+    }
+
+
+def reader_of(name: str) -> Any:
+    """The library that reads a file of PyTorch's by its name.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    module = "safetensors.numpy" if name.endswith(".safetensors") else "torch"
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise BackendError(
+            f"{name} is read with {package}, which cannot be imported ({one_line(error)}). "
+            f"Install it with: pip install {package}"
+        ) from error
+
+
+def _state_dict(path: Path) -> dict[str, np.ndarray]:
+    torch = reader_of(path.name)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {str(key): tensor.detach().float().numpy() for key, tensor in dict(state).items()}
+    except Exception as error:  # zip, pickle and PyTorch have many for a file that is no state dict
+        raise _unreadable(path, "a PyTorch state dict", error) from error
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    safetensors = reader_of(path.name)
+    try:
+        loaded: dict[str, np.ndarray] = safetensors.load_file(path)
+    except Exception as error:  # likewise, and KeyError for a type that NumPy lacks
+        raise _unreadable(path, "safetensors", error) from error
+    return loaded
+
+
+def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} cannot be read as {expected}: {one_line(error)}. Is it whole, and of that kind?")
+
+
+def read_keras_model(origin: str) -> Foreign:
+    """The weights of the trained model that a function makes; it may fetch them.
+
+    Args:
+        origin: ``"module:function"``; the function is called with ``weights="imagenet"``.
+
+    Raises:
+        DownloadError: the function failed, for instance because there is no network.
+    """
+    module, _, function = origin.partition(":")
+    try:
+        model = getattr(import_module(module), function)(weights="imagenet")
+    except Exception as error:  # Keras raises a bare one when a download fails
+        raise DownloadError(
+            f"The weights of {origin} could not be fetched: {one_line(error)}. With a network, try again; without one, "
+            f"give a file."
+        ) from error
+    return of_keras_model(model)
+
+
+def of_keras_model(model: Any) -> Foreign:
+    """The weights of a Keras model, the layers that Keras numbers (``conv2d_7``) counted from the model's first."""
+    weighted = [layer for layer in model.layers if layer.weights]
+    names = _renumbered([layer.name for layer in weighted], {_snake_case(type(layer).__name__) for layer in weighted})
+    arrays = {
+        name: {weight.name: np.asarray(weight) for weight in layer.weights}
+        for name, layer in zip(names, weighted, strict=True)
+    }
+    return Foreign(arrays, channels_first=False)
+
+
+def _renumbered(names: Iterable[str], kinds: Iterable[str]) -> list[str]:
+    """Names as in a session that built nothing before: ``conv2d_94, conv2d_95`` are ``conv2d, conv2d_1``."""
+    numbered = re.compile(f"({'|'.join(map(re.escape, kinds))})(?:_([0-9]+))?")
+    matches = {name: numbered.fullmatch(name) for name in names}
+    first: dict[str, int] = {}
+    for match in filter(None, matches.values()):
+        first[match[1]] = min(int(match[2] or 0), first.get(match[1], int(match[2] or 0)))
+
+    def renumber(name: str, match: re.Match[str] | None) -> str:
+        if match is None:
+            return name
+        number = int(match[2] or 0) - first[match[1]]
+        return f"{match[1]}_{number}" if number else match[1]
+
+    return [renumber(name, match) for name, match in matches.items()]
+
+
+def _snake_case(name: str) -> str:
+    """``Conv2D`` as ``conv2d``, ``BatchNormalization`` as ``batch_normalization``, as Keras names layers."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,83 @@
+"""What ``weights=`` means for a model: published weights that its spec names, or a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_registry.errors import UsageError
+from cnn_registry.registry.spec import ModelSpec, Pretrained
+from cnn_registry.text import suggestion
+
+KERAS_FILE = ".weights.h5"
+TORCH_FILES = (".pth", ".pt", ".safetensors")
+
+_ADDRESS = re.compile(r"https?://.*-([0-9a-f]{8,64})(\.pth|\.pt|\.safetensors)")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights come from.
+
+    Attributes:
+        name: as the user gave it.
+        published: how to read weights with names other than ours; ``None`` for a file that Keras saved.
+        path: the user's file, or ``None`` for weights that are published.
+    """
+
+    name: str
+    published: Pretrained | None
+    path: Path | None = None
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``given`` options of a model's builder with those that make it the network that was trained.
+
+        Raises:
+            UsageError: the user asked for another network.
+        """
+        needed = self.published.options if self.published else {}
+        for option, value in needed.items():
+            if given.get(option, value) != value:
+                raise UsageError(
+                    f"The weights {self.name} are of the network with {option}={value!r}; got {given[option]!r}. "
+                    f"Leave {option} out, or use other weights."
+                )
+        return {**needed, **given}
+
+
+def address_digest(origin: str) -> str | None:
+    """The first digits of the SHA-256 in the address of a state dict, or ``None`` if it is no such address."""
+    match = _ADDRESS.fullmatch(origin)
+    return match[1] if match else None
+
+
+def find_source(spec: ModelSpec, weights: str | Path) -> Source:
+    """What ``weights`` means for the model of ``spec``. Nothing is read or fetched.
+
+    Raises:
+        UsageError: neither published weights of the model nor a file that is there and can be used for it.
+    """
+    if published := spec.weights.get(str(weights)):
+        return Source(str(weights), published)
+    path = Path(weights)
+    if not path.name.endswith((KERAS_FILE, *TORCH_FILES)):
+        known = ", ".join(spec.weights)
+        raise UsageError(
+            f"{spec.name} has no weights {str(weights)!r}.{suggestion(str(weights), spec.weights)} "
+            + (f"It has {known}; or name " if known else "Name ")
+            + f"a file that ends in {', '.join((KERAS_FILE, *TORCH_FILES))}."
+        )
+    if not path.is_file():
+        raise UsageError(f"There is no weights file {path}.")
+    if path.name.endswith(KERAS_FILE):
+        return Source(str(weights), None, path)
+    for published in spec.weights.values():
+        if address_digest(published.origin):
+            return Source(str(weights), published, path)
+    raise UsageError(
+        f"{spec.name} does not say which names its layers have in PyTorch, so it cannot use {path.name}; "
+        f"it takes files that end in {KERAS_FILE}."
+    )

@@ -1,0 +1,60 @@
+"""One line for what is wrong with a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from cnn_registry.text import suggestion
+
+SHOWN = 200
+"""Letters of a wrong key or value that a message shows."""
+
+
+def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) -> str:
+    """One line for an error of pydantic's, about a recipe that should have the form of ``schema``."""
+    if error["type"] == "json_invalid":  # nested too deeply for the reader, or text that is no Unicode
+        return f"Recipe {source}: a value cannot be kept: {error['msg']}."
+    *tables, last = [str(part) for part in error["loc"]]
+    key = ".".join([*tables, last])
+    if error["type"] == "extra_forbidden":
+        known = _keys_of(tables, schema)
+        hint = suggestion(last, known) or suggestion(last, _all_keys(schema))
+        return f"Recipe {source}: there is no setting {short(key)}.{hint} Known here: {', '.join(known)}."
+    if error["type"] == "model_type":
+        settings = ", ".join(f"{key}.{setting}" for setting in _keys_of([*tables, last], schema))
+        return f"Recipe {source}: {key} is a table of settings, {settings}; got {short(error.get('input'))}."
+    if error["type"] == "missing":
+        return f"Recipe {source}: the setting {key!r} is missing."
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"Recipe {source}: {key}: {message}; got {short(error.get('input'))}."
+
+
+def short(value: object) -> str:
+    """``value`` as Python writes it, with its middle left out where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
+
+
+def _keys_of(tables: Iterable[str], schema: type[BaseModel]) -> list[str]:
+    """The settings that exist under a dotted path."""
+    for table in tables:
+        inner = _table(schema.model_fields[table].annotation)
+        assert inner is not None, f"pydantic found an unknown key in {table}, which is not a table"
+        schema = inner
+    return list(schema.model_fields)
+
+
+def _all_keys(schema: type[BaseModel]) -> list[str]:
+    """All settings, those of tables as dotted keys."""
+    tables = {name: _table(field.annotation) for name, field in schema.model_fields.items()}
+    nested = [f"{name}.{key}" for name, table in tables.items() if table for key in table.model_fields]
+    return [*schema.model_fields, *nested]
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """The settings that a field holds as a table, or ``None`` for a single value."""
+    candidates = [annotation, *get_args(annotation)]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

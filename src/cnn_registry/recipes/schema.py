@@ -1,0 +1,228 @@
+"""How to train: a recipe's settings, where they come from, and what overrides what.
+
+Order of precedence: ``--set`` (or ``settings=`` in Python), then what the model's spec says for the recipe of that
+name, then the recipe itself, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
+
+from cnn_registry.data.pipeline.augment import Augmentation
+from cnn_registry.data.pipeline.mix import Mixing
+from cnn_registry.errors import RecipeError
+from cnn_registry.registry.spec import Pixels
+from cnn_registry.text import one_line
+
+from .messages import complaint, short
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no silent conversions, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+class OptimizerSettings(Settings):
+    """The optimizer.
+
+    Attributes:
+        name: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: the rate, or its peak under a schedule.
+        momentum: of SGD.
+        nesterov: Nesterov's form of SGD's momentum.
+        weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation. Decay
+            that passes through SGD's momentum, as an L2 penalty does, is ``1 / (1 - momentum)`` times as strong: 5e-4
+            there is 5e-3 here with a momentum of 0.9.
+        clipnorm: limit of the norm of all gradients together; ``None`` for no limit.
+    """
+
+    name: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    clipnorm: float | None = Field(default=None, gt=0)
+
+
+class ScheduleSettings(Settings):
+    """The learning rate over time.
+
+    Attributes:
+        name: ``"constant"``, or ``"cosine"`` for a half cosine down to zero at the last step.
+        warmup_epochs: epochs of linear rise from zero before it, at most a fourth of the training.
+    """
+
+    name: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+
+
+class EarlyStoppingSettings(Settings):
+    """Stop when the validation loss no longer falls.
+
+    Attributes:
+        patience: epochs without improvement before training stops.
+        min_delta: the least change that counts as improvement.
+    """
+
+    patience: int = Field(gt=0)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class PhotoSettings(Settings):
+    """Sizes for pictures that have no natural size, as photographs have none; in pixels.
+
+    They hold unless ``image_size`` is set, and take the place of the settings with their names.
+
+    Attributes:
+        size: edge length in training and evaluation; the model's own where that is smaller and its spec does not name
+            this setting, its smallest where that is larger. The others are then scaled alike.
+        decode_size, train_sizes: as in `Recipe`.
+    """
+
+    size: int = Field(gt=0)
+    decode_size: int | None = Field(default=None, gt=0)
+    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
+
+
+class FineTuningSettings(Settings):
+    """Training on from trained weights.
+
+    Attributes:
+        weights: published weights of the model or a file, as for `create_model`; ``None`` to train from scratch.
+        freeze: a stage of the network that stays as it is with everything before it: a feature of the model's spec,
+            a layer's name, or the beginning of layers' names up to an underscore.
+        rate_decay: share of the learning rate that each part of the network, between one feature and the next, gets
+            of that of the part behind it; 1 for the same rate everywhere.
+    """
+
+    weights: str | None = None
+    freeze: str | None = None
+    rate_decay: float = Field(default=1.0, gt=0, le=1)
+
+
+class Recipe(Settings):
+    """Everything about a training that is neither the model nor the data.
+
+    Attributes:
+        name: the recipe's name; adjustments in a model's spec refer to it.
+        summary: one line for listings.
+        extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        image_size: edge length in pixels; ``None`` for the data set's natural size, else that of ``photos``, else the
+            model's.
+        train_sizes: edge lengths in pixels that training goes through, each for an equal share of the epochs, for a
+            network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
+            crops make objects larger in training than in evaluation, which a larger ``image_size`` makes up for:
+            Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
+        decode_size: edge length in pixels of the decoded images that training crops are cut from; ``None`` for
+            ``image_size``. Larger ones make sharper crops, and take more memory.
+        pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
+            are for pretrained weights, see `cnn_registry.spec.Pixels`.
+        ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
+            forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for
+            the weights as they are.
+        label_smoothing: share of the target spread evenly over all classes.
+        seed: of the split, the initial weights, the order of images, dropout and augmentation.
+        split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
+        deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
+        precision: of what a training step computes: ``"float32"``; ``"bfloat16"``, in which layers multiply and pass on
+            their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
+            https://arxiv.org/abs/1905.12322); or ``"auto"`` for bfloat16 where training runs on a processor
+            that multiplies it, else float32.
+        optimizer, schedule, augmentation, mixing, fine_tuning: see there.
+        photos: see there; ``None`` where the sizes do not depend on the data.
+        early_stopping: see there; ``None`` to train all epochs.
+        model: options passed on to the model's builder.
+    """
+
+    name: str
+    summary: str = ""
+    extends: str | None = None
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    image_size: int | None = Field(default=None, gt=0)
+    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    decode_size: int | None = Field(default=None, gt=0)
+    pixels: Pixels = "unit"
+    ema: float | None = Field(default=None, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    split_seed: int | None = Field(default=None, ge=0, lt=2**31)
+    deterministic: bool = False
+    precision: Precision = "float32"
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
+    photos: PhotoSettings | None = None
+    early_stopping: EarlyStoppingSettings | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("model")
+    @classmethod
+    def _finite(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for option, value in options.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except ValueError as error:
+                raise PydanticCustomError(
+                    "finite", "{option} must have finite numbers", {"option": short(option)}
+                ) from error
+        return options
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
+        """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.
+
+        Raises:
+            RecipeError: a key is unknown (the nearest is suggested) or a value is out of range.
+        """
+        data = self.model_dump()
+        for key, value in settings.items():
+            _set(data, key, value)
+        return validated(data, self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON-ready data."""
+        return self.model_dump(mode="json")
+
+
+def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one dotted key in nested ``data``; a table that is None so far (early stopping), or unknown, is begun."""
+    *tables, last = dotted.split(".")
+    for depth, table in enumerate(tables):
+        if data.get(table) is None:
+            data[table] = {}  # an unknown name is reported where it stands, with the names that exist there
+        if not isinstance(data[table], dict):
+            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {short(dotted)} does not exist.")
+        data = data[table]
+    data[last] = value
+
+
+def validated(data: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that ``data``, read from ``source``, describes.
+
+    Raises:
+        RecipeError: a key is unknown or a value is out of range.
+    """
+    try:
+        # Strict, and by way of JSON: 3.0 or "3" is no 3, while a list is a tuple.
+        return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
+    except RecursionError as error:
+        raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
+    except ValidationError as error:
+        # A misspelt key may also be missing under its true name; the misspelling is what helps.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise RecipeError(complaint(first, source, Recipe)) from error
+    except (TypeError, ValueError) as error:  # of json: a key of another type, a number of thousands of digits
+        raise RecipeError(f"Recipe {source}: a value cannot be kept: {one_line(error)}.") from error

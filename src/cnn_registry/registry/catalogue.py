@@ -1,0 +1,183 @@
+"""From a name to a spec, for models and data sets alike.
+
+A catalogue joins what installed plugins publish with what was registered in this session, and answers one question
+at a time: which names are there, what does this one mean, what should be said of a name that means nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
+
+from cnn_registry.errors import (
+    AmbiguousAliasError,
+    AmbiguousNameError,
+    DuplicateNameError,
+    UnknownNameError,
+    UnknownProviderError,
+)
+from cnn_registry.registry import discovery
+from cnn_registry.text import natural_key
+
+from .entries import Broken, InstalledEntry
+from .policy import normalised, policy
+from .spec import API_VERSION, SPEC_ATTRIBUTE, Spec
+
+SESSION = "session"
+"""What stands for the distribution in ``distribution:name`` for something registered in this session."""
+
+S = TypeVar("S", bound=Spec)
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """A name that several distributions provide."""
+
+    name: str
+    providers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Registration(Generic[S]):
+    spec: S
+    place: str
+    replaces: bool
+
+
+class Catalogue(Generic[S]):
+    """The specs of one kind.
+
+    Args:
+        group: the entry-point group.
+        kind: the class of its specs.
+        noun: what one of them is called in messages.
+        see: how to see all of them, for messages.
+    """
+
+    def __init__(self, group: str, kind: type[S], noun: str, see: str) -> None:
+        self.group, self.kind, self.noun, self.see = group, kind, noun, see
+        self._session: dict[str, _Registration[S]] = {}
+
+    def register(self, function: F, spec: S, *, replace: bool) -> F:
+        """Declare ``function`` by ``spec``; outside a plugin's import it is then usable in this session.
+
+        Raises:
+            DuplicateNameError: the name was registered in this session before and ``replace`` is false.
+        """
+        setattr(function, SPEC_ATTRIBUTE, spec)
+        if discovery.loading.get():
+            return function
+        place = _place(function)
+        earlier = self._session.get(spec.name)
+        if earlier and not replace:
+            raise DuplicateNameError(self.noun, spec.name, earlier.place, place)
+        self._session[spec.name] = _Registration(spec, place, replace)
+        return function
+
+    def names(self, pattern: str | None = None) -> list[str]:
+        """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
+        names = {entry.name for entry in discovery.installed(self.group)} | self._session.keys()
+        return sorted(sorted(name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
+
+    def describe(self, pattern: str | None = None) -> list[S | Broken | Ambiguous]:
+        """Everything that `names` lists, each as its spec, as broken, or as ambiguous.
+
+        Raises:
+            BrokenPluginError: a plugin cannot be used, and the policy is strict.
+        """
+        choices = self._choices()
+        return [self._describe_name(name, choices[name]) for name in self.names(pattern)]
+
+    def get(self, name: str) -> S:
+        """The spec of ``name``: a name, an alias, or ``distribution:name``.
+
+        Raises:
+            UnknownNameError: nothing is called so; the message suggests the nearest names.
+            AmbiguousNameError: several distributions provide the name.
+            AmbiguousAliasError: it is an alias of several.
+            BrokenPluginError: the plugin that provides it cannot be used.
+        """
+        spec = self._resolve(name)
+        if spec.deprecated:
+            warnings.warn(
+                f"The {self.noun} {spec.name!r} is deprecated; use {spec.deprecated!r}.", FutureWarning, stacklevel=3
+            )
+        if spec.api_version < API_VERSION:
+            warnings.warn(
+                f"The {self.noun} {spec.name!r} of {spec.provider} is written for plugin interface {spec.api_version}, "
+                f"this cnn_registry speaks {API_VERSION}; a newer version of its package may suit better.",
+                FutureWarning,
+                stacklevel=3,
+            )
+        return spec
+
+    def find(self, name: str) -> S | Broken | Ambiguous:
+        """As `get`, but a broken or an ambiguous entry is returned instead of raised, and nothing warns."""
+        distribution, _, bare = name.rpartition(":")
+        published = self._choices().get(bare, [])
+        choices = [choice for choice in published if not distribution or _provided_by(choice, distribution)]
+        if choices:
+            return self._describe_name(bare, choices)
+        if published:
+            providers = [_provider_name(choice) for choice in published]
+            raise UnknownProviderError(self.noun, bare, distribution, providers, self.see)
+        if not distribution and (spec := self._by_alias(bare)):
+            return spec
+        raise UnknownNameError(self.noun, bare, self.names(), self.see)
+
+    def _resolve(self, name: str) -> S:
+        found = self.find(name)
+        if isinstance(found, Broken):
+            raise found.error(self.noun)
+        if isinstance(found, Ambiguous):
+            raise AmbiguousNameError(self.noun, found.name, found.providers)
+        return found
+
+    def _choices(self) -> dict[str, list[InstalledEntry | S]]:
+        """What provides each name: installed entries, and what was registered in this session."""
+        choices: dict[str, list[InstalledEntry | S]] = {}
+        for entry in discovery.installed(self.group):
+            choices.setdefault(entry.name, []).append(entry)
+        for name, registration in self._session.items():
+            published = [entry for entry in choices.get(name, []) if isinstance(entry, InstalledEntry)]
+            if registration.replaces:
+                choices[name] = [registration.spec]
+            # A plugin that the user imported has registered what its entry point names anyway.
+            elif not any(entry.is_at(registration.spec.build) for entry in published):
+                choices[name] = [*published, registration.spec]
+        return choices
+
+    def _describe_name(self, name: str, choices: list[InstalledEntry | S]) -> S | Broken | Ambiguous:
+        if len(choices) > 1:
+            return Ambiguous(name, tuple(_provider_name(choice) for choice in choices))
+        choice = choices[0]
+        if not isinstance(choice, InstalledEntry):
+            return choice
+        described = discovery.describe(choice, self.kind)
+        if isinstance(described, Broken) and policy().strict:
+            raise described.error(self.noun)
+        return described
+
+    def _by_alias(self, alias: str) -> S | None:
+        specs = [spec for spec in self.describe() if isinstance(spec, self.kind) and alias in spec.aliases]
+        if len(specs) > 1:
+            raise AmbiguousAliasError(self.noun, alias, [spec.name for spec in specs])
+        return specs[0] if specs else None
+
+
+def _provider_name(choice: InstalledEntry | Spec) -> str:
+    return choice.distribution if isinstance(choice, InstalledEntry) else SESSION
+
+
+def _provided_by(choice: InstalledEntry | Spec, distribution: str) -> bool:
+    return normalised(_provider_name(choice)) == normalised(distribution)
+
+
+def _place(function: Callable[..., object]) -> str:
+    code = getattr(function, "__code__", None)
+    name = f"{function.__module__}:{getattr(function, '__qualname__', function)}"
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name

@@ -1,0 +1,52 @@
+"""One entry point, and one that cannot be used."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+from cnn_registry.errors import BrokenPluginError
+
+from .spec import Provider
+
+
+@dataclass(frozen=True)
+class InstalledEntry:
+    """One entry point: a name, the object it points at, and the distribution that installed it.
+
+    Attributes:
+        name: as it is written, where it can be a name; else what can be shown of it.
+        value: ``module:function``, as it is written.
+        distribution: the distribution's name.
+        version: its version, or ``None`` where its metadata cannot be read.
+        fault: what makes the entry unusable before anything is imported, or an empty string.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str | None
+    fault: str = ""
+
+    @property
+    def provider(self) -> Provider:
+        """Where the entry comes from, as its spec tells it."""
+        return Provider(object=self.value, distribution=self.distribution, version=self.version)
+
+    def is_at(self, function: object) -> bool:
+        """Whether the entry points at ``function``, as far as can be told without an import."""
+        module, _, attribute = self.value.partition(":")
+        return getattr(sys.modules.get(module), attribute, None) is function
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry whose plugin cannot be used, and why."""
+
+    entry: InstalledEntry
+    reason: str
+    details: str = field(default="", repr=False)
+
+    def error(self, noun: str) -> BrokenPluginError:
+        """The error to raise when the entry is used."""
+        return BrokenPluginError(noun, self.entry.name, self.entry.distribution, self.reason, self.details)

@@ -1,0 +1,183 @@
+"""Register, list, look up and build models by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
+from typing import Any, TypeVar
+
+from cnn_registry.errors import (
+    DeclarationError,
+    InputShapeError,
+    UnknownOptionError,
+)
+
+from .catalogue import Ambiguous, Catalogue
+from .discovery import MODELS
+from .entries import Broken
+from .spec import Feature, ModelSpec, Paper, Pretrained, Provider
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+models: Catalogue[ModelSpec] = Catalogue(MODELS, ModelSpec, "model", "See all with: cnnreg list")
+
+
+def register_model(
+    *,
+    family: str,
+    summary: str,
+    paper: Paper,
+    trainable_params: int,
+    non_trainable_params: int = 0,
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    macs: int = 0,
+    min_size: int = 1,
+    features: Mapping[str, Feature] | None = None,
+    aux_heads: Mapping[str, float] | None = None,
+    weights: Mapping[str, Pretrained] | None = None,
+    default_recipe: str = "default",
+    recipe_settings: Mapping[str, Mapping[str, Any]] | None = None,
+    aliases: tuple[str, ...] = (),
+    deprecated: str | None = None,
+    api_version: int = 1,
+    replace: bool = False,
+) -> Callable[[Builder], Builder]:
+    """Declare a builder ``def name(input_shape, num_classes, *, option=default, ...) -> keras.Model``.
+
+    The function's name is the model's name; its keyword-only parameters are the model's options. The module that
+    declares must not import Keras: the function imports its network when it is called.
+
+    Args:
+        family: the group of architectures, for instance ``"vgg"``.
+        summary: one line for listings.
+        paper: title, authors, year and url of the publication.
+        trainable_params: trainable parameters with 1000 classes at ``input_shape``.
+        non_trainable_params: the others, likewise.
+        input_shape: default ``(height, width, channels)``.
+        macs: multiplications with addition for one image at ``input_shape`` with 1000 classes.
+        min_size: smallest height and width in pixels that can be built.
+        features: intermediate maps that ``create_model(..., features=...)`` gives, in the order of the network; the
+            last one is what ``include_top=False`` returns.
+        aux_heads: weights of the auxiliary heads' losses by the names of their outputs. The builder then needs an
+            option ``aux_heads=False``; with it true it returns a model with a dict of outputs, the main one
+            ``"predictions"``. Training uses it, everything else builds without.
+        weights: published weights by the name that ``create_model(..., weights=...)`` takes.
+        default_recipe: recipe that ``train`` uses when none is asked for.
+        recipe_settings: adjustments of named recipes for this model, as dotted keys.
+        aliases: other names that find the model.
+        deprecated: the replacement's name; using the model then warns.
+        api_version: the plugin interface the declaration is written for; see "Plugins that misbehave" in the guide.
+        replace: take the place of an earlier registration, or of an installed model of that name, in this session.
+
+    Returns:
+        A decorator that returns the builder as it is.
+
+    Raises:
+        DeclarationError: the builder's signature does not have the form above.
+        DuplicateNameError: the name was registered in this session before, and ``replace`` is false.
+    """
+
+    def decorate(builder: Builder) -> Builder:
+        spec = ModelSpec(
+            name=builder.__name__,
+            summary=summary,
+            build=builder,
+            provider=Provider(object=f"{builder.__module__}:{builder.__qualname__}"),
+            paper=paper,
+            aliases=aliases,
+            deprecated=deprecated,
+            api_version=api_version,
+            family=family,
+            input_shape=input_shape,
+            trainable_params=trainable_params,
+            non_trainable_params=non_trainable_params,
+            macs=macs,
+            min_size=min_size,
+            features=features or {},
+            aux_heads=aux_heads or {},
+            weights=weights or {},
+            options=_options(builder),
+            default_recipe=default_recipe,
+            recipe_settings=recipe_settings or {},
+        )
+        return models.register(builder, spec, replace=replace)
+
+    return decorate
+
+
+def _options(builder: Callable[..., Any]) -> dict[str, Any]:
+    """The builder's keyword-only parameters with their defaults."""
+    parameters = inspect.signature(builder).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    others = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    takes_rest = len(options) + len(others) < len(parameters)  # *args or **kwargs: a misspelt option would go unnoticed
+    lacks_default = any(default is inspect.Parameter.empty for default in options.values())
+    if others != ["input_shape", "num_classes"] or lacks_default or takes_rest:
+        raise DeclarationError(
+            f"{builder.__name__} must have the signature (input_shape, num_classes, *, option=default, ...), "
+            f"each option with a default and no *args or **kwargs."
+        )
+    if taken := options.keys() & {"name", "weights", "include_top", "pooling", "features"}:
+        raise DeclarationError(f"{builder.__name__} has an option {taken.pop()!r}, which create_model takes itself.")
+    return options
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """Names of all models, naturally sorted: ``vgg11`` before ``vgg100``. No plugin is imported.
+
+    Args:
+        pattern: shell-style pattern, for instance ``"vgg*"`` or ``"*res?et*"``; default all.
+    """
+    return models.names(pattern)
+
+
+def describe_models(pattern: str | None = None) -> list[ModelSpec | Broken | Ambiguous]:
+    """Everything that `list_models` names: its spec, or why it is broken or ambiguous. Keras is not imported."""
+    return models.describe(pattern)
+
+
+def get_spec(name: str) -> ModelSpec:
+    """The `ModelSpec` of a name, an alias, or ``distribution:name``. Keras is not imported.
+
+    Raises:
+        UnknownNameError: no such model; the message suggests the nearest names.
+        AmbiguousNameError: several distributions provide the name.
+        BrokenPluginError: the plugin that provides it cannot be used.
+    """
+    return models.get(name)
+
+
+def refuse_unknown_options(spec: ModelSpec, options: Iterable[str]) -> None:
+    """Refuse options that the model's builder does not have.
+
+    Raises:
+        UnknownOptionError: there is one.
+    """
+    if unknown := [option for option in options if option not in spec.options]:
+        raise UnknownOptionError(spec.name, unknown, spec.options)
+
+
+def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """``input_shape``, or the model's default for ``None``.
+
+    Raises:
+        InputShapeError: it is not three positive whole numbers, or smaller than ``spec.min_size``.
+    """
+    if input_shape is None:
+        return spec.input_shape
+    if not isinstance(input_shape, tuple | list) or len(input_shape) != 3 or not all(map(is_count, input_shape)):
+        raise InputShapeError(
+            f"input_shape must be (height, width, channels), three positive whole numbers; got {input_shape!r}."
+        )
+    height, width, channels = map(int, input_shape)
+    if min(height, width) < spec.min_size:
+        raise InputShapeError(
+            f"{spec.name} needs images of at least {spec.min_size}x{spec.min_size} pixels; got {height}x{width}."
+        )
+    return height, width, channels
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number from 1 on, NumPy's included."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1

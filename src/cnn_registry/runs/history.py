@@ -1,0 +1,101 @@
+"""What is measured in each epoch of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from cnn_registry.errors import RunError
+from cnn_registry.system.files import check_own
+from cnn_registry.text import one_line
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of ``history.csv``.
+
+    Attributes:
+        epoch: counted from 1.
+        loss, accuracy: over the training images, while the weights were changing.
+        val_loss, val_accuracy: over the validation images, at the end of the epoch.
+        learning_rate: at the end of the epoch.
+        seconds: spent on the training steps.
+        images_per_second: training images by those seconds.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+    def line(self, epochs: int) -> str:
+        """The epoch as one plain line."""
+        return (
+            f"epoch {self.epoch}/{epochs}  loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  "
+            f"val_loss {self.val_loss:.4f}  val_accuracy {self.val_accuracy:.4f}  "
+            f"rate {self.learning_rate:.2g}  {self.images_per_second:.1f} images/s  {self.seconds:.0f} s"
+        )
+
+
+def csv_text(history: Sequence[Epoch]) -> str:
+    """The history as CSV with a header."""
+    rows = [",".join(field.name for field in fields(Epoch))]
+    rows += [",".join(f"{value:.8g}" for value in asdict(epoch).values()) for epoch in history]
+    return "\n".join(rows) + "\n"
+
+
+def read_history(path: Path) -> list[Epoch]:
+    """The rows of a ``history.csv``.
+
+    Raises:
+        RunError: it cannot be read, is a link, or is not what a training writes.
+    """
+    import csv
+
+    check_own(path)
+    names = [field.name for field in fields(Epoch)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        if header != names:
+            raise RunError(f"{path} is no history: expected the columns {', '.join(names)}.")
+        return [_epoch(row, number) for number, row in enumerate(rows, start=1)]
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, csv.Error) as error:
+        raise RunError(f"{path} is damaged: {one_line(error)}.") from error
+
+
+def _epoch(row: Sequence[str], number: int) -> Epoch:
+    """Row ``number``, from 1, which is of that epoch.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if len(row) != len(fields(Epoch)) or float(row[0]) != number:
+        raise ValueError(f"row {number} is not of epoch {number}")
+    _, *measured = map(float, row)
+    return Epoch(number, *measured)
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """The epoch with the lowest validation loss; the first one if none is a number."""
+    return min(history, key=lambda epoch: math.inf if math.isnan(epoch.val_loss) else epoch.val_loss)
+
+
+def has_stalled(history: Sequence[Epoch], patience: int, min_delta: float) -> bool:
+    """Whether the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
+
+    It is compared with the lowest one that counted as a fall, as Keras' ``EarlyStopping`` does.
+    """
+    lowest, waited = math.inf, 0
+    for epoch in history:
+        fallen = epoch.val_loss < lowest - min_delta
+        lowest, waited = (epoch.val_loss, 0) if fallen else (lowest, waited + 1)
+    return waited >= patience

@@ -1,0 +1,136 @@
+"""What ``run.json`` holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cnn_registry.recipes.schema import Recipe
+from cnn_registry.registry.spec import name_fault
+
+ENDED = ("finished", "stopped early")
+"""How a training has ended that cannot go on."""
+
+
+class ModelRecord(BaseModel):
+    """The model of a run: which one, in which form."""
+
+    spec: dict[str, Any]
+    options: dict[str, Any]
+    num_classes: int
+    input_shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+
+    @field_validator("spec")
+    @classmethod
+    def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        if fault := name_fault(str(spec.get("name"))):
+            raise ValueError(fault)
+        provider = spec.get("provider")
+        names = [provider.get(key, 0) for key in ("distribution", "version")] if isinstance(provider, dict) else [0]
+        if not all(name is None or (isinstance(name, str) and len(name) <= 100) for name in names):
+            raise ValueError("expected the distribution that provides the model, and its version")
+        if not isinstance(spec.get("aux_heads"), dict):
+            raise ValueError("expected the auxiliary heads")
+        return spec
+
+    @property
+    def aux_heads(self) -> dict[str, float]:
+        """Weights of the auxiliary heads' losses, by the names of their outputs."""
+        heads: dict[str, float] = self.spec["aux_heads"] if self.options.get("aux_heads", True) else {}
+        return heads
+
+    @property
+    def name(self) -> str:
+        """The name that finds the model again: ``distribution:name`` where a distribution provides it."""
+        distribution = self.spec["provider"]["distribution"]
+        return f"{distribution}:{self.spec['name']}" if distribution else str(self.spec["name"])
+
+
+class DataRecord(BaseModel):
+    """The images of a run.
+
+    Attributes:
+        dataset: the data set's registered name, or ``None`` for a folder.
+        name: what it is called.
+        source: where it was found.
+        given: what the user gave as ``data``, or ``None``.
+        digest: of the content of all images and their labels.
+        class_names: in the order of the outputs.
+        left_out: unreadable images and why.
+    """
+
+    dataset: str | None
+    name: str
+    source: str
+    given: str | None
+    digest: str
+    class_names: list[str]
+    left_out: dict[str, str] = Field(default_factory=dict)
+
+
+class SplitRecord(BaseModel):
+    """Which image was used for what, file by file."""
+
+    name: str
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+class Resumption(BaseModel):
+    """A training that goes on.
+
+    Attributes:
+        at: UTC, ISO 8601.
+        step: steps that had been done.
+        changed: what was accepted that is no longer as it was; empty where the end will be as if nothing had happened.
+    """
+
+    at: str
+    step: int
+    changed: list[str]
+
+
+class RunRecord(BaseModel):
+    """The content of ``run.json``.
+
+    Attributes:
+        format: grows when an older package could no longer read it.
+        status: how the training ended, or that it has not.
+        created: UTC, ISO 8601.
+        command: the process's arguments.
+        model, recipe, data, split: see there.
+        versions: of Python and the libraries.
+        machine: what its speed depends on.
+        resumed: each time that the training went on after it had been stopped.
+        rollbacks: how often the training went back with half the learning rate.
+        result: figures of the last and of the best epoch, and of the report.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    status: Literal["running", "finished", "stopped early", "interrupted", "terminated", "failed"] = "running"
+    created: str
+    command: list[str]
+    model: ModelRecord
+    recipe: Recipe
+    data: DataRecord
+    split: SplitRecord
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    resumed: list[Resumption] = Field(default_factory=list)
+    rollbacks: int = Field(default=0, ge=0)
+    result: dict[str, Any] = Field(default_factory=dict)
+
+    def lowered(self) -> Recipe:
+        """The recipe with the learning rate that going back has left of it."""
+        rate = self.recipe.optimizer.learning_rate / 2**self.rollbacks
+        return self.recipe.with_settings({"optimizer.learning_rate": rate})
+
+    @model_validator(mode="after")
+    def _has_a_name_for_each_class(self) -> Self:
+        if len(self.data.class_names) != self.model.num_classes:
+            raise ValueError(f"{self.model.num_classes} classes and {len(self.data.class_names)} names of classes")
+        return self

@@ -1,0 +1,232 @@
+"""The run directory: what a training leaves, and everything that is needed to use it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cnn_registry.data.split import FOLD
+from cnn_registry.errors import RunError
+from cnn_registry.system.files import check_own, is_own_folder, write_file
+
+from .checkpoints import Checkpoints
+from .record import RunRecord
+
+SEAL = b',\n  "sha256": "'
+"""What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
+
+MAX_BYTES = 2**28
+"""The largest ``run.json`` that is read: a million images are half of it."""
+
+FOLDERS = ("checkpoints", "tensorboard")
+FILES = (
+    "run.json",
+    "labels.txt",
+    "history.csv",
+    "best.weights.h5",
+    "last.weights.h5",
+    "report.json",
+    "curves.png",
+    "confusion.png",
+    ".lock",
+)
+"""What a training writes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what its ``run.json`` says."""
+
+    path: Path
+    record: RunRecord
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the epoch with the lowest validation loss."""
+        return self.path / "best.weights.h5"
+
+    @property
+    def last_weights(self) -> Path:
+        """Weights at the end of training."""
+        return self.path / "last.weights.h5"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """From which a training that was stopped goes on."""
+        return Checkpoints(self.path / "checkpoints", self.best_weights)
+
+    @property
+    def history_csv(self) -> Path:
+        """One row an epoch."""
+        return self.path / "history.csv"
+
+    @classmethod
+    def create(cls, out: Path, record: RunRecord) -> Run:
+        """Make a new directory in ``out`` and begin its record there.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        parts = [record.model.spec["name"], _file_name(record.data.name)]
+        if FOLD.fullmatch(record.split.name):
+            parts.append(record.split.name)
+        try:
+            run = cls(_new_directory(out, stamped(*parts)), record)
+        except OSError as error:
+            raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
+        run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read an existing run.
+
+        Raises:
+            RunError: there is no ``run.json``, or it is damaged, changed since it was written, or of a newer format;
+                or the directory holds a link, a pipe or a device.
+        """
+        file = path / "run.json"
+        if not os.path.lexists(file):
+            raise RunError.not_a_run(path)
+        _check_own(path)
+        if not file.is_file():
+            raise RunError.not_a_run(path)
+        try:
+            if file.stat().st_size > MAX_BYTES:
+                raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is no record of a run.")
+            content = file.read_bytes()
+            body, seal, _ = content.rpartition(SEAL)
+            record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
+        except (OSError, ValidationError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
+        # A record without a digest is one that a person wrote or changed, and says so by having none.
+        if seal and content != _sealed(body):
+            raise RunError(
+                f"{file} is not what was written: its sha256 does not fit. Restore it from a copy; if you changed it "
+                f'on purpose, remove "sha256" from its end.'
+            )
+        return cls(path, record)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains in this directory.
+
+        Raises:
+            RunError: one does, or the directory holds what a training could not write to.
+        """
+        from filelock import FileLock, Timeout
+
+        _check_own(self.path)
+        _check_kinds(self.path)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise RunError(f"Another process is training in {self.path}; wait for its end, or stop it.") from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+
+    def finish(self, status: str, result: Mapping[str, Any]) -> Run:
+        """The run with its end recorded, on disk too."""
+        return self.updated(status=status, result=dict(result))
+
+    def updated(self, **changes: Any) -> Run:
+        """The run with some of its record replaced, on disk too."""
+        changed = Run(self.path, self.record.model_copy(update=changes))
+        changed.save()
+        return changed
+
+    def save(self) -> None:
+        """Write ``run.json``."""
+        body = self.record.model_dump_json(indent=2).removesuffix("\n}").encode()
+        self.write("run.json", _sealed(body).decode())
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the run, whole or not at all."""
+        write_file(self.path / name, text)
+
+
+def load_run(path: str | Path) -> Run:
+    """The run in the directory ``path``, as ``cnnreg train`` left it.
+
+    Raises:
+        RunError: there is no run, or its record is damaged.
+    """
+    return Run.open(Path(path))
+
+
+def _check_own(path: Path) -> None:
+    """Refuse a run that holds anything but files and folders of its own; ``path`` itself may be a link.
+
+    Raises:
+        RunError: it does, or it cannot be read.
+    """
+    try:
+        entries = list(path.iterdir())
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+    for entry in entries:
+        check_own(entry)
+
+
+def _check_kinds(path: Path) -> None:
+    """Refuse folders where a training writes files, and files where it makes folders.
+
+    Raises:
+        RunError: there is one, or the lock is another file's second name.
+    """
+    for name in FOLDERS:
+        if os.path.lexists(path / name) and not is_own_folder(path / name):
+            raise RunError(f"{path / name} is a file; expected a folder. Move it elsewhere.")
+    for name in FILES:
+        if is_own_folder(path / name):
+            raise RunError(f"{path / name} is a folder; expected a file. Move it elsewhere.")
+    lock = path / ".lock"
+    if lock.exists() and lock.stat().st_nlink > 1 and lock.stat().st_size:
+        # filelock 3 empties the file when it takes the lock.
+        raise RunError(f"{lock} is a second name of a file that is not empty; remove it.")
+
+
+def stamped(*parts: str) -> str:
+    """A directory's name: the local time, and what is in it."""
+    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *parts])
+
+
+def _new_directory(out: Path, stem: str) -> Path:
+    """A directory that did not exist before: ``stem``, or ``stem-2`` and so on."""
+    out.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = out / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _file_name(name: str) -> str:
+    """``name`` with only what every file system takes."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    return kept.strip(".")[:64] or "data"
+
+
+def _sealed(body: bytes) -> bytes:
+    """A JSON object, given up to its last value, with the digest of these bytes as one more."""
+    return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.splitlines())

@@ -1,0 +1,1 @@
+"""Files, folders, downloads and progress: what every part of the library does alike."""

@@ -1,0 +1,1 @@
+"""The Keras callbacks of the training loop, one a module. These are inner modules: importing one imports Keras."""

@@ -1,0 +1,91 @@
+"""Write checkpoints while training."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+from cnn_registry.errors import RunError
+from cnn_registry.runs.run import Run
+from cnn_registry.runs.snapshot import Snapshot
+from cnn_registry.system.progress import note
+from cnn_registry.training.signals import StopRequest
+from cnn_registry.training.state import Training
+
+from .endings import Diverged, Stopped
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+    """Writes checkpoints: at the end of each epoch, every some minutes inside one, and when asked to stop.
+
+    At the end of an epoch it waits while checkpoints would take more than `SHARE` of the time, as they may with epochs
+    of a second.
+
+    Args:
+        run: where they are written.
+        training: what is kept.
+        minutes: from one checkpoint to the next inside an epoch.
+        request: whether to stop.
+        keep_going: go on without checkpoints where they cannot be written.
+        taken_up: the checkpoint that training goes on from.
+    """
+
+    SHARE = 0.015
+    """The largest share of the time that checkpoints may take."""
+
+    def __init__(
+        self,
+        run: Run,
+        training: Training,
+        minutes: float,
+        request: StopRequest,
+        *,
+        keep_going: bool,
+        taken_up: Snapshot | None,
+    ) -> None:
+        super().__init__()
+        self.run, self.training, self.request = run, training, request
+        self.keep_going, self._taken_up = keep_going, taken_up
+        self._seconds = 60 * minutes
+        self._last, self._cost, self._works = time.monotonic(), 0.0, True
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        progress = self.training.progress
+        if self._taken_up and progress.batch > 1:
+            self.training.add_metrics(self._taken_up)
+        self._taken_up = None
+        if progress.batch == progress.steps_per_epoch:
+            return  # the epoch's end, after validation, is near
+        if self.request.signal or time.monotonic() - self._last >= self._seconds:
+            self._save()
+        if self.request.signal:
+            raise Stopped
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.request.signal or time.monotonic() - self._last >= self._cost / self.SHARE:
+            self._save()
+        if self.request.signal and not self.model.stop_training:
+            raise Stopped
+
+    def _save(self) -> None:
+        if not self._works:
+            return
+        began = time.monotonic()
+        snapshot = self.training.snapshot()
+        if not snapshot.is_finite:
+            raise Diverged
+        try:
+            self.run.checkpoints.save(snapshot)
+        except RunError as error:
+            if not self.keep_going:
+                raise
+            note(f"{error} Training goes on without checkpoints.")
+            self._works = False
+        self._last = time.monotonic()
+        self._cost = self._last - began

@@ -1,0 +1,27 @@
+"""Stop when the validation loss has stalled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+from cnn_registry.recipes.schema import EarlyStoppingSettings
+from cnn_registry.runs.history import has_stalled
+from cnn_registry.runs.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+
+class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+    """Ends training when the validation loss has stalled, which the history alone tells: there is nothing to forget."""
+
+    def __init__(self, settings: EarlyStoppingSettings, progress: Progress) -> None:
+        super().__init__()
+        self.settings, self.progress = settings, progress
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if has_stalled(self.progress.history, self.settings.patience, self.settings.min_delta):
+            self.model.stop_training = True

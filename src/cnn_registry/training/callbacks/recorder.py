@@ -1,0 +1,82 @@
+"""The Keras callbacks of the training loop: the history, the checkpoints, and what is shown meanwhile.
+
+This is an inner module: importing it imports Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+from cnn_registry.networks.graph import main_network
+from cnn_registry.runs.history import Epoch, best_epoch, csv_text
+from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.run import Run
+from cnn_registry.runs.weights_file import save_weights
+
+from .endings import Diverged
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+    """Keeps count of the progress, the history in ``history.csv``, and the weights of the best epoch.
+
+    Args:
+        run: where they are written.
+        progress: what is counted.
+        num_images: training images an epoch, for images/s.
+        show: told of each epoch when it has ended.
+        validated: puts the weights in place that validation has seen.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress,
+        num_images: int,
+        show: Callable[[Epoch], None],
+        validated: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        super().__init__()
+        self.run, self.progress, self.num_images = run, progress, num_images
+        self.show, self.validated = show, validated
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._began = time.perf_counter() - self.progress.seconds
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.progress.step += 1
+        self.progress.seconds = time.perf_counter() - self._began  # the epoch ends later, after validation
+        if not math.isfinite((logs or {})["loss"]):
+            raise Diverged
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not all(keras.ops.all(keras.ops.isfinite(weight)) for weight in self.model.weights):
+            raise Diverged  # an activation can hide it from the loss
+        logs = logs or {}
+        seconds, self.progress.seconds = self.progress.seconds, 0.0
+        row = Epoch(
+            epoch=epoch + 1,
+            loss=float(logs["loss"]),
+            accuracy=float(logs["accuracy"]),
+            val_loss=float(logs["val_loss"]),
+            val_accuracy=float(logs["val_accuracy"]),
+            learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            seconds=seconds,
+            images_per_second=self.num_images / seconds,
+        )
+        history = self.progress.history
+        history.append(row)
+        self.run.write("history.csv", csv_text(history))
+        self.show(row)
+        if best_epoch(history) is row:
+            with self.validated():
+                save_weights(main_network(self.model), self.run.best_weights)

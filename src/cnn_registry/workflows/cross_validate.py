@@ -1,0 +1,126 @@
+"""Stratified cross-validation: each image is validated once, by a model that was not trained on it."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_registry.errors import UsageError
+from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.report.plots import plot_confusion
+from cnn_registry.runs.run import Run, stamped
+from cnn_registry.system.files import write_file
+from cnn_registry.system.progress import note
+
+from .train import train
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The trainings of a cross-validation.
+
+    Attributes:
+        path: the directory of their run directories, of ``folds.json`` and of the report of all images together.
+        runs: one for each fold that was trained for an epoch or more, in order.
+        stopped: how the last of them ended: ``"interrupted"`` or ``"terminated"`` where it was asked to stop.
+    """
+
+    path: Path
+    runs: tuple[Run, ...]
+    stopped: str
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Validation accuracy of each fold at its last epoch."""
+        return [run.record.result["last"]["val_accuracy"] for run in self.runs]
+
+    @property
+    def mean(self) -> float:
+        """Of the accuracies; not a number where there are none."""
+        return statistics.fmean(self.accuracies) if self.runs else math.nan
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the accuracies from one fold to another; 0 of a single one."""
+        return statistics.stdev(self.accuracies) if len(self.runs) > 1 else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """What ``folds.json`` says."""
+        return {
+            "mean": self.mean,
+            "standard_deviation": self.deviation,
+            "folds": [
+                {
+                    "split": run.record.split.name,
+                    "run": run.path.name,
+                    "status": run.record.status,
+                    "accuracy": accuracy,
+                    "best_accuracy": run.record.result["best"]["val_accuracy"],
+                }
+                for run, accuracy in zip(self.runs, self.accuracies, strict=True)
+            ],
+        }
+
+
+def train_folds(model: str, count: int, *, out: str | Path = "runs", split: str | None = None, **options: Any) -> Folds:
+    """Train ``count`` models, each validated with another part of the images, and report on all images together.
+
+    Folds are stratified, and drawn with the recipe's seed.
+
+    Args:
+        model: a model's name.
+        count: number of folds, 2 or more.
+        out: where the directory of the folds is made.
+        split: none can be given, as the folds are the splits.
+        **options: as for `train`.
+
+    Returns:
+        The trainings; after Ctrl-C those so far.
+
+    Raises:
+        UsageError: a split was given, too, or ``count`` is not from 2 to 9999.
+        CnnRegistryError: as `train`. The folds that were trained before stay.
+    """
+    if split is not None:
+        raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
+    path, runs = Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"), []
+    for number in range(1, count + 1):
+        runs.append(train(model, out=path, split=f"fold-{number}-of-{count}", **options))
+        if runs[-1].record.status in ("interrupted", "terminated"):
+            break
+    folds = Folds(path, tuple(run for run in runs if run.record.result), runs[-1].record.status)
+    if folds.runs:
+        _report(folds)
+    return folds
+
+
+def _report(folds: Folds) -> None:
+    """Write ``folds.json``, and ``report.json`` and ``confusion.png`` of all folds' validation images."""
+    write_file(folds.path / "folds.json", json.dumps(folds.summary(), indent=2) + "\n")
+    note("Evaluating the folds together")
+    evaluation = _together([evaluate(run, weights="last") for run in folds.runs])
+    report = evaluation.report()
+    write_file(folds.path / "report.json", json.dumps(report, indent=2) + "\n")
+    first = folds.runs[0].record
+    plot_confusion(
+        np.array(report["confusion"]),
+        evaluation.class_names,
+        folds.path / "confusion.png",
+        title=f"{first.model.spec['name']} on {first.data.name}: {evaluation.accuracy:.1%} of {evaluation.part}",
+    )
+
+
+def _together(parts: list[Evaluation]) -> Evaluation:
+    labels = np.concatenate([part.labels for part in parts])
+    return Evaluation(
+        parts[0].class_names,
+        labels,
+        np.concatenate([part.probabilities for part in parts]),
+        f"{len(labels)} validation images of {len(parts)} folds, last weights",
+    )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnn_registry import backend
+from cnn_registry.backend import processors
+from cnn_registry.errors import BackendError
+
+SETTINGS = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
+UNSET: dict[str, None] = dict.fromkeys(SETTINGS)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment where nobody has set anything, put back afterwards."""
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "")  # so that it is put back even if `prepare` sets what was not there
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def settings() -> list[str | None]:
+    return [os.environ.get(name) for name in SETTINGS]
+
+
+def test_prepare_sets_what_makes_tensorflow_fast_and_quiet(bare: pytest.MonkeyPatch) -> None:
+    backend.prepare()
+    assert settings() == ["tensorflow", "1", str(backend.usable_cpus()), "2"]
+
+
+def test_prepare_leaves_what_the_user_has_set(bare: pytest.MonkeyPatch) -> None:
+    chosen = ["jax", "0", "7", "0"]
+    for name, value in zip(SETTINGS, chosen, strict=True):
+        bare.setenv(name, value)
+    backend.prepare()
+    assert settings() == chosen
+
+
+def test_an_empty_backend_is_none(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("KERAS_BACKEND", "")
+    backend.prepare()
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to a processor")
+def test_usable_cpus_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    assert backend.usable_cpus() == len(before)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert backend.usable_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_bfloat16_pays_on_processors_that_multiply_it(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def computes(flags: str) -> bool:
+        told = tmp_path / "cpuinfo"
+        told.write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse\n\nprocessor\t: 1\nflags\t\t: fpu {flags} sse\n")
+        bare.setattr(processors, "CPUINFO", told)
+        return backend.computes_bfloat16()
+
+    assert computes("avx512_bf16")
+    assert computes("amx_bf16 amx_tile")
+    assert not computes("avx512f avx512_fp16")
+    bare.setattr(processors, "CPUINFO", tmp_path / "absent")
+    assert backend.cpu_flags() == frozenset()
+    assert not backend.computes_bfloat16()
+    bare.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert not computes("avx512_bf16"), "without oneDNN it is emulated"
+
+
+WATCHED_IMPORT = """
+import builtins, os, sys
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            print(*(os.environ.get(setting) for setting in {settings!r}))
+
+sys.meta_path.insert(0, Watch())
+from cnn_registry import backend
+from cnn_registry.errors import BackendError
+tensorflow = backend.tensorflow()
+print(tensorflow.config.threading.get_intra_op_parallelism_threads(), backend.keras().backend.backend())
+"""
+
+
+def test_all_is_set_when_tensorflow_is_imported(run_python: Any) -> None:
+    code = WATCHED_IMPORT.format(settings=SETTINGS)
+    done = run_python("-c", code, **UNSET | {"TF_NUM_INTRAOP_THREADS": "3"})
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[0], lines[-1]) == (0, "tensorflow 1 3 2", "0 tensorflow"), done.stderr
+
+
+ASK_FOR_KERAS = """
+from cnn_registry import backend, errors
+try:
+    backend.{module}()
+except errors.BackendError as error:
+    print(error)
+"""
+
+HIDE = "import sys; sys.modules[{name!r}] = None"  # what an import of a missing module meets
+
+
+def test_a_backend_that_is_not_installed_is_named(run_python: Any) -> None:
+    code = "\n".join([HIDE.format(name="jax"), ASK_FOR_KERAS.format(module="keras")])
+    done = run_python("-c", code, **UNSET | {"KERAS_BACKEND": "jax"})
+    assert done.stdout == (
+        "Keras' backend 'jax' is not installed. Install one with: pip install 'cnn-registry[cpu]' "
+        "(or '[gpu]' for CUDA).\n"
+    )
+    assert done.stderr == ""
+
+
+def test_without_tensorflow_the_error_says_what_to_install(run_python: Any) -> None:
+    code = "\n".join([HIDE.format(name="tensorflow"), ASK_FOR_KERAS.format(module="tensorflow")])
+    done = run_python("-c", code, **UNSET)
+    assert done.stdout.startswith("Keras' backend 'tensorflow' is not installed. Install one with: pip install ")
+
+
+def test_without_keras_the_error_says_what_to_install(run_python: Any) -> None:
+    code = "\n".join([HIDE.format(name="keras"), ASK_FOR_KERAS.format(module="keras")])
+    done = run_python("-c", code, **UNSET)
+    assert done.stdout.startswith("Keras cannot be imported (")
+    assert "pip install" in done.stdout
+
+
+def test_what_a_backend_lacks_is_named(run_python: Any) -> None:
+    code = "\n".join([HIDE.format(name="jax"), ASK_FOR_KERAS.format(module="keras")])
+    done = run_python("-c", code, **UNSET | {"KERAS_BACKEND": "numpy"})  # Keras takes JAX for part of it
+    assert done.stdout.startswith("Keras cannot be imported (import of jax halted")
+    assert "pip install" in done.stdout
+
+
+def test_training_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend.keras().backend, "backend", lambda: "torch")
+    with pytest.raises(
+        BackendError, match=r"^Training needs Keras on TensorFlow, but KERAS_BACKEND is 'torch'\. Unset"
+    ):
+        backend.tensorflow()

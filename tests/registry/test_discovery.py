@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import entrypoints
+import pytest
+
+from cnn_registry import create_model, get_spec, list_models
+from cnn_registry.errors import BrokenPluginError, UnknownNameError
+from cnn_registry.registry import discovery
+from cnn_registry.registry.discovery import MODELS, installed
+from cnn_registry.registry.entries import Broken
+from cnn_registry.registry.models import describe_models, models
+from cnn_registry.registry.policy import NO_PLUGINS, Policy, normalised, use_policy
+from cnn_registry.registry.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from tests.conftest import FakePlugins
+
+SMALL: dict[str, Any] = {"num_classes": 2, "input_shape": (8, 8, 3)}
+
+
+@pytest.fixture
+def healthy(plugins: FakePlugins) -> FakePlugins:
+    """One healthy plugin, ``healthy``, which must be listed and built whatever is beside it."""
+    plugins.install("fake-healthy", "healthy")
+    return plugins
+
+
+def the_broken(name: str = "broken") -> Broken:
+    """The one broken entry, after proof that the healthy plugin is none the worse."""
+    assert create_model("healthy", **SMALL).output_shape == (None, 2)
+    found = {type(item): item for item in describe_models()}
+    assert set(found) == {ModelSpec, Broken}
+    assert list_models() == sorted(["healthy", name])
+    broken = found[Broken]
+    assert isinstance(broken, Broken)
+    assert broken.entry.name == name
+    with pytest.raises(BrokenPluginError) as caught:
+        get_spec(name)
+    assert f"The model {name!r} of {broken.entry.distribution} is broken: {broken.reason}" in str(caught.value)
+    assert f"pip install --upgrade {broken.entry.distribution}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.details == broken.details
+    return broken
+
+
+# --- broken plugins ----------------------------------------------------------------------------------------------
+
+LONG = "raise ValueError('word ' * 1000)"
+
+
+def test_the_traceback_of_a_failed_import_is_kept(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", source="import not_there", entries={"broken": "fake_broken:broken"})
+    details = the_broken().details
+    assert details.startswith("Traceback (most recent call last):")
+    assert details.endswith("ModuleNotFoundError: No module named 'not_there'\n")
+
+
+def test_a_long_reason_is_cut(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", source=LONG, entries={"broken": "fake_broken:broken"})
+    broken = the_broken()
+    assert broken.reason.endswith("word ...")
+    assert len(broken.reason) <= 400
+
+
+def test_a_module_alone_declares_nothing(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", source="", entries={"broken": "fake_broken"})
+    assert the_broken().reason.startswith("fake_broken declares no ModelSpec")
+
+
+def test_a_data_set_is_no_model(healthy: FakePlugins) -> None:
+    source = """
+from cnn_registry.data.registry import register_dataset
+@register_dataset(summary="s", num_classes=2, num_images=2)
+def broken(source):
+    ...
+"""
+    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
+    assert the_broken().reason.startswith("fake_broken:broken declares no ModelSpec")
+
+
+def test_an_entry_named_unlike_its_function_is_broken(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", "real", entries={"broken": "fake_broken:real"})
+    assert the_broken().reason == (
+        "the entry point is named 'broken' but fake_broken:real declares 'real'; name them alike."
+    )
+
+
+@pytest.mark.parametrize("value", ["", "fake_broken:", "not a module: function", "a-b:c", ":broken", "[extra]"])
+def test_an_entry_that_points_nowhere_is_broken(healthy: FakePlugins, value: str) -> None:
+    healthy.install("fake-broken", source="", entries={"broken": value})
+    assert the_broken().reason == f"its entry point is {value!r}, not of the form 'module:function'."
+
+
+def test_an_interrupt_is_not_the_plugins_fault(healthy: FakePlugins) -> None:
+    healthy.install("fake-broken", source="raise KeyboardInterrupt", entries={"broken": "fake_broken:broken"})
+    with pytest.raises(KeyboardInterrupt):
+        describe_models()
+
+
+def test_a_mended_plugin_works_after_refresh(healthy: FakePlugins) -> None:
+    info = healthy.install("fake-broken", source="raise OSError", entries={"broken": "fake_broken:broken"})
+    module = info.parent / "fake_broken.py"
+    the_broken()
+    module.write_text(healthy.declaration("broken"))
+    the_broken()
+    discovery.refresh()
+    assert get_spec("broken").provider.distribution == "fake-broken"
+
+
+# --- corrupt metadata --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00[cnn_registry.models]\n", b"[[]]\n=\n[", b""])
+@pytest.mark.parametrize("distribution", ["aaa-first", "zzz-last"])
+def test_a_corrupt_file_harms_nobody_else(healthy: FakePlugins, distribution: str, content: bytes) -> None:
+    info = healthy.install(distribution, entries={})
+    (info / "entry_points.txt").write_bytes(content)
+    assert list_models() == ["healthy"]
+    assert create_model("healthy", **SMALL).output_shape == (None, 2)
+
+
+def test_a_corrupt_file_of_a_stranger_stops_the_entrypoints_library_but_not_us(healthy: FakePlugins) -> None:
+    info = healthy.install("aaa-first", entries={})
+    (info / "entry_points.txt").write_text("no section at all\n")
+    with pytest.raises(Exception, match="no section headers"):
+        entrypoints.get_group_all(MODELS, path=[str(info.parent)])
+    assert list_models() == ["healthy"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"Name: Fake-\xe4\xf6\n", b"Name: two words\n", b"", b"\n\nName: somebody-else\nVersion: 9\n", None],
+    ids=["not UTF-8", "no name", "empty", "a body alone", "missing"],
+)
+def test_without_readable_metadata_the_package_gives_the_name(plugins: FakePlugins, content: bytes | None) -> None:
+    info = plugins.install("fake-nameless", "net")
+    (info / "METADATA").unlink()
+    if content is not None:
+        (info / "METADATA").write_bytes(content)
+    provider = get_spec("net").provider
+    assert (provider.distribution, provider.version, str(provider)) == ("fake_nameless", None, "fake_nameless")
+    assert get_spec("Fake-Nameless:net").name == "net"
+    assert create_model("net", **SMALL).output_shape == (None, 2)
+
+
+def test_an_egg_info_is_read_too(plugins: FakePlugins) -> None:
+    info = plugins.install("fake-egg", "net", version="3.1")
+    (info / "METADATA").rename(info / "PKG-INFO")
+    info.rename(info.with_name("fake_egg.egg-info"))
+    assert str(get_spec("net").provider) == "fake-egg 3.1"
+
+
+def test_a_distribution_in_a_zip_is_read_too(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = plugins.install("fake-zipped", "net")
+    archive = plugins.root / "site.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(info.parent.rglob("*")):
+            file.write(path, path.relative_to(info.parent))
+    shutil.rmtree(info.parent)
+    monkeypatch.syspath_prepend(str(archive))
+    assert str(get_spec("net").provider) == "fake-zipped 1.0"
+
+
+# --- which entries there are -------------------------------------------------------------------------------------
+
+
+def as_found(name: str, value: str, distribution: str) -> tuple[str, str, str]:
+    return name, value, normalised(distribution)
+
+
+def test_the_entrypoints_library_finds_the_same(plugins: FakePlugins) -> None:
+    plugins.install("Fake.A", "net1", "net2", version="2.0")
+    plugins.install("fake-b", entries={"net1": "fake_b.models:net1", "Net-3": "x", "net 4": "fake_b:a.b"}, source="")
+    info = plugins.install("fake-c", entries={"net5": "fake_c:net5"}, source="")
+    text = (info / "entry_points.txt").read_text()
+    (info / "entry_points.txt").write_text(
+        f"[console_scripts]\nnet6 = fake_c:net6\n\n{text}\n[other]\nnet7 = fake_c:n\n"
+    )
+    theirs = {
+        as_found(point.name, ":".join(filter(None, [point.module_name, point.object_name])), point.distro.name)
+        for point in entrypoints.get_group_all(MODELS, path=[str(info.parent)])
+    }
+    assert len(theirs) == 6
+    assert {as_found(entry.name, entry.value, entry.distribution) for entry in installed(MODELS)} == theirs
+
+
+@pytest.mark.parametrize("group", [MODELS, discovery.DATASETS, "console_scripts"])
+def test_the_standard_library_finds_the_same_in_what_is_really_installed(plugins: FakePlugins, group: str) -> None:
+    use_policy(Policy())
+    theirs = {(point.name, point.value) for point in metadata.entry_points(group=group)}
+    assert {(entry.name, entry.value) for entry in installed(group)} == theirs
+
+
+def test_a_distribution_twice_on_the_path_counts_where_it_comes_first(plugins: FakePlugins) -> None:
+    plugins.install("fake-twice", "net", "dropped", version="1.0", folder="system")
+    plugins.install("Fake_Twice", "net", version="2.0", folder="user")
+    assert list_models() == ["net"]
+    assert get_spec("net").provider.version == "2.0"
+    assert [entry.version for entry in installed(MODELS)] == ["2.0"]
+
+
+def test_a_name_twice_in_one_distribution_is_one_entry(plugins: FakePlugins) -> None:
+    info = plugins.install("fake-a", "net")
+    (info / "entry_points.txt").write_text(f"[{MODELS}]\nnet = fake_a:net\nnet = fake_a:net\n")
+    assert get_spec("net").provider.distribution == "fake-a"
+
+
+def test_refresh_sees_a_plugin_that_was_installed_since(plugins: FakePlugins) -> None:
+    plugins.install("fake-a", "net1")
+    assert list_models() == ["net1"]
+    plugins.install("fake-b", "net2")
+    assert list_models() == ["net1"]
+    discovery.refresh()
+    assert list_models() == ["net1", "net2"]
+    assert create_model("net2", **SMALL).output_shape == (None, 2)
+
+
+def test_a_longer_path_is_searched_without_refresh(plugins: FakePlugins) -> None:
+    plugins.install("fake-a", "net1")
+    assert list_models() == ["net1"]
+    plugins.install("fake-b", "net2", folder="another")
+    assert list_models() == ["net1", "net2"]
+
+
+def test_a_plugin_is_imported_when_it_is_described_and_only_that_one(plugins: FakePlugins) -> None:
+    plugins.install("fake-a", "net1")
+    plugins.install("fake-b", "net2")
+    get_spec("net1")
+    assert "fake_a" in sys.modules
+    assert "fake_b" not in sys.modules
+
+
+def test_plugins_are_found_in_a_new_process(plugins: FakePlugins, run_python: Any) -> None:
+    plugins.install("fake-a", "net1", version="1.2")
+    done = run_python(
+        "-W", "error", "-c", "import cnn_registry as c; print(c.list_models(), c.get_spec('net1').provider)"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("['net1'] fake-a 1.2\n", "", 0)
+
+
+# --- policy ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(plugins: FakePlugins) -> FakePlugins:
+    plugins.install("Fake.One", "net1")
+    plugins.install("fake-two", "net2")
+    plugins.install("fake_three", "net3")
+    return plugins
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "left"),
+    [
+        ("fake-one", "", ["net1"]),
+        ("FAKE_one , fake.TWO,", "", ["net1", "net2"]),
+        ("fake-one,fake-two", "Fake..Two", ["net1"]),
+        ("nobody", "", []),
+        ("fake-one,fake-two,fake-three", ",", ["net1", "net2", "net3"]),
+    ],
+)
+def test_allow_and_deny_take_distribution_names_in_any_spelling(
+    three: FakePlugins, monkeypatch: pytest.MonkeyPatch, allow: str, deny: str, left: list[str]
+) -> None:
+    monkeypatch.setenv("CNNREG_PLUGINS", allow)
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", deny)
+    assert list_models() == left
+    assert [item.name for item in describe_models() if isinstance(item, ModelSpec)] == left
+
+
+def test_deny_alone_leaves_the_others(three: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNREG_PLUGINS", "")
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "fake_one,fake-two")
+    assert "net3" in list_models()
+    assert not {"net1", "net2"} & set(list_models())
+    with pytest.raises(UnknownNameError):
+        get_spec("fake-two:net2")
+
+
+def test_a_denied_plugin_is_not_imported(three: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "fake-two")
+    describe_models()
+    assert "fake_one" in sys.modules
+    assert "fake_two" not in sys.modules
+
+
+def test_no_plugins_leaves_the_cores_own_and_the_sessions(three: FakePlugins) -> None:
+    use_policy(NO_PLUGINS)
+    assert list_models() == []
+    assert {entry.distribution for entry in installed(discovery.DATASETS)} == {"cnn-registry"}
+    use_policy(None)
+    assert list_models() == ["net1", "net2", "net3"]
+
+
+@pytest.mark.parametrize(("value", "strict"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_strict_raises_what_would_be_listed_as_broken(
+    healthy: FakePlugins, monkeypatch: pytest.MonkeyPatch, value: str, strict: bool
+) -> None:
+    healthy.install("fake-broken", source="raise RuntimeError('no luck')", entries={"broken": "fake_broken:broken"})
+    monkeypatch.setenv("CNNREG_STRICT_PLUGINS", value)
+    uses: list[Callable[[], object]] = [describe_models, lambda: models.find("broken")]
+    for use in uses:
+        if strict:
+            with pytest.raises(
+                BrokenPluginError, match="The model 'broken' of fake-broken is broken: Runtime"
+            ) as caught:
+                use()
+            assert "no luck" in caught.value.details
+        else:
+            assert use()
+    assert list_models() == ["broken", "healthy"]
+    assert get_spec("healthy").name == "healthy"
+
+
+# --- speed -------------------------------------------------------------------------------------------------------
+
+
+def test_finding_takes_less_than_three_times_what_the_standard_library_takes(
+    plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(200):
+        plugins.install(f"fake-{i}", source="", entries={f"net{i}": f"fake_{i}:net{i}"})
+    monkeypatch.delenv("CNNREG_PLUGINS")
+    site = str(plugins.root / "site")
+    monkeypatch.setattr(sys, "path", [site])
+
+    def seconds(find: Callable[[], object]) -> float:
+        discovery.refresh()
+        start = time.perf_counter()
+        find()
+        return time.perf_counter() - start
+
+    pairs = [
+        (seconds(lambda: installed(MODELS)), seconds(lambda: metadata.entry_points(group=MODELS))) for _ in range(5)
+    ]
+    ours, theirs = map(min, zip(*pairs, strict=True))
+    assert len(installed(MODELS)) == 200
+    assert ours < 3 * theirs

@@ -1,0 +1,123 @@
+"""The run directory as files."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from cnn_registry.errors import RunError
+from cnn_registry.runs.run import Run
+from cnn_registry.system.files import whole_file
+
+
+def test_everything_that_was_promised_is_there(trained: Path) -> None:
+    assert {file.name for file in trained.iterdir()} == {
+        "run.json",
+        "history.csv",
+        "best.weights.h5",
+        "last.weights.h5",
+        "curves.png",
+        "confusion.png",
+        "report.json",
+        "labels.txt",
+        ".lock",
+    }
+
+
+def test_the_record_tells_everything(trained: Path, colours: Path) -> None:
+    record = json.loads((trained / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["model"]["spec"]["name"] == "tiny"
+    assert record["model"]["spec"]["provider"]["distribution"] == "cnnreg-tiny"
+    assert record["model"]["input_shape"] == [16, 16, 3]
+    assert record["recipe"]["epochs"] == 3
+    assert record["data"]["class_names"] == ["blue", "green", "red"]
+    assert record["data"]["source"] == str(colours)
+    assert {"python", "keras", "numpy", "cnn-registry"} <= record["versions"].keys()
+    assert record["machine"]["cpus"] >= 1
+    assert record["command"]
+    assert {"last", "best", "report"} == record["result"].keys()
+
+
+def test_the_split_is_recorded_file_by_file(trained: Path, colours: Path) -> None:
+    split = Run.open(trained).record.split
+    assert (len(split.train), len(split.val), len(split.test)) == (48, 12, 0)
+    assert not set(split.train) & set(split.val)
+    assert all((colours / image).is_file() for image in [*split.train, *split.val])
+
+
+def test_open_reads_what_was_saved(trained: Path) -> None:
+    run = Run.open(trained)
+    run.save()
+    assert Run.open(trained) == run
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no run directory.*run\.json"):
+        Run.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda text: text[: len(text) // 2], "damaged"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "format"),
+        (lambda text: text.replace('"status": "finished"', '"status": "ready"'), "status"),
+        (lambda text: text.replace('"epochs": 3', '"epochs": -3'), "recipe.epochs"),
+        (lambda text: "[]", "damaged"),
+    ],
+)
+def test_a_damaged_record_is_refused(trained: Path, damage: object, word: str) -> None:
+    file = trained / "run.json"
+    assert callable(damage)
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(RunError, match=word):
+        Run.open(trained)
+
+
+def test_nothing_is_overwritten(trained: Path, tmp_path: Path) -> None:
+    record = Run.open(trained).record
+    first, second, third = (Run.create(tmp_path / "out", record).path for _ in range(3))
+    assert len({first, second, third}) == 3
+    assert all((path / "run.json").is_file() for path in (first, second, third))
+
+
+def test_odd_names_make_plain_directories(trained: Path, tmp_path: Path) -> None:
+    record = Run.open(trained).record
+    odd = record.data.model_copy(update={"name": "../Blumen & Gräser\n", "class_names": ["a\nb", "c"]})
+    run = Run.create(tmp_path / "out", record.model_copy(update={"data": odd}))
+    assert run.path.parent == tmp_path / "out"
+    assert run.path.name.isascii()
+    assert (run.path / "labels.txt").read_text() == "a b\nc\n"
+
+
+def test_a_place_that_cannot_be_written_is_one_error(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="No run directory can be made"):
+        Run.create(tmp_path / "file", Run.open(trained).record)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def write_half() -> None:
+        with whole_file(target) as temporary:
+            temporary.write_text("ne")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match=r"a\.txt cannot be written: No space left on device"):
+        write_half()
+    assert target.read_text() == "old"
+    assert list(tmp_path.glob("*a.txt")) == [target]
+
+
+def test_files_get_the_users_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("")
+    with whole_file(tmp_path / "ours") as temporary:
+        temporary.write_text("")
+    usual, ours = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours"))
+    assert usual == ours

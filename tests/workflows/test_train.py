@@ -1,0 +1,135 @@
+"""``train`` as a whole: what is chosen where, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cnn_registry import backend, train
+from cnn_registry.errors import CnnRegistryError
+from cnn_registry.inference.evaluate import evaluate
+from cnn_registry.recipes.load import load_recipe
+
+if TYPE_CHECKING:
+    from tests.conftest import FakePlugins
+
+FAST: dict[str, Any] = {"epochs": 1, "batch_size": 16}
+
+
+def test_tensorboard_that_is_not_installed_is_asked_for(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(CnnRegistryError, match=r"pip install 'cnn-registry\[tensorboard\]'"):
+        train(tiny, data=colours, settings=FAST, out=tmp_path / "runs", tensorboard=True)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        ({"model": "tinny"}, {}, "no model 'tinny'.*Did you mean 'tiny'"),
+        ({"recipe": "artcle"}, {}, "no recipe 'artcle'.*Did you mean 'article'"),
+        ({"dataset": "digit", "data": None}, {}, "no data set 'digit'.*Did you mean 'digits'"),
+        ({"data": "nowhere"}, {}, "no folder nowhere"),
+        ({"split": "official"}, {}, "official.*stratified"),
+        ({}, {"epoch": 1}, "Did you mean 'epochs'"),
+        ({}, {"model.filter": 3}, "no option 'filter'.*Did you mean 'filters'"),
+        ({}, {"image_size": 3}, "at least 4x4"),
+        ({}, {"model.filters": -1}, "could not be built"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(
+    tiny: str, colours: Path, tmp_path: Path, arguments: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    request: dict[str, Any] = {"model": tiny, "data": colours} | arguments
+    with pytest.raises(CnnRegistryError, match=words) as refused:
+        train(**request, settings=FAST | settings, out=tmp_path / "runs")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then_the_models(
+    tiny: str, colours: Path, tmp_path: Path
+) -> None:
+    def size(**request: Any) -> int:
+        settings = FAST | request.pop("settings", {})
+        return train(tiny, out=tmp_path, settings=settings, **request).record.model.input_shape[0]
+
+    sized = load_recipe("default").with_settings({"image_size": 20})
+    assert size(data=colours, recipe=sized, settings={"image_size": 24}) == 24
+    assert size(data=colours, recipe=sized) == 20
+    assert size(dataset="digits") == 32
+    assert size(data=colours) == 16
+
+
+def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
+    plugins: FakePlugins, colours: Path, tmp_path: Path
+) -> None:
+    given: dict[str, dict[str, Any]] = {
+        "small": {"input_shape": (12, 12, 3), "min_size": 4},
+        "large": {"input_shape": (99, 99, 3), "min_size": 30},
+        "own": {"input_shape": (12, 12, 3), "recipe_settings": {"default": {"photos.size": 16}}},
+    }
+    source = "".join(plugins.declaration(name, **facts) for name, facts in given.items())
+    plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
+    photos = {"photos.size": 24, "photos.decode_size": 36, "photos.train_sizes": (18, 24)}
+
+    def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
+        recipe = train(model, data=colours, settings=FAST | photos | settings, out=tmp_path).record.recipe
+        return recipe.image_size, recipe.decode_size, recipe.train_sizes
+
+    assert sizes("small") == (12, 18, (9, 12))
+    assert sizes("large") == (30, 45, (30, 30))
+    assert sizes("own") == (24, 36, (18, 24)), "its spec has a say about photographs"
+    assert sizes("large", image_size=40) == (40, None, ())
+    assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
+
+
+def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = {}
+    for short in (True, False):
+        monkeypatch.setattr(backend, "computes_bfloat16", lambda short=short: short)
+        run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path)
+        assert run.record.recipe.precision == ("bfloat16" if short else "float32")
+        assert ("in bfloat16" in capsys.readouterr().err) == short
+        losses[short] = run.record.result["last"]["loss"]
+        assert run.record.result["report"]["accuracy"] == evaluate(run).accuracy
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+    assert losses[True] != losses[False]
+
+
+def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:
+    settings = FAST | {"image_size": 16}
+    adjusted = train(tiny, data=colours, recipe="article", settings=settings, out=tmp_path)
+    assert adjusted.record.model.options == {"filters": 4}
+    replaced = train(tiny, data=colours, recipe="article", settings=settings | {"model.filters": 5}, out=tmp_path)
+    assert replaced.record.model.options == {"filters": 5}
+    (tmp_path / "mine.toml").write_text('extends = "article"')
+    extended = train(tiny, data=colours, recipe=tmp_path / "mine.toml", settings=settings, out=tmp_path)
+    assert extended.record.model.options == {"filters": 4}
+
+
+def test_a_folder_that_brings_a_split_is_used_as_it_is_split(tiny: str, colours: Path, tmp_path: Path) -> None:
+    root = tmp_path / "parted"
+    for part in ("train", "val"):
+        shutil.copytree(colours, root / part)
+    run = train(tiny, data=root, settings=FAST, out=tmp_path)
+    assert run.record.split.name == "folders"
+    assert all(image.startswith("val/") for image in run.record.split.val)
+    assert len(run.record.split.train) == 60
+
+
+def test_unreadable_images_are_left_out_and_recorded(tiny: str, colours: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(colours, tmp_path / "some_bad"))
+    (root / "red" / "empty.jpg").write_bytes(b"")
+    run = train(tiny, data=root, settings=FAST, out=tmp_path)
+    assert run.record.data.left_out == {"red/empty.jpg": "empty file"}
+    with pytest.raises(CnnRegistryError, match=r"empty\.jpg"):
+        train(tiny, data=root, settings=FAST, out=tmp_path, on_bad_image="error")
