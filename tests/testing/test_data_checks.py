@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
 SOURCE = '''
-from cnn_registry.data.registry import register_dataset
+from cnn_registry import register_dataset
 
 loads = []
 

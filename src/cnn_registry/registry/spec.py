@@ -223,7 +223,7 @@ def _require(spec: Spec, **types: Any) -> None:
     for name, expected in types.items():
         value = getattr(spec, name)
         if not isinstance(value, expected):
-            wanted = getattr(expected, "__name__", str(expected))
+            wanted = getattr(expected, "__name__", re.sub(r"[a-z_]+\.", "", str(expected)))  # a union has no name
             raise DeclarationError(f"{name} of {spec.name!r} must be of type {wanted}; got {value!r}.")
 
 
