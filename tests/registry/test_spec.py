@@ -97,7 +97,7 @@ def test_a_provider_as_text(provider: Provider, text: str) -> None:
     ("kind", "field", "value", "wanted"),
     [
         (Spec, "aliases", "net2", "tuple"),
-        (Spec, "paper", "Doe 2020", r"type Paper \| None; got"),
+        (Spec, "paper", "Doe 2020", r"Paper \| None"),
         (Spec, "deprecated", True, r"str \| None"),
         (ModelSpec, "trainable_params", "5 M", "int"),
         (ModelSpec, "recipe_settings", ["article"], "Mapping"),
