@@ -26,6 +26,7 @@ from cnn_registry.errors import (
     UsageError,
     WeightsError,
 )
+from cnn_registry.networks.build import build_model
 from cnn_registry.registry import discovery
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.models import describe_models
@@ -336,6 +337,14 @@ def test_a_deprecated_model_warns_where_it_is_used_and_names_its_replacement(plu
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
 
 
+def test_a_spec_is_built_without_a_second_lookup_or_warning(plugins: FakePlugins) -> None:
+    register_model(**FACTS, deprecated="tiny2")(tiny)
+    with pytest.warns(FutureWarning) as caught:
+        spec = get_spec("tiny")
+    assert build_model(spec, num_classes=5, input_shape=(8, 8, 3)).output_shape == (None, 5)
+    assert len(caught) == 1
+
+
 def test_a_listing_does_not_warn_of_what_is_deprecated(plugins: FakePlugins) -> None:
     register_model(**FACTS, deprecated="tiny2")(tiny)
     with warnings.catch_warnings():
@@ -411,7 +420,7 @@ def test_a_size_that_is_too_small_is_said_so(tiny_model: str, height: int, width
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, "7", None, True])
 def test_a_number_of_classes_that_is_none_is_refused(tiny_model: str, count: Any) -> None:
-    with pytest.raises(UsageError, match=rf"num_classes must be a whole number from 1 on; got {count!r}"):
+    with pytest.raises(UsageError, match=rf"num_classes must be a positive integer; got {count!r}"):
         create_model(tiny_model, num_classes=count)
 
 

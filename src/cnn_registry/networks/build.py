@@ -1,4 +1,4 @@
-"""Build a model by name: the one way from a spec to a `keras.Model`."""
+"""From a spec to a `keras.Model`: the one way in which models are built."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def create_model(
         num_classes: number of outputs.
         input_shape: ``(height, width, channels)``; default the model's own.
         weights: published weights that ``get_spec(name).weights`` names, for instance ``"keras:imagenet"``; or a
-            file: ``.weights.h5`` as Keras saves it, or a state dict of PyTorch's in a ``.pth`` or ``.safetensors``
-            file. Where they have other classes, the classifier starts anew. Options that the weights need are set.
-            Default random initialisation.
+            file: ``.weights.h5`` as Keras saves it, or a PyTorch state dict in a ``.pth`` or ``.safetensors`` file.
+            A classifier for other classes keeps its random initialization. Options that the weights need are set.
+            Default random initialization.
         include_top: whether the model ends in its classifier, or in the last of its features.
         pooling: without the top: ``"avg"`` or ``"max"`` over each map; default the maps themselves.
         features: names of ``get_spec(name).features``: the model returns a dict of those maps instead.
@@ -62,10 +62,37 @@ def create_model(
         WeightsError, DownloadError: the weights do not fit, or cannot be read or fetched.
         BackendError: Keras, its backend, or the library that reads the weights is not installed.
     """
-    spec = models.get(name)
+    return build_model(
+        models.get(name),
+        num_classes=num_classes,
+        input_shape=input_shape,
+        weights=weights,
+        include_top=include_top,
+        pooling=pooling,
+        features=features,
+        **options,
+    )
+
+
+def build_model(
+    spec: ModelSpec,
+    /,
+    *,
+    num_classes: int = 1000,
+    input_shape: tuple[int, int, int] | None = None,
+    weights: str | Path | None = None,
+    include_top: bool = True,
+    pooling: Pooling | None = None,
+    features: Sequence[str] | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Build the model that ``spec`` describes; arguments, result and errors are those of `create_model`.
+
+    Whoever has a spec builds with this: a name would be looked up, and its deprecation reported, a second time.
+    """
     refuse_unknown_options(spec, options)
     if not is_count(num_classes):
-        raise UsageError(f"num_classes must be a whole number from 1 on; got {num_classes!r}.")
+        raise UsageError(f"num_classes must be a positive integer; got {num_classes!r}.")
     shape = checked_input_shape(spec, input_shape)
     _check_parts(spec, include_top, pooling, features)
     source = None if weights is None else find_source(spec, weights)

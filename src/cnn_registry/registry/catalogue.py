@@ -6,7 +6,6 @@ at a time: which names are there, what does this one mean, what should be said o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from cnn_registry.errors import (
     UnknownProviderError,
 )
 from cnn_registry.registry import discovery
+from cnn_registry.system.callers import warn_caller
 from cnn_registry.text import natural_key
 
 from .entries import Broken, InstalledEntry
@@ -103,15 +103,12 @@ class Catalogue(Generic[S]):
         """
         spec = self._resolve(name)
         if spec.deprecated:
-            warnings.warn(
-                f"The {self.noun} {spec.name!r} is deprecated; use {spec.deprecated!r}.", FutureWarning, stacklevel=3
-            )
+            warn_caller(f"The {self.noun} {spec.name!r} is deprecated; use {spec.deprecated!r}.", FutureWarning)
         if spec.api_version < API_VERSION:
-            warnings.warn(
-                f"The {self.noun} {spec.name!r} of {spec.provider} is written for plugin interface {spec.api_version}, "
-                f"this cnn_registry speaks {API_VERSION}; a newer version of its package may suit better.",
+            warn_caller(
+                f"The {self.noun} {spec.name!r} of {spec.provider} is written for plugin interface {spec.api_version}; "
+                f"this version supports {API_VERSION}. Upgrading its package may help.",
                 FutureWarning,
-                stacklevel=3,
             )
         return spec
 
