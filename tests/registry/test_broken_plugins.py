@@ -376,7 +376,7 @@ for arguments in (["list"], ["doctor", "--json"]):
 
 def test_a_plugin_for_an_older_interface_works_with_a_warning(cnnreg: Cnnreg, plugins: FakePlugins) -> None:
     declared(api_version=0)(plugins)
-    with pytest.warns(FutureWarning, match="of fake-bad 1.0 is written for plugin interface 0; this version supports 1"):
+    with pytest.warns(FutureWarning, match="fake-bad 1.0 is written for plugin interface 0; this version supports 1"):
         model = create_model("bad", num_classes=3, input_shape=(8, 8, 3))
     assert model.output_shape == (None, 3)
     assert "old: written for plugin interface 0" in cnnreg("doctor").out
