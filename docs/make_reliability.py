@@ -47,7 +47,7 @@ def damaged(chaos: dict[str, Any]) -> Iterator[str]:
     yield "## Damaged\n"
     yield (
         f"{flips['made']:,} random bits in the files of a checkpoint were flipped, one at a time. "
-        f"{flips['detected']:,} flips were detected before\nanything was used. `tests/training/test_hostile_runs.py` "
+        f"{flips['detected']:,} flips were detected before\nanything was used. `tests/runs/test_hostile_runs.py` "
         "does the same with `run.json`.\n"
     )
 

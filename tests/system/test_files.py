@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from cnn_registry.errors import RunError
-from cnn_registry.system.files import check_own, is_own_folder, is_temporary, whole_directory, whole_file, write_file
+from cnn_registry.system.files import (
+    check_own,
+    is_own_file,
+    is_own_folder,
+    is_temporary,
+    whole_directory,
+    whole_file,
+    write_file,
+)
 
 
 def test_a_directory_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
@@ -42,6 +50,9 @@ def test_files_and_folders_are_a_runs_own_and_a_link_above_them_is_fine(tmp_path
     check_own(tmp_path / "missing")
     assert is_own_folder(tmp_path / "real")
     assert not any(is_own_folder(tmp_path / name) for name in ("link", "missing", "real/deep/file"))
+    (tmp_path / "again").symlink_to("real/deep/file")
+    assert is_own_file(tmp_path / "link" / "deep" / "file")
+    assert not any(is_own_file(tmp_path / name) for name in ("again", "real", "missing"))
     with pytest.raises(RunError, match=r"link is a link; .*\.$"):
         check_own(tmp_path / "link")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError
@@ -10,7 +11,7 @@ from cnn_registry.networks.weights.load import load_exactly
 from cnn_registry.registry.models import get_spec, refuse_unknown_options
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
-from cnn_registry.system.files import check_own
+from cnn_registry.system.files import is_own_file
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +30,8 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
         WeightsError: the weights do not fit, or their file is damaged.
     """
     path = run.best_weights if weights == "best" else run.last_weights
-    check_own(path)
+    if os.path.lexists(path) and not is_own_file(path):
+        raise RunError(f"{run.path} has no {path.name} of its own: expected a file, not a link. Restore it.")
     if not path.is_file():
         helps = "Train it again." if run.record.status in ENDED else f"Go on with: cnnreg train --resume {run.path}"
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")

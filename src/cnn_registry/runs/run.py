@@ -91,13 +91,11 @@ class Run:
         """Read an existing run.
 
         Raises:
-            RunError: there is no ``run.json``, or it is damaged, changed since it was written, or of a newer format;
-                or the directory holds a link, a pipe or a device.
+            RunError: there is no ``run.json``, or it is a link, damaged, changed since it was written, or of a newer
+                format.
         """
         file = path / "run.json"
-        if not os.path.lexists(file):
-            raise RunError.not_a_run(path)
-        _check_own(path)
+        check_own(file)
         if not file.is_file():
             raise RunError.not_a_run(path)
         try:
@@ -123,7 +121,7 @@ class Run:
         """Within the block no other process trains in this directory.
 
         Raises:
-            RunError: one does, or the directory holds what a training could not write to.
+            RunError: one does, or the directory contains a link, a pipe or a device, or a folder in place of a file.
         """
         from filelock import FileLock, Timeout
 

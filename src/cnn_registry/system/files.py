@@ -52,6 +52,14 @@ def is_own_folder(path: Path) -> bool:
     return stat.S_ISDIR(facts.st_mode) and not _is_link(facts)
 
 
+def is_own_file(path: Path) -> bool:
+    """Whether ``path`` is a regular file, and not a link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def _is_link(facts: os.stat_result) -> bool:
     return stat.S_ISLNK(facts.st_mode) or getattr(facts, "st_reparse_tag", 0) == _JUNCTION
 
