@@ -1,20 +1,16 @@
-"""Every error that a user can meet, each with its one-line message.
+"""Every error that a user can meet, each with a one-line message.
 
-A message says what was expected, what came, and what to do. ``exit_code`` is what the command line ends with:
-1 when the work failed, 2 when the request itself was wrong.
+A message says what was expected, what came, and what to do. Plugins raise these errors too, most often `UsageError` and
+`DataError`; users then see the message unchanged. All of them can be pickled, so they pass from one process to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cnn_registry.text import either, printable, suggestion
-
-
-def _qualified(name: str, providers: Iterable[str]) -> str:
-    return either(f"{provider}:{name}" for provider in providers)
-
 
 __all__ = [
     "AmbiguousAliasError",
@@ -29,6 +25,7 @@ __all__ = [
     "DownloadError",
     "DuplicateNameError",
     "InputShapeError",
+    "MissingPackageError",
     "ModelBuildError",
     "RecipeError",
     "RunError",
@@ -43,22 +40,38 @@ __all__ = [
 
 
 class CnnRegistryError(Exception):
-    """The base of every error raised on purpose by this package. Its message is one line that any terminal can show."""
+    """Base of every error that this package raises on purpose. The message is one line that any terminal can show.
+
+    Attributes:
+        exit_code: what ``cnnreg`` exits with: 1 if the work failed, 2 if the request was wrong.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
+    def __reduce__(self) -> tuple[Any, ...]:  # Exception's own calls the class with the message alone
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(
+    kind: type[CnnRegistryError], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> CnnRegistryError:
+    """The error that was pickled, without calling its ``__init__`` again."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
+
 
 class UsageError(CnnRegistryError):
-    """What was asked for cannot be: a name, an option or a value is wrong. Nothing was done."""
+    """The request is wrong: a name, an option or a value. Nothing was done."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError, KeyError):
-    """No model, data set or recipe has this name."""
+    """No model, dataset or recipe has this name."""
 
     def __init__(self, noun: str, name: str, known: Iterable[str], see: str) -> None:
         known = list(known)
@@ -89,7 +102,7 @@ class AmbiguousNameError(UsageError):
 
 
 class AmbiguousAliasError(UsageError):
-    """Two models or data sets have the same alias."""
+    """Two models or datasets have the same alias."""
 
     def __init__(self, noun: str, alias: str, names: Sequence[str]) -> None:
         super().__init__(f"{alias!r} is an alias of {len(names)} {noun}s. Write {either(names)}.")
@@ -100,17 +113,17 @@ class DuplicateNameError(UsageError):
 
     def __init__(self, noun: str, name: str, first: str, second: str) -> None:
         super().__init__(
-            f"The {noun} {name!r} is registered already, by {first}; now {second} registers it again. "
+            f"The {noun} {name!r} is already registered by {first}, and {second} registers it again. "
             f"Rename one, or pass replace=True to replace the first."
         )
 
 
 class DeclarationError(UsageError, TypeError):
-    """A plugin author's declaration does not have the promised form."""
+    """The declaration of a model or a dataset does not have the required form."""
 
 
 class UnknownOptionError(UsageError, TypeError):
-    """An option that the model's builder does not have."""
+    """The model's builder does not have this option."""
 
     def __init__(self, model: str, unknown: Sequence[str], known: Iterable[str]) -> None:
         known = sorted(known)
@@ -120,45 +133,64 @@ class UnknownOptionError(UsageError, TypeError):
 
 
 class InputShapeError(UsageError, ValueError):
-    """An input shape that is malformed or too small for the model."""
+    """The input shape is malformed, or too small for the model."""
 
 
 class ModelBuildError(CnnRegistryError):
-    """A builder failed, or returned something that is no model."""
+    """The model's builder failed, or returned something other than the model that was asked for."""
 
     def __init__(self, model: str, what: str, cause: str) -> None:
         super().__init__(f"{model} could not be built {what}: {cause}")
 
 
 class WeightsError(CnnRegistryError):
-    """Weights that cannot be read, or that do not fit the model."""
+    """The weights cannot be read, or do not fit the model."""
 
 
 class BrokenPluginError(CnnRegistryError):
-    """A plugin that is installed but cannot be used."""
+    """A plugin is installed but cannot be used.
+
+    Attributes:
+        details: the traceback of the plugin's failure, or an empty string.
+    """
 
     def __init__(self, noun: str, name: str, blame: str, reason: str, details: str = "") -> None:
         self.details = details
         super().__init__(
             f"The {noun} {name!r} of {blame} is broken: {reason} "
-            f"('cnnreg -v ...' shows the traceback; 'pip install --upgrade {blame}' may mend it.)"
+            f"('cnnreg -v ...' shows the traceback; 'pip install --upgrade {blame}' may fix it.)"
         )
 
 
 class BackendError(CnnRegistryError):
-    """Keras or its backend cannot be imported or is not the one that is needed."""
+    """Keras or its backend cannot be imported, or the backend is not the one that is needed."""
+
+
+class MissingPackageError(CnnRegistryError, ImportError):
+    """A package that this work needs is not installed."""
+
+    def __init__(self, what: str, packages: Sequence[str], extra: str) -> None:
+        verb = "is" if len(packages) == 1 else "are"
+        super().__init__(
+            f"{what} needs {' and '.join(packages)}, which {verb} not installed. "
+            f"Install with: pip install 'cnn-registry[{extra}]'"
+        )
 
 
 class RecipeError(UsageError, ValueError):
-    """A recipe, or an override of one, has an unknown key or a value out of range."""
+    """A recipe, or a setting that overrides it, has an unknown key or a value out of range."""
 
 
 class DataError(CnnRegistryError):
-    """The images are missing, unreadable, or too few for what was asked."""
+    """The images are missing, unreadable, or too few."""
 
 
 class BadImageError(DataError):
-    """One image file that cannot be read."""
+    """An image file cannot be read.
+
+    Attributes:
+        reason: why not, without the file's name.
+    """
 
     def __init__(self, file: str, reason: str) -> None:
         self.reason = reason
@@ -166,15 +198,15 @@ class BadImageError(DataError):
 
 
 class DownloadError(DataError):
-    """A data set could not be fetched, or what arrived is not what was expected."""
+    """A file could not be downloaded, or its content is not what was expected."""
 
 
 class TrainingError(CnnRegistryError):
-    """Training could not go on."""
+    """Training could not continue."""
 
 
 class DivergedError(TrainingError):
-    """The loss or a weight is no finite number any more."""
+    """The loss or a weight is no longer finite."""
 
 
 class RunError(CnnRegistryError):
@@ -182,5 +214,9 @@ class RunError(CnnRegistryError):
 
     @classmethod
     def not_a_run(cls, path: Path) -> RunError:
-        """For a path that holds no run."""
-        return cls(f"{path} is no run directory: expected a 'run.json' in it, as 'cnnreg train' writes it.")
+        """The error for a path without a run."""
+        return cls(f"{path} is not a run directory (no run.json found). Name one that 'cnnreg train' made.")
+
+
+def _qualified(name: str, providers: Iterable[str]) -> str:
+    return either(f"{provider}:{name}" for provider in providers)

@@ -151,8 +151,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(cnnreg: Cnnreg, tiny: str, argu
     ("arguments", "words"),
     [
         (["train", "tiny", "--data", "nowhere"], "There is no folder nowhere"),
-        (["evaluate", "nowhere"], "nowhere is no run directory"),
-        (["predict", "nowhere", "a.jpg"], "nowhere is no run directory"),
+        (["evaluate", "nowhere"], "nowhere is not a run directory"),
+        (["predict", "nowhere", "a.jpg"], "nowhere is not a run directory"),
     ],
 )
 def test_failed_work_is_one_line_and_exit_code_1(cnnreg: Cnnreg, tiny: str, arguments: list[str], words: str) -> None:

@@ -57,7 +57,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(cnnreg: Cnnreg, tiny: str, argu
 def test_no_run_is_one_line(cnnreg: Cnnreg, tiny: str, tmp_path: Path) -> None:
     code, _, err = cnnreg("train", "--resume", str(tmp_path))
     assert (code, err.count("\n")) == (1, 1)
-    assert "is no run directory" in err
+    assert "is not a run directory" in err
 
 
 def test_auto_begins_a_training_where_none_is_unfinished(

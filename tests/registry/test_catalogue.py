@@ -72,7 +72,7 @@ def test_what_is_registered_is_found(things: Catalogue[Spec]) -> None:
 
 def test_registering_twice(things: Catalogue[Spec]) -> None:
     add(things, "a")
-    with pytest.raises(DuplicateNameError, match="The thing 'a' is registered already"):
+    with pytest.raises(DuplicateNameError, match="The thing 'a' is already registered by"):
         add(things, "a")
     assert add(things, "a", replace=True) is things.get("a")
     with pytest.raises(DuplicateNameError):
