@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from cnn_registry import train
 from cnn_registry.runs.machine import machine, versions
-from cnn_registry.training.callbacks.checkpoint import Keeper
+from cnn_registry.training.callbacks.checkpoint import CheckpointCallback
 
 RESULT = Path(__file__).parent / "results" / "checkpoint_cost.json"
 TRAININGS = {"alexnet": {"image_size": 96, "epochs": 6}, "lenet5": {"image_size": 32, "epochs": 40}}
@@ -37,14 +37,14 @@ def main() -> None:
 def cost(model: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The seconds of a run, and those of its checkpoints."""
     spent: list[float] = []
-    original = Keeper._save
+    original = CheckpointCallback._save
 
-    def timed(keeper: Keeper) -> None:
+    def timed(callback: CheckpointCallback) -> None:
         began = time.perf_counter()
-        original(keeper)
+        original(callback)
         spent.append(time.perf_counter() - began)
 
-    with tempfile.TemporaryDirectory(prefix="cnnreg-cost-") as out, patch.object(Keeper, "_save", timed):
+    with tempfile.TemporaryDirectory(prefix="cnnreg-cost-") as out, patch.object(CheckpointCallback, "_save", timed):
         run = train(model, dataset="digits", settings=settings, out=out)
         history = (run.path / "history.csv").read_text().splitlines()
         seconds = sum(float(row.split(",")[6]) for row in history[1:])

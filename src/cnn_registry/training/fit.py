@@ -185,7 +185,7 @@ def fit(
     recipe: Recipe,
     run: Run,
     manner: Manner,
-    taken_up: Snapshot | None = None,
+    resume_from: Snapshot | None = None,
 ) -> Trained:
     """Train ``model`` on the split's training images and write history, checkpoints and weights into ``run``.
 
@@ -198,11 +198,11 @@ def fit(
         recipe: how to train.
         run: where everything is written.
         manner: how it is carried out; ``on_nan`` is the caller's.
-        taken_up: the state to go on from; default from the beginning.
+        resume_from: the state to go on from; default from the beginning.
 
     Raises:
         TrainingError: the loss or a weight is no finite number any more, or a step failed.
-        RunError: something cannot be written, or ``taken_up`` is of another training.
+        RunError: something cannot be written, or ``resume_from`` is of another training.
     """
     from .callbacks.endings import Diverged, Stopped
 
@@ -210,7 +210,7 @@ def fit(
         backend.tensorflow().config.experimental.enable_op_determinism()
     progress = Progress(steps_per_epoch(len(split.train), recipe.batch_size))
     with _bar(recipe, progress) as bar, stop_requests() as request:
-        training, own = _own_parts(model, len(split.train), recipe, run, progress, bar, manner, request, taken_up)
+        training, own = _own_parts(model, len(split.train), recipe, run, progress, bar, manner, request, resume_from)
         ending: Ending = "finished"
         at_once = False
         try:
@@ -256,11 +256,11 @@ def _own_parts(
     bar: ProgressBar | None,
     manner: Manner,
     request: StopRequest,
-    taken_up: Snapshot | None,
+    resume_from: Snapshot | None,
 ) -> tuple[Training, list[keras.callbacks.Callback]]:
     """The state of the training, taken up where it was left, and the callbacks that move it, in their order."""
     from .callbacks.averaging import WeightAverage
-    from .callbacks.checkpoint import Keeper
+    from .callbacks.checkpoint import CheckpointCallback
     from .callbacks.early_stopping import StopEarly
     from .callbacks.recorder import Recorder
 
@@ -269,8 +269,8 @@ def _own_parts(
         epochs = min(recipe.ema, recipe.epochs / LONGEST_AVERAGE)
         average = WeightAverage(model, epochs * progress.steps_per_epoch, progress)
     training = Training(model, progress, average)
-    if taken_up:
-        training.restore(taken_up)
+    if resume_from:
+        training.restore(resume_from)
     tell = bar.print if bar else note
     recorder = Recorder(
         run,
@@ -281,8 +281,10 @@ def _own_parts(
     )
     stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
     logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if manner.tensorboard else None
-    keeper = Keeper(run, training, manner.checkpoint_minutes, request, keep_going=manner.keep_going, taken_up=taken_up)
-    return training, [item for item in (recorder, average, bar, stop_early, logs, keeper) if item]
+    checkpoints = CheckpointCallback(
+        run, training, manner.checkpoint_minutes, request, keep_going=manner.keep_going, resume_from=resume_from
+    )
+    return training, [item for item in (recorder, average, bar, stop_early, logs, checkpoints) if item]
 
 
 def _fit_epochs(

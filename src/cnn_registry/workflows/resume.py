@@ -78,8 +78,8 @@ def _gone_on(run: Run, settings: Mapping[str, Any], force: bool, manner: Manner)
             f"{run.path} cannot go on as it was: {'; '.join(changed)}. --force goes on all the same, with another end."
         )
     run.checkpoints.sweep()
-    taken_up = run.checkpoints.latest()
-    step = taken_up.step if taken_up else 0
+    resume_from = run.checkpoints.latest()
+    step = resume_from.step if resume_from else 0
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
     run = run.updated(
         status="running",
@@ -90,11 +90,11 @@ def _gone_on(run: Run, settings: Mapping[str, Any], force: bool, manner: Manner)
         result={},
     )
     lowered, split = run.record.lowered(), _split(images, record.split)
-    network = build_trainable(record.model, lowered, len(split.train), pretrained=taken_up is None)
-    if not taken_up:
+    network = build_trainable(record.model, lowered, len(split.train), pretrained=resume_from is None)
+    if not resume_from:
         note(f"{run.path} has no checkpoint; its training begins again.")
     note(f"{spec.name} on {record.data.name} goes on in {run.path} after {step} steps")
-    return carry_out(network, Plan(spec, recipe, images, split, run.record), run, manner, taken_up)
+    return carry_out(network, Plan(spec, recipe, images, split, run.record), run, manner, resume_from)
 
 
 def unfinished(

@@ -214,13 +214,13 @@ def decoded(dataset: ImageDataset, size: int, decode_size: int | None, on_bad_im
     return Images(training=loaded[decode_size], evaluation=loaded[size])
 
 
-def carry_out(network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None = None) -> Run:
+def carry_out(network: keras.Model, plan: Plan, run: Run, manner: Manner, resume_from: Snapshot | None = None) -> Run:
     """Train ``network`` from the beginning or from where it was left, write the report, and record how it ended.
 
     The run is locked by the caller.
     """
     try:
-        network, run, trained = _trained(network, plan, run, manner, taken_up)
+        network, run, trained = _trained(network, plan, run, manner, resume_from)
         result = trained.result()
         has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
         if trained.history and has_time:
@@ -239,21 +239,21 @@ def carry_out(network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_
 
 
 def _trained(
-    network: keras.Model, plan: Plan, run: Run, manner: Manner, taken_up: Snapshot | None
+    network: keras.Model, plan: Plan, run: Run, manner: Manner, resume_from: Snapshot | None
 ) -> tuple[keras.Model, Run, Trained]:
     """Train; where the loss is no number any more, go back and train on at a lower rate if that is wanted."""
     while True:
         try:
-            return network, run, fit(network, plan.images, plan.split, run.record.lowered(), run, manner, taken_up)
+            return network, run, fit(network, plan.images, plan.split, run.record.lowered(), run, manner, resume_from)
         except DivergedError as error:
             if manner.on_nan != "rollback" or run.record.rollbacks == ROLLBACKS:
                 raise
             backend.forget([*network.variables, *network.optimizer.variables])
-            taken_up = run.checkpoints.latest()
+            resume_from = run.checkpoints.latest()
             run = run.updated(rollbacks=run.record.rollbacks + 1)
-            recipe, where = run.record.lowered(), f"step {taken_up.step}" if taken_up else "the beginning"
+            recipe, where = run.record.lowered(), f"step {resume_from.step}" if resume_from else "the beginning"
             note(f"{error} Going back to {where}, with half the learning rate: {recipe.optimizer.learning_rate:.3g}.")
-            network = build_trainable(run.record.model, recipe, len(plan.split.train), pretrained=taken_up is None)
+            network = build_trainable(run.record.model, recipe, len(plan.split.train), pretrained=resume_from is None)
 
 
 def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:

@@ -21,7 +21,7 @@ else:
     keras = backend.keras()
 
 
-class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as above
     """Writes checkpoints: at the end of each epoch, every some minutes inside one, and when asked to stop.
 
     At the end of an epoch it waits while checkpoints would take more than `SHARE` of the time, as they may with epochs
@@ -33,7 +33,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # as above
         minutes: from one checkpoint to the next inside an epoch.
         request: whether to stop.
         keep_going: go on without checkpoints where they cannot be written.
-        taken_up: the checkpoint that training goes on from.
+        resume_from: the checkpoint that training goes on from.
     """
 
     SHARE = 0.015
@@ -47,19 +47,19 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # as above
         request: StopRequest,
         *,
         keep_going: bool,
-        taken_up: Snapshot | None,
+        resume_from: Snapshot | None,
     ) -> None:
         super().__init__()
         self.run, self.training, self.request = run, training, request
-        self.keep_going, self._taken_up = keep_going, taken_up
+        self.keep_going, self._resume_from = keep_going, resume_from
         self._seconds = 60 * minutes
         self._last, self._cost, self._works = time.monotonic(), 0.0, True
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         progress = self.training.progress
-        if self._taken_up and progress.batch > 1:
-            self.training.add_metrics(self._taken_up)
-        self._taken_up = None
+        if self._resume_from and progress.batch > 1:
+            self.training.add_metrics(self._resume_from)
+        self._resume_from = None
         if progress.batch == progress.steps_per_epoch:
             return  # the epoch's end, after validation, is near
         if self.request.signal or time.monotonic() - self._last >= self._seconds:
