@@ -33,10 +33,10 @@ def snapshot(step: int) -> Snapshot:
 
 def assert_same(one: Snapshot | None, other: Snapshot) -> None:
     assert one is not None
-    assert (one.step, one.seconds, one.updates, repr(one.history)) == (
+    assert (one.step, one.seconds, one.averaged, repr(one.history)) == (
         other.step,
         other.seconds,
-        other.updates,
+        other.averaged,
         repr(other.history),
     )
     for group, arrays in other.arrays.items():

@@ -195,25 +195,6 @@ def test_the_averaged_weights_are_validated_and_kept(tiny: str, colours: Path, t
     assert not np.array_equal(*(load_model(each, "last").get_weights()[0] for each in (run, plain)))
 
 
-def test_a_long_average_of_few_steps_is_their_mean(tiny: str) -> None:
-    from cnn_registry.runs.progress import Progress
-    from cnn_registry.training.callbacks.averaging import WeightAverage
-
-    model = create_model(tiny, num_classes=2, input_shape=(8, 8, 3))
-    progress = Progress(steps_per_epoch=9)
-    average = WeightAverage(model, 1000, progress)
-    seen = []
-    for step in range(9):
-        for weight in model.weights:
-            weight.assign(np.full(weight.shape, step, "float32"))
-        progress.step += 1
-        average.on_train_batch_end(step)
-        seen += [step] if step % average.EVERY == 0 else []
-    with average.in_place():
-        assert model.get_weights()[0] == pytest.approx(np.mean(seen))
-    assert model.get_weights()[0] == pytest.approx(8)
-
-
 def test_training_crops_are_cut_from_larger_images(
     tiny: str, own_colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

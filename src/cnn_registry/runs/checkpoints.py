@@ -74,7 +74,7 @@ class Checkpoints:
                 "format": FORMAT,
                 "step": snapshot.step,
                 "seconds": snapshot.seconds,
-                "updates": snapshot.updates,
+                "averaged": snapshot.averaged,
                 "history": [asdict(epoch) for epoch in snapshot.history],
             }
             (temporary / STATE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
@@ -168,9 +168,16 @@ def _read(directory: Path) -> Snapshot:
             raise RunError(f"The checkpoint {directory} has format {state['format']}; this version reads {FORMAT}.")
         history = tuple(Epoch(**epoch) for epoch in state["history"])
         arrays = {group: list(_arrays(directory / f"{group}.npz")) for group in GROUPS}
-        return Snapshot(state["step"], state["seconds"], history, state["updates"], arrays)
+        return Snapshot(state["step"], state["seconds"], history, _averaged(state), arrays)
     except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise RunError(f"The checkpoint {directory} is damaged: {one_line(error).rstrip('.')}.") from error
+
+
+def _averaged(state: dict[str, Any]) -> int:
+    """The last step that the average of weights has read; older packages counted readings, at steps 1, 5, 9, ..."""
+    if "averaged" in state:
+        return int(state["averaged"])
+    return max(4 * int(state["updates"]) - 3, 0)
 
 
 def _verify(directory: Path) -> None:

@@ -19,7 +19,7 @@ class Snapshot:
 
     Attributes:
         step, seconds, history: as in `Progress`.
-        updates: of the average of weights.
+        averaged: the last step that the average of weights has read.
         arrays: ``"model"`` (weights, statistics, states of random generators), ``"optimizer"``, ``"metrics"`` (running
             sums of the epoch that has begun) and ``"average"``.
     """
@@ -27,7 +27,7 @@ class Snapshot:
     step: int
     seconds: float
     history: tuple[Epoch, ...]
-    updates: int
+    averaged: int
     arrays: Arrays
 
     @property

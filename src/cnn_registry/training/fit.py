@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -31,7 +31,7 @@ from cnn_registry.runs.weights_file import save_weights
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
 
-from .optimizer import build_optimizer
+from .optimizer import build_optimizer, warmup_steps
 from .signals import StopRequest, stop_requests
 from .state import Training
 
@@ -227,7 +227,7 @@ def fit(
         ending = "stopped early"
     if not at_once:
         if training.average:
-            training.average.swap()
+            training.average.swap_in()
         save_weights(main_network(model), run.last_weights)
     return Trained(ending, tuple(progress.history), at_once)
 
@@ -267,7 +267,8 @@ def _own_parts(
     average = None
     if recipe.ema:
         epochs = min(recipe.ema, recipe.epochs / LONGEST_AVERAGE)
-        average = WeightAverage(model, epochs * progress.steps_per_epoch, progress)
+        idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch) else 0  # its rate is zero
+        average = WeightAverage(model, epochs * progress.steps_per_epoch, progress, idle)
     training = Training(model, progress, average)
     if resume_from:
         training.restore(resume_from)
@@ -277,7 +278,6 @@ def _own_parts(
         progress,
         num_images,
         lambda epoch: tell(epoch.line(recipe.epochs)),
-        average.in_place if average else nullcontext,
     )
     stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
     logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if manner.tensorboard else None

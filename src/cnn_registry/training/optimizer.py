@@ -144,8 +144,7 @@ def _with_shares(optimizer: type[keras.Optimizer], shares: Shares) -> type[keras
 def learning_rate(schedule: ScheduleSettings, peak: float, epochs: int, steps_per_epoch: int) -> Any:
     """The rate as a number, or as a Keras schedule over all steps of the training."""
     keras = backend.keras()
-    steps = epochs * steps_per_epoch
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), steps // LONGEST_WARMUP)
+    steps, warmup = epochs * steps_per_epoch, warmup_steps(schedule, epochs, steps_per_epoch)
     if schedule.name == "constant" and not warmup:
         return peak
     return keras.optimizers.schedules.CosineDecay(
@@ -155,3 +154,8 @@ def learning_rate(schedule: ScheduleSettings, peak: float, epochs: int, steps_pe
         decay_steps=steps - warmup,
         alpha=1.0 if schedule.name == "constant" else 0.0,
     )
+
+
+def warmup_steps(schedule: ScheduleSettings, epochs: int, steps_per_epoch: int) -> int:
+    """The number of steps in which the rate rises from zero, its value in the first step."""
+    return min(round(schedule.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch // LONGEST_WARMUP)

@@ -18,18 +18,15 @@ if TYPE_CHECKING:
 
 
 class Average(Protocol):
-    """What of an average of weights is part of a training's state.
+    """The part of an average of weights that belongs to a training's state; see `WeightAverage`."""
 
-    Attributes:
-        averages: one variable for each of the model's weights.
-        updates: how often they have been updated.
-    """
-
+    weights: list[keras.Variable]
     averages: list[keras.Variable]
-    updates: int
+    read: int
+    in_place: bool
 
-    def swap(self) -> None:
-        """Exchange the weights of the model and their averages."""
+    def swap_in(self) -> None:
+        """Give the model the averages."""
         ...
 
 
@@ -54,7 +51,7 @@ class Training:
             progress.step,
             progress.seconds,
             tuple(progress.history),
-            average.updates if average else 0,
+            average.read if average else 0,
             {name: [np.array(value) for value in values] for name, values in self._variables().items()},
         )
 
@@ -68,7 +65,7 @@ class Training:
         for name in ("model", "optimizer", "average"):
             _assign(own[name], snapshot.arrays[name], name)
         if self.average:
-            self.average.updates = snapshot.updates
+            self.average.read = snapshot.averaged
         self.progress.step, self.progress.seconds = snapshot.step, snapshot.seconds
         self.progress.history[:] = snapshot.history
 
@@ -85,11 +82,17 @@ class Training:
         _assign(sums, [value + np.array(own) for value, own in zip(saved, sums, strict=False)], "metrics")
 
     def _variables(self) -> dict[str, list[Any]]:
+        """The variables that hold each part of the state."""
+        weights, averages = (self.average.weights, self.average.averages) if self.average else ([], [])
+        holders = {id(weight): weight for weight in self.model.variables}
+        if self.average and self.average.in_place:
+            holders |= {id(weight): average for weight, average in zip(weights, averages, strict=True)}
+            averages = weights
         return {
-            "model": self.model.variables,
+            "model": list(holders.values()),
             "optimizer": self.model.optimizer.variables,
             "metrics": self.model.metrics_variables,
-            "average": self.average.averages if self.average else [],
+            "average": averages,
         }
 
 

@@ -1,10 +1,8 @@
-"""The average of weights over the last epochs."""
+"""The average of the weights over the last epochs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
@@ -16,66 +14,100 @@ else:
     keras = backend.keras()
 
 
-class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # as above
-    """An exponential moving average of a model's weights, in their place during validation.
+class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+    """An exponential moving average of a model's weights, which takes their place in validation.
 
-    Polyak & Juditsky (1992); Tan & Le (2019), section 5.2. The statistics of normalisations are averaged alike, so that
-    they fit. Until the average is as old as it remembers, it is the plain mean.
+    Polyak & Juditsky (1992); Tan & Le (2019), section 5.2. A step that lies ``n`` steps back counts ``exp(-n / steps)``
+    times as much as the last one. The counts are divided by their sum, which corrects for the start as Adam does
+    (Kingma & Ba 2015, section 3), so the first averages are nearly plain means. The statistics of normalisations are
+    averaged with the weights, so that they fit them. Integer and boolean weights, such as counters, are not averaged;
+    they stay what they are.
+
+    Weights are read every `EVERY` steps and at the end of each epoch. A reading stands for all steps since the one
+    before. From the start of validation to the start of the next epoch, the model has the averages: what callbacks
+    save or remember at the end of an epoch is what validation has measured.
 
     Args:
-        model: whose weights are averaged.
-        steps: after which a weight's share in the average has fallen to 1/e.
+        model: its weights are averaged.
+        steps: number of steps after which a step counts 1/e times as much.
         progress: the steps so far.
+        idle: number of steps at the start that do not count, because nothing is learned in them.
 
     Attributes:
-        averages: one variable for each of the model's weights.
-        updates: how often they have been updated.
+        weights: the model's weights that are averaged, those of a floating-point type.
+        averages: one variable for each of them.
+        read: the step of the last reading.
+        in_place: whether the model has the averages. Its own weights are then in ``averages``.
     """
 
     EVERY = 4
-    """Steps from one update to the next: an update reads all weights, which costs 5 % of a step of AlexNet."""
+    """Steps between readings: one reads all weights, which takes 5 % of a step of AlexNet."""
 
-    def __init__(self, model: keras.Model, steps: float, progress: Progress) -> None:
+    def __init__(self, model: keras.Model, steps: float, progress: Progress, idle: int = 0) -> None:
         super().__init__()
-        self._least = 1 - math.exp(-self.EVERY / steps)
-        self._weights, self._progress = model.weights, progress
+        self._steps, self._progress, self._idle = steps, progress, idle
+        self.weights = [weight for weight in model.weights if keras.backend.is_float_dtype(weight.dtype)]
         self.averages = [
-            keras.Variable(keras.ops.copy(weight), trainable=False, name="average") for weight in self._weights
+            keras.Variable(keras.ops.copy(weight), trainable=False, dtype=weight.dtype, name="average")
+            for weight in self.weights
         ]
-        self.updates = 0
+        self.read, self.in_place = 0, False
         self._update = backend.tensorflow().function(self._move, autograph=False)  # it has nothing to convert
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._progress.step % self.EVERY == 0:
+            self._catch_up()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.swap_in()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.swap_out()
+
+    def swap_in(self) -> None:
+        """Give the model the averages, with all steps so far."""
+        if not self.in_place:
+            self._catch_up()
+            self._swap()
+
+    def swap_out(self) -> None:
+        """Give the model its own weights back."""
+        if self.in_place:
+            self._swap()
+
+    def _catch_up(self) -> None:
+        """Read the weights, unless that was done at this step."""
+        if self.read < self._progress.step:
+            share = self._share()
+            if share == 1:
+                self._copy()
+            else:
+                self._update(keras.ops.convert_to_tensor(share, "float32"))
+            self.read = self._progress.step
+
+    def _share(self) -> float:
+        """The share of the present weights in the average, standing for all steps since the last reading."""
+        counted = self._progress.step - self._idle
+        latest = min(self._progress.step - self.read, counted)
+        if latest == counted:
+            return 1.0
+        return math.expm1(-latest / self._steps) / math.expm1(-counted / self._steps)
+
+    def _copy(self) -> None:
+        for average, weight in zip(self.averages, self.weights, strict=True):
+            average.assign(weight)
+
     def _move(self, share: Any) -> None:
-        for average, weight in zip(self.averages, self._weights, strict=True):
+        for average, weight in zip(self.averages, self.weights, strict=True):
             backend.tensorflow().raw_ops.ResourceApplyGradientDescent(
                 var=average.value.handle,
                 alpha=keras.ops.cast(share, average.dtype),
                 delta=average.value - weight.value,
             )
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._progress.step % self.EVERY == 1:
-            self.updates += 1
-            self._update(keras.ops.convert_to_tensor(max(self._least, 1 / self.updates)))
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.swap()
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.swap()
-
-    def swap(self) -> None:
-        """Exchange weights and averages."""
-        for average, weight in zip(self.averages, self._weights, strict=True):
+    def _swap(self) -> None:
+        for average, weight in zip(self.averages, self.weights, strict=True):
             kept = keras.ops.copy(weight)
             weight.assign(average)
             average.assign(kept)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The averages are the model's weights."""
-        self.swap()
-        try:
-            yield
-        finally:
-            self.swap()
+        self.in_place = not self.in_place

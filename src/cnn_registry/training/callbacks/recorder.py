@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
@@ -34,7 +33,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         progress: what is counted.
         num_images: training images an epoch, for images/s.
         show: told of each epoch when it has ended.
-        validated: puts the weights in place that validation has seen.
     """
 
     def __init__(
@@ -43,11 +41,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         progress: Progress,
         num_images: int,
         show: Callable[[Epoch], None],
-        validated: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__()
         self.run, self.progress, self.num_images = run, progress, num_images
-        self.show, self.validated = show, validated
+        self.show = show
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.perf_counter() - self.progress.seconds
@@ -78,5 +75,4 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.run.write("history.csv", csv_text(history))
         self.show(row)
         if best_epoch(history) is row:
-            with self.validated():
-                save_weights(main_network(self.model), self.run.best_weights)
+            save_weights(main_network(self.model), self.run.best_weights)
