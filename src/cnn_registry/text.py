@@ -1,11 +1,17 @@
-"""Lines for people: the nearest name, one line for an error, natural order, what a terminal may be shown."""
+"""Lines for people: nearest names, errors in one line, natural order, and text as wide as a terminal shows it."""
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from unicodedata import category
+
+JOINER = "\u200d"
+"""Joins emoji into one."""
+
+SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
@@ -37,11 +43,111 @@ def printable(text: str) -> str:
     r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
 
     Names of files and classes come from others, and any of them may reach a terminal. Marks that turn the direction of
-    writing are escaped too, and so are bytes of a file's name that are no UTF-8.
+    writing are also escaped, and so are bytes of a file's name that are not UTF-8. The joiner of emoji is kept.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode() for c in text)
+    pairs = zip(f" {text}", text, strict=False)
+    return "".join(c if _is_shown(c, last) else c.encode("unicode_escape").decode() for last, c in pairs)
+
+
+def _is_shown(c: str, last: str) -> bool:
+    return c.isprintable() or category(c) == "Zs" or (c == JOINER and category(last) in ("So", "Sk", "Mn"))
+
+
+def cell_width(text: str) -> int:
+    """The columns that ``text`` takes on a terminal: two for a Chinese character, none for a combining one.
+
+    >>> cell_width("a"), cell_width("\u82b1"), cell_width("e\u0301")
+    (1, 2, 1)
+    """
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def shorten(text: str, width: int, mark: str = "\u2026", head: float = 0.5) -> str:
+    """``text`` in at most ``width`` columns of a terminal, with ``mark`` for its middle where it is wider.
+
+    >>> shorten("inception_resnet_v2", 9)
+    'ince\u2026t_v2'
+
+    Args:
+        text: in one line.
+        width: columns, at least those of ``mark``.
+        mark: stands for what is left out.
+        head: share of the columns for the beginning of ``text``; the rest is for its end.
+    """
+    if cell_width(text) <= width:
+        return text
+    room = max(width - cell_width(mark), 0)
+    clusters = _clusters(text)
+    begin = _fitting(clusters, math.ceil(room * head))
+    end = _fitting(clusters[::-1], room - cell_width("".join(begin)))
+    return "".join([*begin, mark, *end[::-1]])
+
+
+def shorten_all(texts: Sequence[str], width: int, mark: str = "\u2026") -> list[str]:
+    """Each text shortened, at the place where most of them still differ: the middle unless another is better."""
+
+    def shortened(head: float) -> list[str]:
+        return [shorten(text, width, mark, head) for text in texts]
+
+    in_the_middle = shortened(0.5)
+    if len(set(in_the_middle)) == len(set(texts)):
+        return in_the_middle
+    return max((in_the_middle, *map(shortened, (0.25, 0.75, 0.0, 1.0))), key=lambda found: len(set(found)))
+
+
+def _fitting(clusters: Sequence[str], width: int) -> list[str]:
+    """As many of the first ``clusters`` as fit."""
+    fitting = []
+    for cluster in clusters:
+        width -= cell_width(cluster)
+        if width < 0:
+            break
+        fitting.append(cluster)
+    return fitting
+
+
+def _clusters(text: str) -> list[str]:
+    """The characters of ``text``, each with what combines with it."""
+    clusters: list[str] = []
+    for c in text:
+        combines = category(c) in ("Mn", "Mc", "Me") or c == JOINER or c in SKIN_TONES
+        if clusters and (combines or clusters[-1].endswith(JOINER)):
+            clusters[-1] += c
+        else:
+            clusters.append(c)
+    return clusters
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """``text`` broken at spaces into lines of at most ``width`` columns; a longer word has a line of its own.
+
+    Args:
+        text: in one line.
+        width: columns of a terminal.
+        indent: what the second and later lines begin with.
+    """
+    lines = [""]
+    for word in re.findall(r" *[^ ]+", text):
+        if lines[-1] and cell_width(lines[-1] + word) > width:
+            lines.append(indent + word.lstrip(" "))
+        else:
+            lines[-1] += word
+    return "\n".join(lines)
+
+
+def counted(count: int, singular: str, plural: str = "") -> str:
+    """``count`` with its noun.
+
+    >>> counted(1, "epoch"), counted(1360, "image"), counted(2, "class", "classes")
+    ('1 epoch', '1360 images', '2 classes')
+    """
+    return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
 
 
 def either(names: Iterable[str]) -> str:

@@ -78,10 +78,10 @@ RECORDS: dict[str, Change] = {
     "a list as provider": in_spec(provider=["cnnreg-tiny"]),
     "no provider": lambda record: record["model"]["spec"].pop("provider"),
     "no auxiliary heads": lambda record: record["model"]["spec"].pop("aux_heads"),
-    "an option that is none": lambda record: record["model"]["options"].update({"weights": "/etc/passwd"}),
+    "an unknown option": lambda record: record["model"]["options"].update({"weights": "/etc/passwd"}),
     "other weights as an option": lambda record: record["model"]["options"].update({"weights": "keras:imagenet"}),
     "an argument as an option": lambda record: record["model"]["options"].update({"num_classes": 3}),
-    "images that are no squares": lambda record: record["model"].update(input_shape=[16, 8, 3]),
+    "images that are not square": lambda record: record["model"].update(input_shape=[16, 8, 3]),
     "an option of another type": lambda record: record["model"]["options"].update({"filters": "__import__('os')"}),
     "more classes than names": lambda record: record["model"].update(num_classes=10**9),
     "other classes than its weights": lambda record: (
@@ -105,8 +105,8 @@ def test_a_hostile_record_is_refused(
 
 
 DATA: dict[str, Change] = {
-    "a path as data set": lambda record: record["data"].update(dataset="../../x", given=None),
-    "an escape sequence as data set": lambda record: record["data"].update(dataset=ESCAPES),
+    "a path as dataset": lambda record: record["data"].update(dataset="../../x", given=None),
+    "an escape sequence as dataset": lambda record: record["data"].update(dataset=ESCAPES),
     "a device as data": lambda record: record["data"].update(given="/dev/zero"),
     "a path with a zero byte": lambda record: record["data"].update(given="\0"),
     "images that are not there": lambda record: record["split"].update(val=[f"../{ESCAPES}.png"]),
@@ -172,7 +172,7 @@ def test_no_code_in_a_run_directory_is_run(
     assert not (tmp_path / "victim").exists()
 
 
-def test_weights_that_are_no_file_are_missing(cnnreg: Cnnreg, trained: Path, colours: Path) -> None:
+def test_weights_that_are_a_link_are_missing(cnnreg: Cnnreg, trained: Path, colours: Path) -> None:
     (trained / "best.weights.h5").unlink()
     (trained / "best.weights.h5").symlink_to("/dev/zero")
     os.mkfifo(trained / "pipe")
@@ -267,13 +267,13 @@ TRAININGS: dict[str, Callable[[Path], list[object]]] = {
     "a link that leads to itself": link_to_itself,
     "a device": lambda root: ["--data", "/dev/zero"],
     "an archive of the wrong kind": lambda root: [*weights_of("x.zip", b"PK\3\4")(root)[1:], "--dataset", "oxflower17"],
-    "a recipe that is no text": recipe_of(b"\xff\xfe\x00"),
+    "a recipe that is not text": recipe_of(b"\xff\xfe\x00"),
     "a recipe with an escape sequence": recipe_of(b'epochs = 1\nsummary = "\\u001b[2J"\n"\\u001b[2J" = 3'),
     "a recipe that nests": recipe_of(b"epochs = 1\nmodel.filters = " + b"[" * 5000),
-    "no number": lambda root: ["--set", "optimizer.learning_rate=nan"],
+    "a rate that is not a number": lambda root: ["--set", "optimizer.learning_rate=nan"],
     "a negative number": lambda root: ["--set", "epochs=-1"],
     "a number of thousands of digits": lambda root: ["--set", f"epochs={'9' * 5000}"],
-    "an option that is no number": lambda root: ["--set", "model.filters=nan"],
+    "an option that is not a number": lambda root: ["--set", "model.filters=nan"],
     "an unknown key": lambda root: ["--set", f"{ESCAPES}=1"],
     "weights that are a pickle": weights_of("x.weights.h5", pickle.dumps([1])),
     "weights of nothing": weights_of("x.weights.h5", b""),

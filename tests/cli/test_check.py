@@ -58,7 +58,7 @@ def test_a_broken_plugin_and_an_ambiguous_name_among_all_are_failures(check: Cnn
     assert check("cnnreg-one:same", "--only", "spec")[0] == 0
 
 
-def test_a_data_set(check: Cnnreg) -> None:
+def test_a_dataset(check: Cnnreg) -> None:
     code, out, _ = check("--dataset", "digits")
     assert code == 0
     assert "digits  splits        skipped" in out

@@ -262,7 +262,7 @@ def test_doctor_ends_with_1_where_a_plugin_is_broken(cnnreg: Cnnreg, plugins: Fa
     plugins.install("cnnreg-bad", entries={"bad": "cnnreg_bad:bad"}, source="import nothing_of_that_name")
     ended = cnnreg("doctor")
     assert ended.code == 1
-    assert "broken: ModuleNotFoundError" in ended.out
+    assert "bad (cnnreg-bad 1.0): broken: ModuleNotFoundError" in ended.out
 
 
 @pytest.mark.parametrize(

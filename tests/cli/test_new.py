@@ -23,7 +23,7 @@ def test_it_says_what_to_do_next(new: Cnnreg, tmp_path: Path, monkeypatch: pytes
     ended = new("my_net")
     assert ended == (
         0,
-        "cnnreg-my-net is written. Next:\n  cd cnnreg-my-net\n  pip install -e .\n  cnnreg check my_net\n",
+        "Wrote cnnreg-my-net. Next:\n  cd cnnreg-my-net\n  pip install -e .\n  cnnreg check my_net\n",
         "",
     )
     assert (tmp_path / "cnnreg-my-net" / "src" / "cnnreg_my_net" / "_network.py").is_file()
@@ -45,7 +45,7 @@ def test_a_template_is_built_of_its_blocks(new: Cnnreg, tmp_path: Path, template
     assert " Doe\n" in (folder / "LICENSE").read_text()
 
 
-def test_a_data_set(new: Cnnreg, tmp_path: Path) -> None:
+def test_a_dataset(new: Cnnreg, tmp_path: Path) -> None:
     ended = new("shapes", "--dataset", "--out", tmp_path)
     assert ended.code == 0
     assert ended.out.endswith("\n  cnnreg check --dataset shapes\n")
@@ -56,13 +56,13 @@ def test_a_data_set(new: Cnnreg, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["My-Net"], "A new model cannot be named 'My-Net': a name is lower-case letters"),
-        (["digits", "--dataset"], "A new data set cannot be named 'digits': cnn-registry"),
+        (["digits", "--dataset"], "cannot be named 'digits': cnn-registry"),
         (["mynet", "--author", ""], "The author must be a name"),
         (["mynet", "--template", "plan"], "Invalid value for '--template'"),
         (["mynet", "--template", "plain", "--dataset"], "--template is for models, not for --dataset."),
     ],
 )
-def test_mistakes_are_told_in_a_line_and_leave_nothing(
+def test_mistakes_are_one_line_and_leave_nothing(
     new: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

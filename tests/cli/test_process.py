@@ -53,7 +53,7 @@ def test_ctrl_c_in_an_epoch_keeps_the_run_and_exits_130(tiny: str, colours: Path
     assert (path / "last.weights.h5").is_file()
 
 
-def test_a_reader_that_leaves_is_no_error(tiny: str) -> None:
+def test_a_reader_that_leaves_causes_no_error(tiny: str) -> None:
     with started("list") as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""``cnnreg train --resume``: what it takes, and how a training that is stopped ends."""
+"""``cnnreg train --resume``: what it takes, and how a stopped training ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimiz
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_process_that_is_asked_to_stop_says_how_to_go_on_and_does(
+def test_a_stopped_process_says_how_to_resume_and_resumes(
     tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg, number: signal.Signals, code: int
 ) -> None:
     command = [sys.executable, "-m", "cnn_registry", "train", tiny, "--data", str(colours), "--epochs", "500"]
@@ -32,7 +32,7 @@ def test_a_process_that_is_asked_to_stop_says_how_to_go_on_and_does(
     out, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (code, False)
     [run] = tmp_path.glob("*_tiny_*")
-    assert out.splitlines()[-1] == f"go on with: cnnreg train --resume {run}"
+    assert out.splitlines()[-1] == f"resume with: cnnreg train --resume {run}"
     resumed = ["train", "--resume", str(run), "--set", "epochs=4", "--force"]
     assert cnnreg(*resumed)[0] == 0
 
@@ -43,9 +43,9 @@ def test_a_process_that_is_asked_to_stop_says_how_to_go_on_and_does(
         ([], "Name a model; see: cnnreg list."),
         (["tiny", "--force"], "--force is for --resume."),
         (["--resume", "auto"], "--resume auto needs the model"),
-        (["tiny", "--resume", "somewhere"], "The run says what is trained; leave a model out."),
-        (["--resume", "somewhere", "--split", "stratified"], "leave --split out"),
-        (["tiny", "--resume", "auto", "--folds", "3"], "--resume goes on with one run"),
+        (["tiny", "--resume", "somewhere"], "The run already determines what is trained; remove the model."),
+        (["--resume", "somewhere", "--split", "stratified"], "remove --split"),
+        (["tiny", "--resume", "auto", "--folds", "3"], "--resume is for one run"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(cnnreg: Cnnreg, tiny: str, arguments: list[str], words: str) -> None:
@@ -60,11 +60,11 @@ def test_no_run_is_one_line(cnnreg: Cnnreg, tiny: str, tmp_path: Path) -> None:
     assert "is not a run directory" in err
 
 
-def test_auto_begins_a_training_where_none_is_unfinished(
+def test_auto_starts_a_new_run_where_none_is_unfinished(
     cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path
 ) -> None:
     arguments = ["train", tiny, "--data", str(colours), "--out", str(tmp_path), "--epochs", "1", *SETTINGS]
     code, _, err = cnnreg(*arguments, "--resume", "auto")
     assert code == 0
-    assert "There is no unfinished training of this kind" in err
+    assert "No unfinished run with these arguments" in err
     assert len(list(tmp_path.glob("*_tiny_*"))) == 1

@@ -1,4 +1,4 @@
-"""The pictures, judged by what can be told of them without eyes."""
+"""The plots, as far as a program can judge them."""
 
 from __future__ import annotations
 

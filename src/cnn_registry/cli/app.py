@@ -1,4 +1,4 @@
-"""The ``cnnreg`` group, and how anything that goes wrong under it is told."""
+"""The ``cnnreg`` group, and how it reports what goes wrong."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import os
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from cnn_registry import __version__
 from cnn_registry.errors import CnnRegistryError
-from cnn_registry.text import printable, suggestion
+from cnn_registry.system.progress import note
+from cnn_registry.text import suggestion
 
 from .common import common_options, is_verbose
+from .hints import option_hint
 
 COMMANDS = ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor")
 INTERRUPTED = 130
@@ -31,7 +34,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, or ``None`` if there is none of that name."""
+        """The command, or ``None`` if no command has that name."""
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f".{cmd_name}", __package__).command
@@ -52,49 +55,82 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="cnnreg")
 @common_options
 def cnnreg() -> None:
-    """Train convolutional networks on your own pictures, with models from installed plugins.
+    """Train convolutional networks on your own images, with models from installed plugins.
 
     Start with: cnnreg list, then cnnreg train alexnet --dataset digits
     """
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     warnings.showwarning = _show_warning
-    if isinstance(sys.stdout, TextIOWrapper):  # what a plugin says of itself may not fit the terminal's encoding
+    if isinstance(sys.stdout, TextIOWrapper):  # a plugin's texts may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
+    code = _run()
+    fault = _fault(sys.stdout)
+    if fault and not isinstance(fault, BrokenPipeError):
+        _complain(f"Error: standard output cannot be written: {fault.strerror or fault}.")
+        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        if _fault(stream):
+            _give_up(stream)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command, report what goes wrong in one line, and return the exit code."""
     try:
-        sys.exit(cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0)
+        return cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0
     except click.UsageError as error:
         # Click shows the usage in three lines before its message.
-        ctx = error.ctx
-        _tell(f"Error: {error.format_message()}" + (f" See: {ctx.command_path} --help" if ctx else ""))
-        sys.exit(error.exit_code)
+        message = error.format_message()
+        if isinstance(error, click.NoSuchOption):
+            message = f"No such option {error.option_name!r}.{option_hint(error, sys.argv)}"
+        _complain(f"Error: {message}" + (f" See: {error.ctx.command_path} --help" if error.ctx else ""))
+        return error.exit_code
     except click.ClickException as error:
-        _tell(f"Error: {error.format_message()}")
-        sys.exit(error.exit_code)
+        _complain(f"Error: {error.format_message()}")
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _tell("Interrupted.")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe left; the interpreter would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _complain("Interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has left
+        return 1
     except CnnRegistryError as error:
-        _tell(f"Error: {error}", getattr(error, "details", ""))
-        sys.exit(error.exit_code)
+        _complain(f"Error: {error}", getattr(error, "details", ""))
+        return error.exit_code
     except Exception as error:
+        if isinstance(error, OSError) and _fault(sys.stdout):
+            return 1  # `main` reports it
         reason = " ".join(str(error).split()) or "no message"
-        _tell(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
-        sys.exit(1)
+        _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
+        return 1
 
 
-def _tell(line: str, details: str = "") -> None:
+def _complain(line: str, details: str = "") -> None:
     if is_verbose():
-        shown = (details or traceback.format_exc()).split("\n")
-        print("\n".join(map(printable, shown)), file=sys.stderr)
-    print(printable(line), file=sys.stderr)
+        for detail in (details or traceback.format_exc()).split("\n"):
+            note(detail)
+    note(line)
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    print(printable(f"Warning: {message}"), file=sys.stderr)
+    note(f"Warning: {message}")
+
+
+def _fault(stream: TextIO | None) -> OSError | None:
+    """Why what was printed to a stream does not arrive, if that can be seen."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as error:
+        return error
+    except ValueError:  # it is closed
+        pass
+    return None
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let a stream lead nowhere; the interpreter would complain about it once more when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

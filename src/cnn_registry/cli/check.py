@@ -16,20 +16,32 @@ from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.system.progress import progress
 
-from .common import common_options, complete_datasets, complete_models, json_option, print_json, print_table
+from .common import common_options, complete_datasets, complete_models, json_option, print_json, tell, wide_option
+from .table import Column, print_table
 
 if TYPE_CHECKING:
     from cnn_registry.testing.outcome import CheckResult
     from cnn_registry.testing.run import BoundCheck
 
+COLUMNS = (
+    Column("model", at_least=12),
+    Column("check"),
+    Column("outcome"),
+    Column("seconds", number=True, rank=2),
+    Column("what", at_least=12, rank=1),
+)
+
 
 @click.command("check")
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_models)
-@click.option("--all", "every", is_flag=True, help="Check all models that are installed.")
+@click.option("--all", "every", is_flag=True, help="Check all installed models.")
 @click.option("--plugin", metavar="DIST", help="Check all models of a distribution.")
-@click.option("--dataset", "dataset_names", multiple=True, shell_complete=complete_datasets, help="Check a data set.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Make only this check; may be given again.")
-@click.option("--full", is_flag=True, help="Make the expensive checks of large models, too.")
+@click.option(
+    "--dataset", "dataset_names", multiple=True, shell_complete=complete_datasets, help="Check a dataset (repeatable)."
+)
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only this check (repeatable).")
+@click.option("--full", is_flag=True, help="Also run expensive checks on large models.")
+@wide_option
 @json_option
 @common_options
 def command(
@@ -39,11 +51,12 @@ def command(
     dataset_names: tuple[str, ...],
     only: tuple[str, ...],
     full: bool,
+    wide: bool,
     as_json: bool,
 ) -> None:
-    """Check that models, by NAME or otherwise, are what their plugins promise.
+    """Check that models, chosen by NAME or otherwise, keep what their plugins promise.
 
-    Exit code 1 says that a check failed. Models of more than 30 million parameters are spared the expensive checks.
+    The exit code is 1 if a check failed. Models with more than 30 million parameters skip the expensive checks.
     """
     from cnn_registry.registry.datasets import datasets
     from cnn_registry.testing.run import dataset_checks, model_checks
@@ -56,12 +69,12 @@ def command(
     checks += [list(dataset_checks(spec, only=only)) for spec in data]
     results = [*_unusable(specs)]
     if results and not as_json:
-        _print(results, {})
+        _print(results, {}, wide)
     for of_one in checks:
         made = _made(of_one)
         results += made
-        if not as_json:  # as they come: a table of all would be lost with whatever ends the process
-            _print(made, {check.check.name: check.check.about for check in of_one})
+        if not as_json:  # at once: a table of all models would be lost with whatever ends the process
+            _print(made, {check.check.name: check.check.about for check in of_one}, wide)
     if as_json:
         from dataclasses import asdict
 
@@ -74,10 +87,10 @@ def command(
 
 
 def _chosen(names: tuple[str, ...], every: bool, plugin: str | None) -> list[ModelSpec | Broken | Ambiguous]:
-    """What was asked for, each once.
+    """The models that were asked for, each once.
 
     Raises:
-        UsageError: a name means nothing or several models, or the plugin provides no model.
+        UsageError: a name is unknown or ambiguous, or the plugin provides no model.
     """
     found = [models.find(name) for name in names]
     for item in found:
@@ -102,7 +115,7 @@ def _distribution(item: ModelSpec | Broken | Ambiguous) -> str:
 
 
 def _unusable(items: list[ModelSpec | Broken | Ambiguous]) -> Iterator[CheckResult]:
-    """A failure for each that cannot be checked."""
+    """A failure for each model that cannot be checked."""
     from cnn_registry.testing.outcome import CheckResult
 
     for item in items:
@@ -114,7 +127,7 @@ def _unusable(items: list[ModelSpec | Broken | Ambiguous]) -> Iterator[CheckResu
 
 
 def _made(checks: list[BoundCheck]) -> list[CheckResult]:
-    """The results of the checks of one model or data set."""
+    """The results of the checks of one model or dataset."""
     results = []
     with progress(f"Checking {checks[0].model}", len(checks)) as advance:
         for check in checks:
@@ -123,8 +136,8 @@ def _made(checks: list[BoundCheck]) -> list[CheckResult]:
     return results
 
 
-def _print(results: list[CheckResult], about: Mapping[str, str]) -> None:
-    """A row a check, with what it is ``about``; then each failure in full, so that it can be copied."""
+def _print(results: list[CheckResult], about: Mapping[str, str], wide: bool) -> None:
+    """One row per check, with what it is ``about``; then each failure in full, so that it can be copied."""
     rows = [
         [
             result.model,
@@ -135,7 +148,7 @@ def _print(results: list[CheckResult], about: Mapping[str, str]) -> None:
         ]
         for result in results
     ]
-    print_table(["model", "check", "outcome", "seconds", "what"], rows, right=["seconds"])
+    print_table(COLUMNS, rows, wide=wide, footnote=False)
     for result in results:
         if result.outcome == "failed":
-            click.echo(result.line)
+            tell(result.line, wrap=False)

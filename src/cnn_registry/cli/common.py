@@ -1,16 +1,17 @@
-"""What several commands share: options, completion, and how facts are printed."""
+"""What several commands share: options, completion, and how lines and facts are printed."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from cnn_registry.registry.policy import NO_PLUGINS, use_policy
-from cnn_registry.text import printable
+from cnn_registry.text import cell_width, printable, wrapped
+
+from .table import terminal_width
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,20 +44,21 @@ def common_options(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_set_no_plugins,
-        help="Use nothing that installed plugins provide.",
+        help="Ignore all installed plugins.",
     )
     return verbose(no_plugins(function))
 
 
+wide_option = click.option("--wide", is_flag=True, help="Print whole tables, however narrow the terminal is.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 weights_option = click.option(
     "--weights",
     type=click.Choice(["best", "last"]),
     default="best",
     show_default=True,
-    help="Of the epoch with the lowest validation loss, or of the last one.",
+    help="Weights to use: best epoch by validation loss, or last epoch.",
 )
-tta_option = click.option("--tta", is_flag=True, help="Average over each picture and its mirror image.")
+tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
 
 
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -67,7 +69,7 @@ def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 
 def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Names of data sets for the shell."""
+    """Names of datasets for the shell."""
     from cnn_registry.registry.datasets import datasets
 
     return datasets.names(f"{incomplete}*")
@@ -80,52 +82,27 @@ def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
-def tell(text: str, *, err: bool = False) -> None:
-    """Print one line; what a terminal would obey in a name is escaped."""
-    click.echo(printable(text), err=err)
+def tell(text: str, *, wrap: bool = True) -> None:
+    """Print one line; what a terminal would obey in a name is escaped.
+
+    Args:
+        text: the line.
+        wrap: break it at spaces where the terminal is narrower; false for what is to be copied as a whole.
+    """
+    width = terminal_width() if wrap else None
+    click.echo(wrapped(printable(text), width) if width else printable(text))
+
+
+def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
+    """Print names and values in two columns; long values go over several lines on a terminal."""
+    longest = max(map(cell_width, facts))
+    hanging = indent + " " * (longest + 2)
+    width = terminal_width()
+    for name, value in facts.items():
+        line = printable(f"{indent}{name.ljust(longest)}  {value}")
+        click.echo(wrapped(line, width, hanging) if width else line)
 
 
 def print_json(data: Any) -> None:
     """Print ``data`` as JSON on standard output."""
     print(json.dumps(data, indent=2, default=str))
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print a table: drawn on a terminal, aligned plain text elsewhere.
-
-    Args:
-        columns: headings.
-        rows: cells, as many as columns.
-        right: headings of the columns whose cells are aligned to the right.
-    """
-    if sys.stdout.isatty():
-        _print_rich_table(columns, rows, right)
-        return
-    lines = [list(columns), *[[printable(" ".join(cell.split())) for cell in row] for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        cells = (
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        )
-        print("  ".join(cells).rstrip())
-
-
-def _print_rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            style="bold" if i == 0 else "",
-            overflow="fold",
-            no_wrap=i == 0,
-        )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # Text: a name in square brackets is no markup
-    Console().print(table)

@@ -7,24 +7,35 @@ import click
 from cnn_registry.registry.datasets import datasets
 from cnn_registry.registry.spec import DatasetSpec
 
-from .common import common_options, json_option, print_json, print_table
+from .common import common_options, json_option, print_json, tell, wide_option
 from .listing import as_dict, print_unusable
+from .table import Column, print_table
+
+COLUMNS = (
+    Column("name", at_least=20),
+    Column("classes", number=True),
+    Column("images", number=True),
+    Column("size", number=True, rank=1),
+    Column("comes", rank=2),
+    Column("provided by", rank=4),
+    Column("summary", rank=3, at_least=24),
+)
 
 
 @click.command("datasets")
+@wide_option
 @json_option
 @common_options
-def command(as_json: bool) -> None:
-    """List the data sets that can be named with --dataset."""
+def command(wide: bool, as_json: bool) -> None:
+    """List the datasets that can be named with --dataset."""
     found = datasets.describe()
     if as_json:
         print_json([as_dict(item) for item in found])
         return
-    columns = ["name", "classes", "images", "size", "comes", "provided by", "summary"]
     specs = [item for item in found if isinstance(item, DatasetSpec)]
-    print_table(columns, [_row(spec) for spec in specs], right=["classes", "images", "size"])
+    print_table(COLUMNS, [_row(spec) for spec in specs], wide=wide)
     print_unusable(found)
-    click.echo("Any folder of class folders works too: cnnreg train MODEL --data DIR")
+    tell("A folder with one folder of images per class also works: cnnreg train MODEL --data DIR")
 
 
 def _row(spec: DatasetSpec) -> list[str]:

@@ -18,15 +18,25 @@ from cnn_registry.registry.models import models
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 
-from .common import common_options, json_option, print_json, print_table
+from .common import common_options, json_option, print_facts, print_json, tell, wide_option
+from .table import Column, print_table
+
+COLUMNS = (
+    Column("name", at_least=16),
+    Column("kind", rank=2),
+    Column("provided by", at_least=20),
+    Column("import", number=True, rank=1),
+    Column("status"),
+)
 
 
 @click.command("doctor")
+@wide_option
 @json_option
 @common_options
-def command(as_json: bool) -> None:
-    """Show versions, what the processor offers, the health of every plugin, and the cache."""
-    # First, while nothing else has imported what a plugin should not import.
+def command(wide: bool, as_json: bool) -> None:
+    """Show versions, CPU features, the state of every plugin, and the cache."""
+    # Plugins come first, while nothing else has imported what a plugin should not import.
     plugins = [*_healths(models), *_healths(datasets)]
     facts: dict[str, Any] = {
         "versions": _versions(),
@@ -37,7 +47,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        _print(facts)
+        _print(facts, wide)
     if any(plugin["status"].startswith("broken") for plugin in plugins):
         click.get_current_context().exit(1)
 
@@ -60,17 +70,17 @@ def _machine() -> dict[str, Any]:
 
 
 def _onednn() -> str:
-    """Whether TensorFlow uses oneDNN's operations, as it says itself."""
+    """Whether TensorFlow uses oneDNN's operations, according to TensorFlow itself."""
     backend.tensorflow()
-    # No public function tells it; TensorFlow's own tests ask here.
+    # No public function returns it; TensorFlow's own tests use this one.
     from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
     return "on" if IsMklEnabled() else "off"
 
 
 def _simd() -> list[str]:
-    """The vector instructions that matter for convolutions, of those that the processor has."""
-    # NumPy detects them on every platform; no public function of its returns them.
+    """The processor's vector instructions, as far as they matter for convolutions."""
+    # NumPy detects them on every platform, but has no public function that returns them.
     from numpy._core._multiarray_umath import __cpu_features__ as features
 
     wanted = ("AVX2", "FMA3", "AVX512F", "AVX512_SKX", "AVX512_ICL", "AVX512_SPR", "AMX_BF16", "ASIMD", "SVE")
@@ -95,7 +105,7 @@ def _health(entry: InstalledEntry, catalogue: Catalogue[Any], *, is_shared: bool
 
 
 def _status(entry: InstalledEntry, described: Spec | Broken, is_shared: bool) -> str:
-    """What there is to say of an entry; ``ok`` if nothing."""
+    """The state of an entry in a few words; ``ok`` if nothing is wrong."""
     if isinstance(described, Broken):
         return f"broken: {described.reason}"
     if slow := slowness(entry.provider):
@@ -103,7 +113,7 @@ def _status(entry: InstalledEntry, described: Spec | Broken, is_shared: bool) ->
     if is_shared:
         return f"ambiguous: write {entry.distribution}:{entry.name}"
     if described.api_version < API_VERSION:
-        return f"old: written for plugin interface {described.api_version}, this cnn_registry speaks {API_VERSION}"
+        return f"old: written for plugin interface {described.api_version}, this version supports {API_VERSION}"
     return "ok"
 
 
@@ -112,11 +122,20 @@ def _cache(root: Path) -> dict[str, Any]:
     return {"path": str(root), "files": len(sizes), "bytes": sum(sizes)}
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _print(facts: dict[str, Any], wide: bool) -> None:
     for title in ("versions", "machine", "cache"):
         click.echo(f"{title}:")
-        for key, value in facts[title].items():
-            click.echo(f"  {key}: {', '.join(value) if isinstance(value, list) else value}")
+        print_facts({f"{key}:": _text(value) for key, value in facts[title].items()}, indent="  ")
     click.echo("plugins:")
-    columns = ["name", "kind", "provided by", "import", "status"]
-    print_table(columns, [[plugin[column] for column in columns] for plugin in facts["plugins"]], right=["import"])
+    rows = [
+        [plugin["name"], plugin["kind"], plugin["provided by"], plugin["import"], plugin["status"].partition(":")[0]]
+        for plugin in facts["plugins"]
+    ]
+    print_table(COLUMNS, rows, wide=wide)
+    for plugin in facts["plugins"]:
+        if plugin["status"] != "ok":
+            tell(f"{plugin['name']} ({plugin['provided by']}): {plugin['status']}")
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

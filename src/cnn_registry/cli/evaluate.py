@@ -3,52 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
+
+from cnn_registry.text import counted
 
 from .common import (
     common_options,
     complete_datasets,
     json_option,
     print_json,
-    print_table,
     tell,
     tta_option,
     weights_option,
+    wide_option,
+)
+from .table import Column, print_table
+
+MEASURES = ("precision", "recall", "f1")
+COLUMNS = (
+    Column("class", at_least=12),
+    *(Column(measure, number=True) for measure in MEASURES),
+    Column("images", number=True),
 )
 
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--dataset", shell_complete=complete_datasets, help="A data set's name; default the run's own.")
+@click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name (default: the run's own data).")
 @click.option("--data", type=click.Path(path_type=Path), help="Other images, as for train.")
 @click.option(
     "--part",
     type=click.Choice(["train", "val", "test", "all"]),
-    help="Which part; default val of the run's own images, all of others.",
+    help="Part to evaluate (default: val for the run's own images, all for other data).",
 )
 @weights_option
 @tta_option
+@wide_option
 @json_option
 @common_options
-def command(run: Path, as_json: bool, **options: Any) -> None:
-    """Measure the model of RUN, a run directory, on its own images or on others."""
+def command(
+    run: Path,
+    dataset: str | None,
+    data: Path | None,
+    part: Literal["train", "val", "test", "all"] | None,
+    weights: Literal["best", "last"],
+    tta: bool,
+    wide: bool,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of the model of RUN, a run directory, on its own images or on others."""
     from cnn_registry.inference.evaluate import evaluate
     from cnn_registry.runs.run import Run
 
-    evaluation = evaluate(Run.open(run), **options)
+    evaluation = evaluate(Run.open(run), dataset=dataset, data=data, part=part, weights=weights, tta=tta)
     report = evaluation.report()
     if as_json:
-        print_json({"run": str(run), "weights": options["weights"]} | report)
+        print_json({"run": str(run), "weights": weights} | report)
         return
-    measures = ("precision", "recall", "f1")
     rows = [
-        [row["class"], *(f"{row[measure]:.3f}" for measure in measures), str(row["images"])]
+        [row["class"], *(f"{row[measure]:.3f}" for measure in MEASURES), str(row["images"])]
         for row in report["classes"]
     ]
-    print_table(["class", *measures, "images"], rows, right=[*measures, "images"])
+    print_table(COLUMNS, rows, wide=wide)
     tell(
-        f"{evaluation.part}: accuracy {evaluation.accuracy:.1%} of {report['images']} images, "
-        f"loss {evaluation.loss:.4f} ({options['weights']} weights)"
+        f"{evaluation.part}: accuracy {evaluation.accuracy:.1%} of {counted(report['images'], 'image')}, "
+        f"loss {evaluation.loss:.4f} ({weights} weights)"
     )

@@ -13,18 +13,20 @@ from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.models import models
 from cnn_registry.registry.spec import ModelSpec
 
-from .common import common_options, complete_models, json_option, print_json, tell
+from .common import common_options, complete_models, json_option, print_facts, print_json
 from .listing import as_dict
 
 
 @click.command("info")
 @click.argument("name", shell_complete=complete_models)
-@click.option("--graph", is_flag=True, help="Build the network, and count cost and feature maps in its graph.")
-@click.option("--image-size", type=click.IntRange(min=1), help="With --graph: edge length; default the model's.")
+@click.option("--graph", is_flag=True, help="Build the network, and measure its cost and feature maps.")
+@click.option(
+    "--image-size", type=click.IntRange(min=1), help="With --graph: edge length in pixels (default: the model's)."
+)
 @json_option
 @common_options
 def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> None:
-    """Show what is known of the model NAME; of a broken one, the traceback."""
+    """Show details of the model NAME, or the traceback if its plugin is broken."""
     if image_size and not graph:
         raise click.UsageError("--image-size is for --graph.", click.get_current_context())
     found = models.find(name)
@@ -65,8 +67,8 @@ def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:
         "summary": spec.summary,
         "paper": f"{spec.paper.title} ({spec.paper.authors}, {spec.paper.year}) {spec.paper.url}" if spec.paper else "",
         "input": f"{height}x{width}x{channels}, at least {spec.min_size}x{spec.min_size}",
-        "parameters": f"{spec.trainable_params:,} trainable, {spec.total_params:,} in all, at 1000 classes",
-        "MACs": f"{spec.macs:,} an image of that size" if spec.macs else "",
+        "parameters": f"{spec.trainable_params:,} trainable, {spec.total_params:,} total, with 1000 classes",
+        "MACs": f"{spec.macs:,} per image at that size" if spec.macs else "",
         "features": _maps({name: part.shape for name, part in spec.features.items()}),
         "auxiliary heads": ", ".join(f"{name} (loss weight {weight})" for name, weight in spec.aux_heads.items()),
         "weights": ", ".join(spec.weights),
@@ -82,12 +84,9 @@ def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:
         graph_height, graph_width, _ = measured["input_shape"]
         facts[f"at {graph_height}x{graph_width}"] = (
             f"{measured['macs'] / 1e9:.3f} G MACs, {measured['parameter_bytes'] / 2**20:.1f} MiB of weights, "
-            f"{measured['activation_bytes'] / 2**20:.1f} MiB of activations an image; {_maps(measured['features'])}"
+            f"{measured['activation_bytes'] / 2**20:.1f} MiB of activations per image; {_maps(measured['features'])}"
         )
-    width_of_keys = max(len(key) for key in facts)
-    for key, value in facts.items():
-        if value:
-            tell(f"{key.ljust(width_of_keys)}  {value}")
+    print_facts({name: value for name, value in facts.items() if value})
 
 
 def _maps(shapes: Mapping[str, Sequence[int]]) -> str:

@@ -6,18 +6,33 @@ import click
 
 from cnn_registry.registry.models import describe_models, list_models
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.text import suggestion
 
-from .common import common_options, complete_models, json_option, print_json, print_table
+from .common import common_options, complete_models, json_option, print_json, tell, wide_option
 from .listing import as_dict, print_unusable
+from .table import Column, print_table
+
+COLUMNS = (
+    Column("name", at_least=24),
+    Column("family", rank=5, at_least=8),
+    Column("year", number=True, rank=2),
+    Column("parameters", number=True, rank=1),
+    Column("MACs", number=True, rank=4),
+    Column("input", rank=3),
+    Column("plugin", rank=7),
+    Column("summary", rank=6, at_least=24),
+)
 
 
 @click.command("list")
 @click.argument("pattern", required=False, shell_complete=complete_models)
-@click.option("--names", is_flag=True, help="Print names alone, one a line; no plugin is imported for it.")
+@click.option("--names", is_flag=True, help="Print only names, one per line, without importing plugins.")
+@wide_option
 @json_option
 @common_options
-def command(pattern: str | None, names: bool, as_json: bool) -> None:
-    """List the installed models, or those whose name matches PATTERN ('vgg*')."""
+def command(pattern: str | None, names: bool, wide: bool, as_json: bool) -> None:
+    """List the installed models, or those whose names match PATTERN ('vgg*') or contain it ('vgg')."""
+    pattern = _widened(pattern)
     if names:
         _print_names(list_models(pattern), as_json)
         return
@@ -27,11 +42,23 @@ def command(pattern: str | None, names: bool, as_json: bool) -> None:
         return
     specs = [item for item in found if isinstance(item, ModelSpec)]
     if specs:
-        columns = ["name", "family", "year", "parameters", "MACs", "input", "plugin", "summary"]
-        print_table(columns, [_row(spec) for spec in specs], right=["year", "parameters", "MACs"])
+        print_table(COLUMNS, [_row(spec) for spec in specs], wide=wide)
     elif not found:
-        click.echo(f"No model matches {pattern!r}." if pattern else "No model is installed: pip install cnnreg-alexnet")
+        tell(_nothing(pattern))
     print_unusable(found)
+
+
+def _widened(pattern: str | None) -> str | None:
+    """``*vgg*`` for ``vgg``, unless that is a model's name or has a wildcard."""
+    if not pattern or set(pattern) & set("*?[") or list_models(pattern):
+        return pattern
+    return f"*{pattern}*" if list_models(f"*{pattern}*") else pattern
+
+
+def _nothing(pattern: str | None) -> str:
+    if pattern:
+        return f"No model matches {pattern!r}.{suggestion(pattern, list_models())}"
+    return "No model is installed: pip install cnnreg-alexnet"
 
 
 def _print_names(names: list[str], as_json: bool) -> None:
@@ -48,9 +75,14 @@ def _row(spec: ModelSpec) -> list[str]:
         spec.name,
         spec.family,
         str(spec.paper.year) if spec.paper else "",
-        f"{spec.total_params / 1e6:.1f} M",
-        f"{spec.macs / 1e9:.2f} G" if spec.macs else "",
+        _amount(spec.total_params),
+        f"{spec.macs / 1e9:.2f} G" if spec.macs >= 10**7 else _amount(spec.macs) if spec.macs else "",
         f"{height}x{width}x{channels}",
         str(spec.provider),
         summary,
     ]
+
+
+def _amount(number: int) -> str:
+    """``61.7 k`` or ``138.4 M``."""
+    return f"{number / 1e6:.1f} M" if number >= 10**6 else f"{number / 1e3:.1f} k"

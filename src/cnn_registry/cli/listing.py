@@ -1,16 +1,15 @@
-"""What `list`, `info` and `datasets` say of an entry that can be used, and of one that cannot."""
+"""How `list`, `info` and `datasets` show entries that can be used, and those that cannot."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-import click
-
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.discovery import slowness
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.spec import Provider, Spec
+from cnn_registry.system.progress import note
 
 from .common import is_verbose, tell
 
@@ -18,7 +17,7 @@ from .common import is_verbose, tell
 def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
     """One entry as JSON-ready data, with its status: ok, deprecated, broken or ambiguous.
 
-    Of one that was imported, ``slow`` has the time and the reason, or is ``None``.
+    For an entry whose import was slow, ``slow`` has the time and the reason; otherwise it is ``None``.
     """
     if isinstance(item, Broken):
         entry = item.entry
@@ -31,12 +30,16 @@ def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
 
 
 def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
-    """A line for each broken or ambiguous entry; on standard error one for each slow one, with ``-v`` tracebacks."""
+    """Print a line for each broken or ambiguous entry, and one on standard error for each slow one.
+
+    With ``-v`` the tracebacks of broken entries follow.
+    """
     for item in items:
         if isinstance(item, Broken):
             tell(f"broken: {item.entry.name} ({item.entry.distribution}): {item.reason}")
             if is_verbose():
-                click.echo(item.details, err=True)
+                for line in item.details.splitlines():
+                    note(line)
             _note_if_slow(item.entry.name, item.entry.provider)
         elif isinstance(item, Ambiguous):
             choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
@@ -47,4 +50,4 @@ def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
 
 def _note_if_slow(name: str, provider: Provider) -> None:
     if slow := slowness(provider):
-        tell(f"slow: {name} ({provider.distribution}): {slow}", err=True)
+        note(f"slow: {name} ({provider.distribution}): {slow}")

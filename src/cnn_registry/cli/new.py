@@ -7,34 +7,32 @@ from pathlib import Path
 
 import click
 
-from .common import common_options
+from .common import common_options, tell
 
 TEMPLATES = ("plain", "residual", "inception")
 
 
 @click.command("new")
 @click.argument("name")
-@click.option("--dataset", is_flag=True, help="A data set instead of a model.")
-@click.option(
-    "--template", type=click.Choice(TEMPLATES), help="The network that the model starts from.  [default: plain]"
-)
-@click.option("--author", help="For the metadata and the licence.  [default: The cnnreg-NAME authors]")
+@click.option("--dataset", is_flag=True, help="Write a dataset package instead of a model package.")
+@click.option("--template", type=click.Choice(TEMPLATES), help="Network to start from.  [default: plain]")
+@click.option("--author", help="Author in the metadata and the licence.  [default: The cnnreg-NAME authors]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     show_default=True,
-    help="Where the new folder cnnreg-NAME is made.",
+    help="Directory in which the folder cnnreg-NAME is made.",
 )
 @common_options
 def command(name: str, dataset: bool, template: str | None, author: str | None, out: Path) -> None:
-    """Write a plugin package that provides the model NAME, ready to be installed, changed and published."""
+    """Write a plugin package that provides the model NAME, ready to install, change and publish."""
     from cnn_registry.scaffold.new import new_package
 
     if dataset and template:
         raise click.UsageError("--template is for models, not for --dataset.", click.get_current_context())
     folder = new_package(name, template="dataset" if dataset else template or "plain", author=author, out=out)
-    click.echo(f"{folder} is written. Next:")
-    click.echo(f"  cd {shlex.quote(str(folder))}")
+    tell(f"Wrote {folder}. Next:")
+    tell(f"  cd {shlex.quote(str(folder))}", wrap=False)
     click.echo("  pip install -e .")
     click.echo(f"  cnnreg check {'--dataset ' if dataset else ''}{name}")

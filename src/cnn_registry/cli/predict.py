@@ -7,19 +7,29 @@ from typing import Literal
 
 import click
 
-from .common import common_options, json_option, print_json, print_table, tta_option, weights_option
+from .common import common_options, json_option, print_json, tta_option, weights_option, wide_option
+from .table import Column, print_table
+
+COLUMNS = (Column("image", at_least=16), Column("class", at_least=12), Column("probability", number=True))
 
 
 @click.command("predict")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of classes to show.")
 @weights_option
 @tta_option
+@wide_option
 @json_option
 @common_options
 def command(
-    run: Path, images: tuple[Path, ...], top: int, weights: Literal["best", "last"], tta: bool, as_json: bool
+    run: Path,
+    images: tuple[Path, ...],
+    top: int,
+    weights: Literal["best", "last"],
+    tta: bool,
+    wide: bool,
+    as_json: bool,
 ) -> None:
     """Classify IMAGES with the model of RUN, a run directory."""
     from cnn_registry.inference.predict import predict
@@ -42,4 +52,4 @@ def command(
         for prediction in predictions
         for i, (name, probability) in enumerate(prediction.classes)
     ]
-    print_table(["image", "class", "probability"], rows, right=["probability"])
+    print_table(COLUMNS, rows, wide=wide)

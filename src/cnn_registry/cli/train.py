@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import click
 from click.core import ParameterSource
+
+from cnn_registry.system.progress import note, working
 
 from .app import INTERRUPTED, TERMINATED
 from .common import (
@@ -17,9 +20,9 @@ from .common import (
     complete_recipes,
     json_option,
     print_json,
-    print_table,
     tell,
 )
+from .table import Column, print_table
 
 if TYPE_CHECKING:
     from cnn_registry.runs.run import Run
@@ -28,23 +31,46 @@ if TYPE_CHECKING:
 STOPPED = {"interrupted": INTERRUPTED, "terminated": TERMINATED}
 """Exit codes of trainings that were asked to stop: 128 and the signal's number."""
 
-MANNER = {"tensorboard", "checkpoint_minutes", "keep_going", "on_nan"}
-"""Options that change nothing of what a training ends with."""
+FOLDS = (
+    Column("fold"),
+    Column("accuracy", number=True),
+    Column("best epoch", number=True),
+    Column("run", at_least=12),
+)
+
+
+class What(TypedDict):
+    """Arguments that decide what is trained and where it is written."""
+
+    dataset: str | None
+    data: Path | None
+    recipe: str | None
+    split: str | None
+    out: Path
+
+
+class How(TypedDict):
+    """Arguments that do not change the result of a training."""
+
+    tensorboard: bool
+    checkpoint_minutes: float
+    keep_going: bool
+    on_nan: Literal["stop", "rollback"]
 
 
 @click.command("train")
 @click.argument("model", required=False, shell_complete=complete_models)
-@click.option("--dataset", shell_complete=complete_datasets, help="A data set's name; see: cnnreg datasets.")
+@click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="A folder of class folders; with --dataset, that data set's archive or folder.",
+    help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
 )
 @click.option("--recipe", shell_complete=complete_recipes, help="A recipe's name or a .toml file; see: cnnreg recipes.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
-@click.option("--weights", help="Train on from published weights or a file, as --set fine_tuning.weights=SOURCE.")
+@click.option("--weights", help="Start from published weights, a file or a run; as --set fine_tuning.weights=SOURCE.")
 @click.option(
-    "--freeze", metavar="STAGE", help="Leave a stage and all before it as is, as --set fine_tuning.freeze=STAGE."
+    "--freeze", metavar="STAGE", help="Freeze a stage and everything before it; as --set fine_tuning.freeze=STAGE."
 )
 @click.option(
     "--ema",
@@ -52,28 +78,28 @@ MANNER = {"tensorboard", "checkpoint_minutes", "keep_going", "on_nan"}
     is_flag=False,
     flag_value=2.0,
     metavar="[EPOCHS]",
-    help="Average the weights over the last epochs, 2 if none are given, as --set ema=EPOCHS.",
+    help="Average the weights over the last epochs (2 by default); as --set ema=EPOCHS.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
     metavar="K",
-    help="Cross-validate: K trainings, each validated with another Kth of the images.",
+    help="Cross-validate: K trainings, each validated on a different 1/K of the images.",
 )
-@click.option("--split", help="'stratified', 'tuning', or one that the data set brings.")
+@click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Where the new run directory is made.",
+    help="Directory in which the new run directory is made.",
 )
 @click.option(
     "--resume",
     "resumed",
     metavar="RUN|auto",
-    help="Go on with a run that was stopped; 'auto': with the newest one of these arguments, or begin one.",
+    help="Resume a stopped run; 'auto' resumes the newest run started with the same arguments, or starts a new one.",
 )
 @click.option("--force", is_flag=True, help="Resume although settings, images or versions have changed.")
 @click.option(
@@ -81,15 +107,16 @@ MANNER = {"tensorboard", "checkpoint_minutes", "keep_going", "on_nan"}
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
-    help="Between checkpoints inside an epoch; there is one at each epoch's end, too.",
+    help="Minutes between checkpoints within an epoch (one is also written after each epoch).",
 )
-@click.option("--keep-going", is_flag=True, help="Train on without checkpoints where they cannot be written.")
+@click.option("--keep-going", is_flag=True, help="Continue without checkpoints if they cannot be written.")
 @click.option(
     "--on-nan",
     type=click.Choice(["stop", "rollback"]),
     default="stop",
     show_default=True,
-    help="When the loss is no number: stop, or go back to the latest checkpoint and halve the learning rate.",
+    help="When the loss becomes NaN or infinite: stop, or roll back to the latest checkpoint and halve the learning "
+    "rate.",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run directory.")
 @click.option(
@@ -103,95 +130,93 @@ MANNER = {"tensorboard", "checkpoint_minutes", "keep_going", "on_nan"}
 @common_options
 def command(
     model: str | None,
+    dataset: str | None,
+    data: Path | None,
+    recipe: str | None,
     epochs: int | None,
     weights: str | None,
     freeze: str | None,
     ema: float | None,
     assignments: tuple[str, ...],
     folds: int | None,
+    split: str | None,
+    out: Path,
     resumed: str | None,
     force: bool,
+    checkpoint_minutes: float,
+    keep_going: bool,
+    on_nan: Literal["stop", "rollback"],
+    tensorboard: bool,
+    on_bad_image: Literal["skip", "error"],
     as_json: bool,
-    **options: Any,
 ) -> None:
-    """Train MODEL and leave a run directory with weights, history, report and pictures."""
-    from cnn_registry.recipes.load import parse_settings
-    from cnn_registry.workflows.train import train
+    """Train MODEL and leave a run directory with weights, history, report and plots."""
+    with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5):
+        from cnn_registry.recipes.load import parse_settings
+        from cnn_registry.workflows.train import train
 
     given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
+    what = What(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
+    how = How(tensorboard=tensorboard, checkpoint_minutes=checkpoint_minutes, keep_going=keep_going, on_nan=on_nan)
     if resumed and folds:
-        raise click.UsageError("--resume goes on with one run; name a fold's run, without --folds.")
+        raise click.UsageError("--resume is for one run; name the run of a fold, without --folds.")
     if force and not resumed:
         raise click.UsageError("--force is for --resume.")
-    if resumed and (run := _resumed(resumed, model, settings, force, options)):
-        _tell(run, as_json)
+    if resumed and (run := _resumed(resumed, model, settings, force, what, how)):
+        _report(run, as_json)
         return
     if model is None:
         raise click.UsageError("Name a model; see: cnnreg list.")
     if folds:
         from cnn_registry.workflows.cross_validate import train_folds
 
-        _tell_folds(train_folds(model, folds, settings=settings, **options), as_json)
+        found = train_folds(model, folds, settings=settings, on_bad_image=on_bad_image, **what, **how)
+        _report_folds(found, as_json)
         return
-    _tell(train(model, settings=settings, **options), as_json)
+    _report(train(model, settings=settings, on_bad_image=on_bad_image, **what, **how), as_json)
 
 
-def _resumed(
-    which: str, model: str | None, settings: dict[str, Any], force: bool, options: dict[str, Any]
-) -> Run | None:
-    """The run that went on; ``None`` where ``auto`` finds none.
+def _resumed(which: str, model: str | None, settings: dict[str, Any], force: bool, what: What, how: How) -> Run | None:
+    """The resumed run, at its end; ``None`` where ``auto`` finds none.
 
     Raises:
-        UsageError: what is given besides the run does not go with it.
+        UsageError: an argument does not go together with resuming.
     """
-    from cnn_registry.system.progress import note
     from cnn_registry.workflows.resume import resume, unfinished
 
+    if which == "auto":
+        if model is None:
+            raise click.UsageError("--resume auto needs the model and the other arguments of the training.")
+        found = unfinished(model, settings=settings, **what)
+        if found is None:
+            note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
+            return None
+        return resume(found, force=force, **how)
     context = click.get_current_context()
-    asked = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    manner = {name: options[name] for name in MANNER}
-    if which != "auto":
-        if model or asked - MANNER:
-            extra = "a model" if model else f"--{min(asked - MANNER).replace('_', '-')}"
-            raise click.UsageError(f"The run says what is trained; leave {extra} out.")
-        return resume(which, settings=settings, force=force, **manner)
-    if model is None:
-        raise click.UsageError("--resume auto needs the model, and the other arguments of the training.")
-    named = {name: options[name] for name in ("dataset", "data", "recipe", "split", "out")}
-    found = unfinished(model, settings=settings, **named)
-    if found is None:
-        note(f"There is no unfinished training of this kind in {options['out']}; it begins.")
-        return None
-    return resume(found, force=force, **manner)
+    extra = [
+        f"--{name.replace('_', '-')}"
+        for name in (*What.__annotations__, "on_bad_image")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if model or extra:
+        surplus = "the model" if model else min(extra)
+        raise click.UsageError(f"The run already determines what is trained; remove {surplus}.")
+    return resume(which, settings=settings, force=force, **how)
 
 
-def _tell(run: Run, as_json: bool) -> None:
+def _report(run: Run, as_json: bool) -> None:
     """Print how a run ended, and exit accordingly."""
     status = run.record.status
-    if as_json:
-        print_json({"run": str(run.path), "status": status, "result": run.record.result})
-    else:
-        _print_result(run.path, status, run.record.result)
+    with suppress(BrokenPipeError):  # the work is done, whoever reads
+        if as_json:
+            print_json({"run": str(run.path), "status": status, "result": run.record.result})
+        else:
+            _print_result(run.path, status, run.record.result)
+            if status in STOPPED:
+                tell(f"resume with: cnnreg train --resume {_quoted(run.path)}", wrap=False)
     if status in STOPPED:
-        if not as_json:
-            tell(f"go on with: cnnreg train --resume {shlex.quote(str(run.path))}")
         click.get_current_context().exit(STOPPED[status])
-
-
-def _tell_folds(found: Folds, as_json: bool) -> None:
-    if as_json:
-        print_json({"directory": str(found.path)} | found.summary())
-    else:
-        rows = [
-            [fold["split"], f"{fold['accuracy']:.1%}", f"{fold['best_accuracy']:.1%}", fold["run"]]
-            for fold in found.summary()["folds"]
-        ]
-        print_table(["fold", "accuracy", "at lowest loss", "run"], rows, right=["accuracy", "at lowest loss"])
-        tell(f"validation accuracy at the last epoch: mean {found.mean:.1%}, standard deviation {found.deviation:.1%}")
-        tell(f"report of all images together: {found.path}")
-    if found.stopped in STOPPED:
-        click.get_current_context().exit(STOPPED[found.stopped])
 
 
 def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
@@ -200,8 +225,29 @@ def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
         return
     last, best = result["last"], result["best"]
     tell(
-        f"{status}: validation accuracy {last['val_accuracy']:.1%} at the last epoch ({last['epoch']}), "
-        f"{best['val_accuracy']:.1%} at the one with the lowest validation loss ({best['epoch']})"
+        f"{status}: validation accuracy {last['val_accuracy']:.1%} after the last epoch ({last['epoch']}), "
+        f"{best['val_accuracy']:.1%} after the best epoch by validation loss ({best['epoch']})"
     )
-    tell(f"run directory: {path}")
-    tell(f"next: cnnreg evaluate {path}   or   cnnreg predict {path} IMAGE...")
+    tell(f"run directory: {path}", wrap=False)
+    tell(f"next: cnnreg evaluate {_quoted(path)}   or   cnnreg predict {_quoted(path)} IMAGE...", wrap=False)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _report_folds(found: Folds, as_json: bool) -> None:
+    with suppress(BrokenPipeError):
+        if as_json:
+            print_json({"directory": str(found.path)} | found.summary())
+        else:
+            rows = [
+                [fold["split"], f"{fold['accuracy']:.1%}", f"{fold['best_accuracy']:.1%}", fold["run"]]
+                for fold in found.summary()["folds"]
+            ]
+            print_table(FOLDS, rows, footnote=False)
+            measured = f"mean {found.mean:.1%}, standard deviation {found.deviation:.1%}"
+            tell(f"validation accuracy after the last epoch: {measured}")
+            tell(f"report of all images together: {found.path}", wrap=False)
+    if found.stopped in STOPPED:
+        click.get_current_context().exit(STOPPED[found.stopped])

@@ -9,6 +9,50 @@ from pydantic import BaseModel
 
 from cnn_registry.text import suggestion
 
+ALIASES = {
+    "b": "batch_size",
+    "batch": "batch_size",
+    "batchsize": "batch_size",
+    "bf16": "precision",
+    "bs": "batch_size",
+    "clip": "optimizer.clipnorm",
+    "clip_grad": "optimizer.clipnorm",
+    "clip_norm": "optimizer.clipnorm",
+    "crop_size": "image_size",
+    "dropout": "model.dropout",
+    "dtype": "precision",
+    "early_stop": "early_stopping.patience",
+    "epoch": "epochs",
+    "grad_clip": "optimizer.clipnorm",
+    "hflip": "augmentation.flip",
+    "image": "image_size",
+    "img_size": "image_size",
+    "imgsz": "image_size",
+    "input_size": "image_size",
+    "l2": "optimizer.weight_decay",
+    "lr": "optimizer.learning_rate",
+    "lr_scheduler": "schedule.name",
+    "max_epochs": "epochs",
+    "max_norm": "optimizer.clipnorm",
+    "mixed_precision": "precision",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "opt": "optimizer.name",
+    "optim": "optimizer.name",
+    "optimizer": "optimizer.name",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "rate": "optimizer.learning_rate",
+    "resolution": "image_size",
+    "schedule": "schedule.name",
+    "scheduler": "schedule.name",
+    "size": "image_size",
+    "smoothing": "label_smoothing",
+    "warmup": "schedule.warmup_epochs",
+    "wd": "optimizer.weight_decay",
+}
+"""Settings by the names that other tools have for them."""
+
 SHOWN = 200
 """Letters of a wrong key or value that a message shows."""
 
@@ -21,7 +65,9 @@ def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) ->
     key = ".".join([*tables, last])
     if error["type"] == "extra_forbidden":
         known = _keys_of(tables, schema)
-        hint = suggestion(last, known) or suggestion(last, _all_keys(schema))
+        called = setting_called(last, schema)
+        hint = f" Did you mean {called!r}?" if called and called != key else suggestion(last, known)
+        hint = hint or suggestion(last, _all_keys(schema))
         return f"Recipe {source}: there is no setting {short(key)}.{hint} Known here: {', '.join(known)}."
     if error["type"] == "model_type":
         settings = ", ".join(f"{key}.{setting}" for setting in _keys_of([*tables, last], schema))
@@ -30,6 +76,14 @@ def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) ->
         return f"Recipe {source}: the setting {key!r} is missing."
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"Recipe {source}: {key}: {message}; got {short(error.get('input'))}."
+
+
+def setting_called(name: str, schema: type[BaseModel]) -> str | None:
+    """The dotted key of the setting that is called ``name`` here, inside a table, or in other tools."""
+    name = name.lower().replace("-", "_")
+    keys = _all_keys(schema)
+    inside = [key for key in keys if key.rpartition(".")[2] == name]
+    return ALIASES.get(name) or (inside[0] if len(inside) == 1 else None)
 
 
 def short(value: object) -> str:

@@ -34,13 +34,35 @@ class Epoch:
     seconds: float
     images_per_second: float
 
-    def line(self, epochs: int) -> str:
-        """The epoch as one plain line."""
-        return (
-            f"epoch {self.epoch}/{epochs}  loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  "
-            f"val_loss {self.val_loss:.4f}  val_accuracy {self.val_accuracy:.4f}  "
-            f"rate {self.learning_rate:.2g}  {self.images_per_second:.1f} images/s  {self.seconds:.0f} s"
-        )
+    def line(self, epochs: int, width: int = 80) -> str:
+        """The epoch as one plain line of at most ``width`` letters, unless it must be longer.
+
+        Its figures have three digits after the point if there is no room for four; seconds, images/s and the learning
+        rate are added if all of them fit. ``history.csv`` has everything.
+
+        Args:
+            epochs: of the whole training.
+            width: letters for which there is room.
+        """
+        room = width - len(f"epoch {epochs}/{epochs}")
+        rest = self._figures(6)
+        if len(rest) > room:
+            rest = self._figures(5)
+        more = f"  rate {self.learning_rate:.2g}  {self.images_per_second:.1f} images/s  {self.seconds:.0f} s"
+        return f"epoch {self.epoch}/{epochs}{rest}{more if len(rest + more) <= room else ''}"
+
+    def _figures(self, letters: int) -> str:
+        names = ("loss", "accuracy", "val_loss", "val_accuracy")
+        return "".join(f"  {name} {_figure(getattr(self, name), letters)}" for name in names)
+
+
+def _figure(value: float, letters: int) -> str:
+    """``value`` rounded to so many letters."""
+    for digits in range(letters - 2, -1, -1):
+        text = f"{value:.{digits}f}"
+        if len(text) <= letters:
+            return text
+    return f"{value:.0e}"
 
 
 def csv_text(history: Sequence[Epoch]) -> str:

@@ -1,19 +1,113 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere. All of it goes to standard error."""
+"""Progress of long work, on standard error: a bar on a terminal and in a notebook, plain lines elsewhere.
+
+Work goes on where nobody reads: a pipe whose reader has left, a terminal that is gone, or a full disk is ignored.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from cnn_registry.text import printable
+from cnn_registry.text import printable, wrapped
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 Advance = Callable[[int], None]
 
+WIDE = 100
+"""With this many columns there is room for a long bar and for everything that was measured."""
+
+NARROW = 70
+"""With fewer columns there is no room for a bar, only for its numbers."""
+
 
 def note(text: str) -> None:
-    """Print one plain line about what is being done."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Print one plain line about what is being done; a terminal gets it broken at spaces."""
+    line = printable(text)
+    _print(wrapped(line, shutil.get_terminal_size().columns) if _is_terminal() else line, sys.stderr)
+
+
+def _print(line: str, stream: TextIO | None) -> None:
+    if stream is not None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            print(line, file=stream, flush=True)
+
+
+@contextmanager
+def working(description: str, *, after: float = 2.0) -> Iterator[None]:
+    """Print ``description`` as a plain line if the block takes longer than ``after`` seconds.
+
+    The line also appears while the file descriptor of standard error leads elsewhere.
+    """
+    stream = _duplicate(sys.stderr)
+    timer = threading.Timer(after, _print, [printable(description), stream or sys.stderr])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if stream:
+            with suppress(OSError):
+                stream.close()
+
+
+def _duplicate(stream: TextIO | None) -> TextIO | None:
+    """A stream to the same file; ``None`` where there is no file, as in a notebook."""
+    if stream is None:
+        return None
+    with suppress(AttributeError, OSError, ValueError):
+        return os.fdopen(os.dup(stream.fileno()), "w", encoding=stream.encoding, errors="backslashreplace")
+    return None
+
+
+class Bar(Protocol):
+    """Shows how much of some work is done.
+
+    Attributes:
+        width: columns for which there is room.
+    """
+
+    width: int
+
+    def advance(self, amount: int) -> None:
+        """Add what has been finished."""
+
+    def update(self, completed: int, description: str, measured: str) -> None:
+        """Show what is done of the total, what is being done, and what was measured."""
+
+    def print(self, text: str) -> None:
+        """Print a line that stays."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def shows_bars() -> bool:
+    """Whether there is a terminal or a notebook that can show a bar."""
+    return _is_terminal() or _in_notebook()
+
+
+def open_bar(description: str, total: int, *, completed: int = 0, unit: str = "") -> Bar:
+    """Show a bar on the terminal or in the notebook, until it is closed.
+
+    Args:
+        description: what is being done.
+        total: how much there is to do.
+        completed: how much is done already.
+        unit: ``"bytes"`` to show sizes and speed, anything else to count.
+    """
+    kind = TerminalBar if _is_terminal() else NotebookBar
+    return kind(printable(description), total, completed, unit)
 
 
 @contextmanager
@@ -25,15 +119,154 @@ def progress(description: str, total: int, *, unit: str = "") -> Iterator[Advanc
         total: how much there is to do.
         unit: ``"bytes"`` to show sizes and speed, anything else to count.
     """
-    if not sys.stderr.isatty():
+    if not shows_bars():
         note(description)
         yield lambda amount: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    bar = open_bar(description, total, unit=unit)
+    try:
+        yield bar.advance
+    finally:
+        bar.close()
 
-    counter = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), counter, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(printable(description), total=total)
-        yield lambda amount: bar.advance(task, amount)
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is no standard error, or it is closed
+        return False
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class TerminalBar:
+    """A bar on a terminal; lines that are printed meanwhile appear above it.
+
+    Attributes:
+        width: columns of the terminal.
+    """
+
+    def __init__(self, description: str, total: int, completed: int, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        # Without the wrapper, rich would end the process when nobody reads.
+        console = Console(file=cast(IO[str], _Forgiving(sys.stderr)))
+        self.width = console.width
+        self._bar = Progress(
+            *_columns(unit, self.width),
+            console=console,
+            speed_estimate_period=120,
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file stays there
+        )
+        self._task = self._bar.add_task(description, total=total, completed=completed, measured="")
+        self._bar.start()
+
+    def advance(self, amount: int) -> None:
+        """Add what has been finished."""
+        self._bar.advance(self._task, amount)
+
+    def update(self, completed: int, description: str, measured: str) -> None:
+        """Show what is done of the total, what is being done, and what was measured."""
+        self._bar.update(self._task, completed=completed, description=printable(description), measured=measured)
+
+    def print(self, text: str) -> None:
+        """Print a line that stays."""
+        self._bar.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+
+def _columns(unit: str, width: int) -> list[ProgressColumn]:
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return [
+        TextColumn("{task.description}", markup=False),
+        *([BarColumn(40 if width >= WIDE else 10)] if width >= NARROW else []),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
+        TextColumn("{task.fields[measured]}", markup=False),
+        TimeRemainingColumn(),
+    ]
+
+
+class _Forgiving:
+    """A stream whose reader may leave."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class NotebookBar:
+    """A line in the output of a notebook's cell, which changes in place.
+
+    Attributes:
+        width: letters for which there is room.
+    """
+
+    EVERY = 0.25
+    """Seconds between updates."""
+
+    def __init__(self, description: str, total: int, completed: int, unit: str) -> None:
+        display = import_module("IPython.display").display
+        self.width = WIDE
+        self._description, self._measured, self._unit = description, "", unit
+        self._total, self._completed, self._before = total, completed, completed
+        self._began = self._shown = time.monotonic()
+        self._display = display(self._content(), raw=True, display_id=True)
+
+    def advance(self, amount: int) -> None:
+        """Add what has been finished."""
+        self.update(self._completed + amount, self._description, self._measured)
+
+    def update(self, completed: int, description: str, measured: str) -> None:
+        """Show what is done of the total, what is being done, and what was measured."""
+        self._completed, self._description, self._measured = completed, printable(description), measured
+        now = time.monotonic()
+        if now - self._shown >= self.EVERY:
+            self._shown = now
+            self._display.update(self._content(), raw=True)
+
+    def print(self, text: str) -> None:
+        """Print a line that stays."""
+        note(text)
+
+    def close(self) -> None:
+        """Show the last state."""
+        self._display.update(self._content(), raw=True)
+
+    def _content(self) -> dict[str, str]:
+        scale, unit = (1e6, " MB") if self._unit == "bytes" else (1, "")
+        done = self._completed / max(self._total, 1)
+        full = round(20 * min(done, 1))
+        parts = [
+            self._description,
+            "█" * full + "░" * (20 - full),
+            f"{self._completed / scale:.0f}/{self._total / scale:.0f}{unit}",
+            self._measured,
+            self._time_left(),
+        ]
+        return {"text/plain": "  ".join(filter(None, parts))}
+
+    def _time_left(self) -> str:
+        gained = self._completed - self._before
+        if not gained or self._completed >= self._total:
+            return ""
+        seconds = round((time.monotonic() - self._began) / gained * (self._total - self._completed))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.runs.weights_file import save_weights
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
 from .optimizer import build_optimizer, warmup_steps
@@ -234,10 +233,10 @@ def fit(
 
 @contextmanager
 def _bar(recipe: Recipe, progress: Progress) -> Iterator[ProgressBar | None]:
-    """The bar of a terminal."""
+    """The bar of a terminal or a notebook."""
     from .callbacks.progress_bar import ProgressBar
 
-    if not sys.stderr.isatty():
+    if not shows_bars():
         yield None
         return
     bar = ProgressBar(recipe.epochs, progress, recipe.batch_size)
@@ -277,7 +276,7 @@ def _own_parts(
         run,
         progress,
         num_images,
-        lambda epoch: tell(epoch.line(recipe.epochs)),
+        lambda epoch: tell(epoch.line(recipe.epochs, bar.width if bar else 80)),
     )
     stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
     logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if manner.tensorboard else None

@@ -1,0 +1,66 @@
+"""Text for people: what a terminal may be shown, and how wide it is there."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from cnn_registry import text
+from cnn_registry.text import cell_width, printable, shorten, shorten_all, wrapped
+
+FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
+SCIENTIST = "\N{WOMAN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}\u200d\N{MICROSCOPE}"
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(text).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("shown", "width"),
+    [("", 0), ("vgg16", 5), ("日本", 4), ("\uff21", 2), ("Cafe\u0301", 4), ("ﾊﾝ", 2), ("가", 2), ("🌷", 2)],
+)
+def test_the_width_is_in_columns_of_a_terminal(shown: str, width: int) -> None:
+    assert cell_width(shown) == width
+
+
+@pytest.mark.parametrize("name", ["a" * 115, "花" * 60, "Cafe\u0301" * 30, "🌷🌹" * 40, FAMILY * 20, "x"])
+@pytest.mark.parametrize("width", [1, 2, 7, 8, 30])
+def test_a_shortened_text_fits_and_keeps_both_ends(name: str, width: int) -> None:
+    short = shorten(name, width)
+    assert cell_width(short) <= width
+    begin, mark, end = short.partition("…")
+    assert name.startswith(begin)
+    assert name.endswith(end)
+    assert mark or short == name
+
+
+def test_what_combines_is_not_separated() -> None:
+    assert shorten("e\u0301" * 20, 4) == "e\u0301e\u0301…e\u0301"
+    assert shorten(SCIENTIST + "a" * 20 + SCIENTIST, 20).startswith(SCIENTIST)
+    assert shorten("a" * 20 + SCIENTIST, 12).endswith((SCIENTIST, "…"))
+
+
+def test_a_place_is_chosen_where_names_still_differ() -> None:
+    names = [f"a very long name of class {number:03} of the folder" for number in range(100)]
+    assert len(set(shorten_all(names, 40))) == 100
+    beginnings = [f"{number:03} of the classes in a folder with a long name" for number in range(100)]
+    assert shorten_all(beginnings, 12)[7].startswith("007")
+
+
+def test_lines_break_at_spaces_only() -> None:
+    assert wrapped("one two three", 7, "  ") == "one two\n  three"
+    assert wrapped("/a/path/of/many/letters and more", 9) == "/a/path/of/many/letters\nand more"
+    assert wrapped("花 花花 花", 7) == "花 花花\n花"
+    assert wrapped("key:   value", 80) == "key:   value"
+
+
+@pytest.mark.parametrize("name", [FAMILY, SCIENTIST, "❤\ufe0f\u200d🔥"])
+def test_joined_emoji_stay_whole(name: str) -> None:
+    assert printable(name) == name
+
+
+def test_a_joiner_elsewhere_is_an_escape() -> None:
+    assert printable("c\u200dat") == r"c\u200dat"
+    assert printable("\u202egnp.exe") == r"\u202egnp.exe"
