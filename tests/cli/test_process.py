@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,14 +54,48 @@ def test_ctrl_c_in_an_epoch_keeps_the_run_and_exits_130(tiny: str, colours: Path
     assert (path / "last.weights.h5").is_file()
 
 
+def shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which ``cnnreg`` is this checkout's; a pipe ends with the first code that is not 0."""
+    line = f'set -o pipefail; cnnreg() {{ {shlex.quote(sys.executable)} -m cnn_registry "$@"; }}; {script}'
+    return subprocess.run(
+        ["bash", "-c", line], env=os.environ | variables, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 def test_a_reader_that_leaves_causes_no_error(tiny: str) -> None:
     with started("list") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
+        assert process.stderr.read() == ""
         process.wait(timeout=60)
     assert process.returncode in (0, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["2>&1 | head -n 2", "2>&-"])
+def test_a_training_ends_though_nobody_reads_what_it_prints(
+    tiny: str, colours: Path, tmp_path: Path, reader: str
+) -> None:
+    data, out = shlex.quote(str(colours)), shlex.quote(str(tmp_path))
+    ended = shell(f"cnnreg train tiny --data {data} --out {out} {' '.join(TRAIN)} --epochs 3 {reader}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    [path] = tmp_path.glob("*_tiny_colours")
+    assert Run.open(path).record.status == "finished"
+    assert (path / "confusion.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["list --json", "recipes default"])
+def test_output_that_cannot_be_written_is_one_line(tiny: str, command: str) -> None:
+    ended = shell(f"cnnreg {command} > /dev/full")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "Error: Standard output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&- >&-"])
+def test_a_result_and_its_exit_code_do_not_depend_on_standard_error(tiny: str, streams: str) -> None:
+    assert shell(f"cnnreg list {streams}").returncode == 0
+    assert shell(f"cnnreg lst {streams}").returncode == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

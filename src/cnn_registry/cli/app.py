@@ -63,6 +63,7 @@ def cnnreg() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+    _open_streams()
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, TextIOWrapper):  # a plugin's texts may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -100,8 +101,6 @@ def _run() -> int:
         _complain(f"Error: {error}", getattr(error, "details", ""))
         return error.exit_code
     except Exception as error:
-        if isinstance(error, OSError) and _fault(sys.stdout):
-            return 1  # `main` reports it
         reason = " ".join(str(error).split()) or "no message"
         _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
         return 1
@@ -116,6 +115,17 @@ def _complain(line: str, details: str = "") -> None:
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
     note(f"Warning: {message}")
+
+
+def _open_streams() -> None:
+    """Let standard streams that are closed lead nowhere; a file opened later would take the place of one of them."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
 
 
 def _fault(stream: TextIO | None) -> OSError | None:

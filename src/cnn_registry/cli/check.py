@@ -16,7 +16,8 @@ from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.system.progress import progress
 
-from .common import common_options, complete_datasets, complete_models, json_option, print_json, tell, wide_option
+from .common import common_options, complete_datasets, complete_models, json_option, wide_option
+from .output import print_json, tell
 from .table import Column, print_table
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def command(
         print_json([asdict(result) for result in results])
     else:
         counts = Counter(result.outcome for result in results)
-        click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))
+        tell(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))
     if any(result.outcome == "failed" for result in results):
         click.get_current_context().exit(1)
 

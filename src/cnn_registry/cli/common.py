@@ -1,17 +1,13 @@
-"""What several commands share: options, completion, and how lines and facts are printed."""
+"""What several commands share: options, and completion in the shell."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from cnn_registry.registry.policy import NO_PLUGINS, use_policy
-from cnn_registry.text import cell_width, printable, wrapped
-
-from .table import terminal_width
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,29 +76,3 @@ def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete:
     from cnn_registry.recipes.load import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
-
-
-def tell(text: str, *, wrap: bool = True) -> None:
-    """Print one line; what a terminal would obey in a name is escaped.
-
-    Args:
-        text: the line.
-        wrap: break it at spaces where the terminal is narrower; false for what is to be copied as a whole.
-    """
-    width = terminal_width() if wrap else None
-    click.echo(wrapped(printable(text), width) if width else printable(text))
-
-
-def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
-    """Print names and values in two columns; long values go over several lines on a terminal."""
-    longest = max(map(cell_width, facts))
-    hanging = indent + " " * (longest + 2)
-    width = terminal_width()
-    for name, value in facts.items():
-        line = printable(f"{indent}{name.ljust(longest)}  {value}")
-        click.echo(wrapped(line, width, hanging) if width else line)
-
-
-def print_json(data: Any) -> None:
-    """Print ``data`` as JSON on standard output."""
-    print(json.dumps(data, indent=2, default=str))

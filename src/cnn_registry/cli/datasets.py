@@ -7,8 +7,9 @@ import click
 from cnn_registry.registry.datasets import datasets
 from cnn_registry.registry.spec import DatasetSpec
 
-from .common import common_options, json_option, print_json, tell, wide_option
+from .common import common_options, json_option, wide_option
 from .listing import as_dict, print_unusable
+from .output import print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (

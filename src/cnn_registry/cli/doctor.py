@@ -18,7 +18,8 @@ from cnn_registry.registry.models import models
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 
-from .common import common_options, json_option, print_facts, print_json, tell, wide_option
+from .common import common_options, json_option, wide_option
+from .output import print_facts, print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (
@@ -124,9 +125,9 @@ def _cache(root: Path) -> dict[str, Any]:
 
 def _print(facts: dict[str, Any], wide: bool) -> None:
     for title in ("versions", "machine", "cache"):
-        click.echo(f"{title}:")
+        tell(f"{title}:")
         print_facts({f"{key}:": _text(value) for key, value in facts[title].items()}, indent="  ")
-    click.echo("plugins:")
+    tell("plugins:")
     rows = [
         [plugin["name"], plugin["kind"], plugin["provided by"], plugin["import"], plugin["status"].partition(":")[0]]
         for plugin in facts["plugins"]

@@ -9,16 +9,8 @@ import click
 
 from cnn_registry.text import counted
 
-from .common import (
-    common_options,
-    complete_datasets,
-    json_option,
-    print_json,
-    tell,
-    tta_option,
-    weights_option,
-    wide_option,
-)
+from .common import common_options, complete_datasets, json_option, tta_option, weights_option, wide_option
+from .output import print_json, tell
 from .table import Column, print_table
 
 MEASURES = ("precision", "recall", "f1")

@@ -13,8 +13,9 @@ from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.models import models
 from cnn_registry.registry.spec import ModelSpec
 
-from .common import common_options, complete_models, json_option, print_facts, print_json
+from .common import common_options, complete_models, json_option
 from .listing import as_dict
+from .output import print_facts, print_json, tell
 
 
 @click.command("info")
@@ -39,7 +40,9 @@ def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> No
     elif isinstance(found, ModelSpec):
         _print_facts(found, measured)
     else:
-        click.echo(f"{found.details}{found.entry.name} of {found.entry.distribution} is broken: {found.reason}")
+        for line in found.details.splitlines():
+            tell(line, wrap=False)
+        tell(f"{found.entry.name} of {found.entry.distribution} is broken: {found.reason}")
     if isinstance(found, Broken):
         click.get_current_context().exit(1)
 

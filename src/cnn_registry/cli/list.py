@@ -6,10 +6,11 @@ import click
 
 from cnn_registry.registry.models import describe_models, list_models
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.text import suggestion
+from cnn_registry.text import printable, suggestion
 
-from .common import common_options, complete_models, json_option, print_json, tell, wide_option
+from .common import common_options, complete_models, json_option, wide_option
 from .listing import as_dict, print_unusable
+from .output import emit, print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (
@@ -65,7 +66,7 @@ def _print_names(names: list[str], as_json: bool) -> None:
     if as_json:
         print_json(names)
     elif names:
-        click.echo("\n".join(names))
+        emit("\n".join(map(printable, names)))
 
 
 def _row(spec: ModelSpec) -> list[str]:

@@ -11,7 +11,8 @@ from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.spec import Provider, Spec
 from cnn_registry.system.progress import note
 
-from .common import is_verbose, tell
+from .common import is_verbose
+from .output import tell
 
 
 def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, tell
+from .common import common_options
+from .output import tell
 
 TEMPLATES = ("plain", "residual", "inception")
 
@@ -34,5 +35,5 @@ def command(name: str, dataset: bool, template: str | None, author: str | None, 
     folder = new_package(name, template="dataset" if dataset else template or "plain", author=author, out=out)
     tell(f"Wrote {folder}. Next:")
     tell(f"  cd {shlex.quote(str(folder))}", wrap=False)
-    click.echo("  pip install -e .")
-    click.echo(f"  cnnreg check {'--dataset ' if dataset else ''}{name}")
+    tell("  pip install -e .")
+    tell(f"  cnnreg check {'--dataset ' if dataset else ''}{name}")

@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from .common import common_options, json_option, print_json, tta_option, weights_option, wide_option
+from .common import common_options, json_option, tta_option, weights_option, wide_option
+from .output import print_json
 from .table import Column, print_table
 
 COLUMNS = (Column("image", at_least=16), Column("class", at_least=12), Column("probability", number=True))

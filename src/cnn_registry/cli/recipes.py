@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_recipes, json_option, print_json, tell, wide_option
+from .common import common_options, complete_recipes, json_option, wide_option
+from .output import print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (Column("name", at_least=20), Column("summary", at_least=20))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import NamedTuple
 import click
 
 from cnn_registry.text import cell_width, printable, shorten_all, wrapped
+
+from .output import emit, terminal_width
 
 GAP = "  "
 
@@ -62,18 +63,13 @@ def print_table(
     width = terminal_width()
     made = layout(columns, rows, None if wide else width)
     if width is None:
-        click.echo("\n".join([made.heading, *made.lines]))
+        emit("\n".join([made.heading, *made.lines]))
         return
-    click.echo(click.style(made.heading, bold=True))
+    emit(click.style(made.heading, bold=True))
     for line in made.lines:
-        click.echo(line)
+        emit(line)
     if footnote and (said := _footnote(made, width)):
-        click.echo(wrapped(said, width))
-
-
-def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; ``None`` if it is a file or a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        emit(wrapped(said, width))
 
 
 def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Layout:

@@ -13,15 +13,8 @@ from click.core import ParameterSource
 from cnn_registry.system.progress import note, working
 
 from .app import INTERRUPTED, TERMINATED
-from .common import (
-    common_options,
-    complete_datasets,
-    complete_models,
-    complete_recipes,
-    json_option,
-    print_json,
-    tell,
-)
+from .common import common_options, complete_datasets, complete_models, complete_recipes, json_option
+from .output import print_json, tell
 from .table import Column, print_table
 
 if TYPE_CHECKING:

@@ -1,0 +1,64 @@
+"""What commands print on standard output."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cnn_registry.errors import CnnRegistryError
+from cnn_registry.text import cell_width, printable, wrapped
+
+
+class OutputError(CnnRegistryError):
+    """Standard output cannot be written: the disk is full, for instance."""
+
+
+def emit(text: str) -> None:
+    """Print ``text`` as it is.
+
+    Raises:
+        BrokenPipeError: whoever read the output has left.
+        OutputError: it cannot be written for another reason.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from error
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; ``None`` if it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def tell(text: str, *, wrap: bool = True) -> None:
+    """Print one line; what a terminal would obey in a name is escaped.
+
+    Args:
+        text: the line.
+        wrap: break it at spaces where the terminal is narrower; false for what is to be copied as a whole.
+    """
+    width = terminal_width() if wrap else None
+    emit(wrapped(printable(text), width) if width else printable(text))
+
+
+def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
+    """Print names and values in two columns; long values go over several lines on a terminal."""
+    longest = max(map(cell_width, facts))
+    hanging = indent + " " * (longest + 2)
+    width = terminal_width()
+    for name, value in facts.items():
+        line = printable(f"{indent}{name.ljust(longest)}  {value}")
+        emit(wrapped(line, width, hanging) if width else line)
+
+
+def print_json(data: Any) -> None:
+    """Print ``data`` as JSON on standard output."""
+    emit(json.dumps(data, indent=2, default=str))
