@@ -78,7 +78,10 @@ def test_a_run_begins_with_the_weights_and_leaves_what_is_frozen(
         "model.aux_heads": False,
     }
     run = train(two, data=colours, settings=settings, out=tmp_path)
-    assert f"{weights} has other classes or no such layers: predictions start anew." in capsys.readouterr().err
+    assert (
+        f"{weights} does not match all layers; these keep their random initialization: predictions."
+        in capsys.readouterr().err
+    )
     assert run.record.recipe.name == "fine_tune"
     before = create_model(two, num_classes=10, input_shape=(8, 8, 3), weights=weights)
     after = load_model(run, "last")

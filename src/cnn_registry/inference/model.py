@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError
 from cnn_registry.networks.build import create_model
-from cnn_registry.networks.weights.load import load_exactly
+from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.registry.models import get_spec, refuse_unknown_options
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
@@ -42,5 +42,5 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     refuse_unknown_options(get_spec(model.name), model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
     network = create_model(model.name, num_classes=model.num_classes, input_shape=model.input_shape, **options)
-    load_exactly(network, path)
+    load_exactly(network, path, run.record.data.class_names)
     return network

@@ -84,11 +84,14 @@ def build_model(
     include_top: bool = True,
     pooling: Pooling | None = None,
     features: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     **options: Any,
 ) -> keras.Model:
     """Build the model that ``spec`` describes; arguments, result and errors are those of `create_model`.
 
-    Whoever has a spec builds with this: a name would be looked up, and its deprecation reported, a second time.
+    Whoever has a spec builds with this: a name would be looked up, and its deprecation reported, a second time. With
+    ``class_names``, the classes in the order of the outputs, the classifier of a weights file is only kept if it has
+    the same ones.
     """
     refuse_unknown_options(spec, options)
     if not is_count(num_classes):
@@ -98,14 +101,20 @@ def build_model(
     source = None if weights is None else find_source(spec, weights)
     options = source.options(options) if source else options
     model = _build(spec, shape, int(num_classes), options)
+    if features is not None:
+        model = feature_network(model, {feature: spec.features[feature].layer for feature in features})
+    elif not include_top:
+        model = headless_network(model, list(spec.features.values())[-1].layer, pooling)
     if source:
         from .weights.load import load_weights
 
-        load_weights(source, model, lambda: _build(spec, shape, int(num_classes), options))
-    if features is not None:
-        return feature_network(model, {feature: spec.features[feature].layer for feature in features})
-    if not include_top:
-        return headless_network(model, list(spec.features.values())[-1].layer, pooling)
+        load_weights(
+            source,
+            model,
+            lambda: _build(spec, shape, int(num_classes), options),
+            class_names=class_names,
+            is_part=features is not None or not include_top,
+        )
     return model
 
 

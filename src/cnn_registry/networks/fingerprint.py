@@ -36,8 +36,8 @@ IRRELEVANT = {"build_config", "module", "name", "registered_name", "seed", "shar
 def fingerprint(model: keras.Model) -> str:
     """The fingerprint of a built network, ``"<form>:<SHA-256>"``.
 
-    Of functional and sequential models the graph is covered, nested models included. A model with its own ``call``
-    counts as its class: the source of the class and, in their order, the layers that it holds.
+    It covers the graph of functional and sequential models, also of nested ones. For a model with its own ``call``, it
+    covers the source of the class and the layers that it holds, in their order.
 
     Args:
         model: built; where it has auxiliary heads, they are part of it. `main_network` removes them.

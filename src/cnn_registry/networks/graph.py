@@ -1,6 +1,6 @@
 """What can be read from, or cut out of, a built network: feature maps, the network without its top, and its cost.
 
-Every functional model has these without a line in its plugin; the plugin only names its layers.
+Every functional model has these without code in its plugin; the plugin only names its layers.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     import keras
 
 MAIN = "predictions"
-"""The output that counts in a network with auxiliary heads; theirs have names of their own."""
+"""The main output of a network with auxiliary heads; theirs have other names."""
 
 Pooling = Literal["avg", "max"]
 
 BYTES = 4
-"""Of a float32."""
+"""The size of a float32."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs in inference.
+    """The cost of inference for one image.
 
     Attributes:
-        macs: multiplications with addition, of convolutions and dense layers.
-        parameter_bytes: of all weights as float32.
-        activation_bytes: of the outputs of all layers together, as float32: what training keeps for one image.
+        macs: multiply-accumulate operations of convolutions and dense layers.
+        parameter_bytes: the size of all weights as float32.
+        activation_bytes: the size of the outputs of all layers as float32, which training keeps for one image.
     """
 
     macs: int
@@ -40,7 +40,7 @@ class Cost:
 
 
 def main_network(model: keras.Model) -> keras.Model:
-    """The network to its main output alone, with the same weights."""
+    """The network that ends in its main output only, with the same weights."""
     # A sequential or subclassed model has no such attribute, and one output.
     outputs = getattr(model, "output", None)
     if not isinstance(outputs, dict):
@@ -49,11 +49,11 @@ def main_network(model: keras.Model) -> keras.Model:
 
 
 def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Model:
-    """The network to the outputs of some of its layers.
+    """The network that ends in the outputs of some of its layers.
 
     Args:
         model: a functional or sequential model with one input.
-        layers: names of layers, by the names under which their outputs are wanted.
+        layers: names of layers, by the names that their outputs should have.
 
     Returns:
         A model whose output is a dict from those names to maps ``(batch, height, width, channels)``.
@@ -63,7 +63,7 @@ def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Mode
 
 
 def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> keras.Model:
-    """The network to the layer ``last``: maps ``(batch, h, w, channels)``, or pooled, ``(batch, channels)``."""
+    """The network that ends in ``last``: maps ``(batch, height, width, channels)``, or pooled, ``(batch, channels)``."""
     keras = backend.keras()
     x = model.get_layer(last).output
     if pooling == "avg":
@@ -75,7 +75,7 @@ def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> 
 
 def cost(model: keras.Model) -> Cost:
     """The cost of a functional model for one image, counted in its graph."""
-    layers = [layer for layer in model.layers if layer.__class__.__name__ != "InputLayer"]
+    layers = [layer for layer in model.layers if not isinstance(layer, backend.keras().layers.InputLayer)]
     return Cost(
         macs=sum(macs(layer) for layer in layers),
         parameter_bytes=BYTES * model.count_params(),
@@ -84,12 +84,10 @@ def cost(model: keras.Model) -> Cost:
 
 
 def macs(layer: Any) -> int:
-    """Multiplications with addition of one layer for one image.
+    """Multiply-accumulate operations of one layer for one image.
 
-    A kernel is applied once at each place of a convolution's output, and once in a dense layer.
-
-    In a convolution each output channel's kernel has as many weights as one group's input; the kernel's own shape says
-    how many those are.
+    A convolution applies its kernel once at each position of its output, a dense layer once. With groups, the kernel's
+    shape already has the channels of one group only.
     """
     kernel = getattr(layer, "kernel", None)
     if kernel is None:

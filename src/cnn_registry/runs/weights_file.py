@@ -1,37 +1,28 @@
-"""Weights to and from a file of the run."""
+"""Weights to a file of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnn_registry.system.files import check_own, whole_file
+from cnn_registry.networks.weights.keras_file import stamp
+from cnn_registry.system.files import whole_file
 
 if TYPE_CHECKING:
     import keras
 
 
-def save_weights(model: keras.Model, path: Path) -> None:
-    """Write the model's weights, whole or not at all."""
-    with _without_optimizer(model), whole_file(path) as temporary:
+def save_weights(model: keras.Model, path: Path, class_names: Sequence[str]) -> None:
+    """Write the model's weights, whole or not at all, with the names of the classes in the order of the outputs."""
+    with without_optimizer(model), whole_file(path) as temporary:
         model.save_weights(temporary, overwrite=True)
-
-
-def load_weights(model: keras.Model, path: Path) -> None:
-    """Read what `save_weights` wrote for a model of the same form.
-
-    Raises:
-        RunError: ``path`` is a link, a pipe or a device.
-    """
-    check_own(path)
-    with _without_optimizer(model):
-        model.load_weights(path)
+        stamp(temporary, class_names)
 
 
 @contextmanager
-def _without_optimizer(model: keras.Model) -> Iterator[None]:
+def without_optimizer(model: keras.Model) -> Iterator[None]:
     """Keras counts a compiled model's optimizer state, as large again or more, among its weights."""
     optimizer, model.optimizer = getattr(model, "optimizer", None), None
     try:

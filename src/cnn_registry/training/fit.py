@@ -15,7 +15,7 @@ from cnn_registry.data.pipeline.batches import evaluation_batches, steps_per_epo
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import DivergedError, TrainingError, UsageError
 from cnn_registry.networks.acceleration import accelerate, set_precision
-from cnn_registry.networks.build import create_model
+from cnn_registry.networks.build import build_model, create_model
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import main_network
 from cnn_registry.recipes.schema import Recipe
@@ -102,10 +102,18 @@ class Trained:
         return {"last": asdict(self.history[-1]), "best": asdict(best_epoch(self.history))}
 
 
-def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pretrained: bool = True) -> keras.Model:
+def build_trainable(
+    record: ModelRecord,
+    recipe: Recipe,
+    num_images: int,
+    *,
+    class_names: Sequence[str] | None = None,
+    pretrained: bool = True,
+) -> keras.Model:
     """The model of ``record`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
-    With ``pretrained`` false, weights that the recipe names are left out, as a checkpoint will bring others.
+    With ``pretrained`` false, weights that the recipe names are left out, as a checkpoint will bring others; of other
+    weights the classifier is only kept for the same ``class_names``, as `build_model` says.
     Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
 
     Raises:
@@ -119,11 +127,12 @@ def build_trainable(record: ModelRecord, recipe: Recipe, num_images: int, *, pre
     keras.utils.set_random_seed(recipe.seed)
     options = record.options | ({"aux_heads": True} if record.aux_heads else {})
     tuning, spec = recipe.fine_tuning, get_spec(record.name)
-    model = create_model(
-        record.name,
+    model = build_model(
+        spec,
         num_classes=record.num_classes,
         input_shape=record.input_shape,
         weights=tuning.weights if pretrained else None,
+        class_names=class_names,
         **options,
     )
     if recipe.train_sizes:
@@ -227,7 +236,7 @@ def fit(
     if not at_once:
         if training.average:
             training.average.swap_in()
-        save_weights(main_network(model), run.last_weights)
+        save_weights(main_network(model), run.last_weights, run.record.data.class_names)
     return Trained(ending, tuple(progress.history), at_once)
 
 

@@ -90,7 +90,13 @@ def _gone_on(run: Run, settings: Mapping[str, Any], force: bool, manner: Manner)
         result={},
     )
     lowered, split = run.record.lowered(), _split(images, record.split)
-    network = build_trainable(record.model, lowered, len(split.train), pretrained=resume_from is None)
+    network = build_trainable(
+        record.model,
+        lowered,
+        len(split.train),
+        class_names=record.data.class_names,
+        pretrained=resume_from is None,
+    )
     if not resume_from:
         note(f"{run.path} has no checkpoint; its training begins again.")
     note(f"{spec.name} on {record.data.name} goes on in {run.path} after {step} steps")

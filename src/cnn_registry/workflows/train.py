@@ -20,6 +20,7 @@ from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, Usage
 from cnn_registry.inference.evaluate import evaluate_model
 from cnn_registry.networks.acceleration import set_precision
 from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.recipes.schema import Recipe
@@ -30,7 +31,7 @@ from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.record import ENDED, DataRecord, ModelRecord, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
-from cnn_registry.runs.weights_file import load_weights
+from cnn_registry.runs.weights_file import without_optimizer
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
 from cnn_registry.training.fit import Images, Manner, OnNaN, Trained, build_trainable, fit
@@ -132,7 +133,7 @@ def train(
         machine=machine(),
     )
     plan = Plan(spec, chosen, images, parts, record)
-    network = build_trainable(record.model, chosen, len(parts.train))
+    network = build_trainable(record.model, chosen, len(parts.train), class_names=found.class_names)
     run = Run.create(Path(out), record)
     _announce(plan, run)
     with run.locked():
@@ -253,7 +254,13 @@ def _trained(
             run = run.updated(rollbacks=run.record.rollbacks + 1)
             recipe, where = run.record.lowered(), f"step {resume_from.step}" if resume_from else "the beginning"
             note(f"{error} Going back to {where}, with half the learning rate: {recipe.optimizer.learning_rate:.3g}.")
-            network = build_trainable(run.record.model, recipe, len(plan.split.train), pretrained=resume_from is None)
+            network = build_trainable(
+                run.record.model,
+                recipe,
+                len(plan.split.train),
+                class_names=run.record.data.class_names,
+                pretrained=resume_from is None,
+            )
 
 
 def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dict[str, Any]:
@@ -261,7 +268,8 @@ def _report(network: keras.Model, plan: Plan, run: Run, trained: Trained) -> dic
     network = main_network(network)
     if plan.recipe.precision == "bfloat16":
         set_precision(network, "float32")  # in which the weights will be used
-    load_weights(network, run.best_weights)
+    with without_optimizer(network):
+        load_exactly(network, run.best_weights, run.record.data.class_names)
     evaluation = evaluate_model(
         network,
         plan.images.evaluation,

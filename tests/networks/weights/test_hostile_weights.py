@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cnn_registry import backend, create_model
 from cnn_registry.errors import WeightsError
 from cnn_registry.networks.weights.foreign import read_torch
-from cnn_registry.networks.weights.load import load_exactly
+from cnn_registry.networks.weights.keras_file import load_exactly
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +66,7 @@ def refusal(load: Callable[[], object]) -> str:
     edits=st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), max_size=4),
     share=st.floats(0, 1) | st.just(1.0),
 )
-def test_a_damaged_keras_file_is_loaded_or_told_in_one_line(
+def test_a_damaged_keras_file_is_loaded_or_refused_in_one_line(
     model: keras.Model, saved: Path, tmp_path: Path, edits: list[tuple[int, int]], share: float
 ) -> None:
     content = bytearray(saved.read_bytes())
@@ -168,7 +168,7 @@ def test_a_pickle_is_never_read(tiny: str, model: keras.Model, tmp_path: Path, s
     assert not victim.exists()
 
 
-def test_a_whole_model_with_code_in_it_is_no_weights_file(tiny: str, tmp_path: Path) -> None:
+def test_a_whole_model_with_code_in_it_is_not_a_weights_file(tiny: str, tmp_path: Path) -> None:
     keras, victim = backend.keras(), tmp_path / "victim"
     name = str(victim)
     inputs = keras.Input((16, 16, 3))

@@ -71,14 +71,14 @@ def test_heads_are_filled_where_the_model_has_them(foreign: str, state: State, s
     np.testing.assert_array_equal(model.get_layer("aux").kernel, state["AuxLogits.fc.weight"].T)
 
 
-def test_a_classifier_of_other_classes_starts_anew_and_that_is_said(
+def test_a_classifier_of_other_classes_keeps_its_initialization_with_a_note(
     foreign: str, state: State, safetensors: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = create_model(foreign, num_classes=3, weights=safetensors, aux_heads=True)
     assert model.output["predictions"].shape == (None, 3)
     np.testing.assert_array_equal(model.get_layer("stem").bias, state["features.0.bias"])
     assert capsys.readouterr().err == (
-        f"{safetensors} has other classes or no such layers: aux, predictions start anew.\n"
+        f"{safetensors} does not match all layers; these keep their random initialization: aux, predictions.\n"
     )
 
 
@@ -103,7 +103,7 @@ def with_shape(name: str, *shape: int) -> Callable[[State], State]:
         (with_shape("features.0.scale", 4), "stem/scale: expected none, got (4,)"),
     ],
 )
-def test_a_state_dict_that_does_not_fit_is_told(
+def test_a_state_dict_that_does_not_fit_is_refused(
     foreign: str, state: State, tmp_path: Path, change: Callable[[State], State], mismatch: str
 ) -> None:
     path = save(change(state), tmp_path / "wrong.safetensors")
@@ -122,7 +122,7 @@ def test_a_foreign_file_lists_the_first_mismatches(foreign: str, tmp_path: Path)
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 100, b"PK\x03\x04"])
 @pytest.mark.parametrize("suffix", [".safetensors", ".weights.h5"])
-def test_a_damaged_file_is_told_in_one_line(foreign: str, tmp_path: Path, suffix: str, content: bytes) -> None:
+def test_a_damaged_file_is_refused_in_one_line(foreign: str, tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError) as caught:
@@ -131,9 +131,9 @@ def test_a_damaged_file_is_told_in_one_line(foreign: str, tmp_path: Path, suffix
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_file_is_told(foreign: str, safetensors: Path) -> None:
+def test_a_truncated_file_is_refused(foreign: str, safetensors: Path) -> None:
     safetensors.write_bytes(safetensors.read_bytes()[:-10])
-    with pytest.raises(WeightsError, match=r"cannot be read as safetensors: .* Is it whole"):
+    with pytest.raises(WeightsError, match=r"cannot be read as safetensors: .* Is it complete"):
         create_model(foreign, weights=safetensors)
 
 
@@ -163,13 +163,13 @@ def test_published_keras_weights_are_loaded(foreign: str) -> None:
     np.testing.assert_array_equal(other.get_layer("stem").kernel, model.get_layer("stem").kernel)
 
 
-def test_a_failing_download_of_keras_is_told(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_download_by_keras_is_reported(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"^The weights of cnnreg_foreign:trained could not be fetched: .* failure"):
+    with pytest.raises(DownloadError, match=r"^The weights of cnnreg_foreign:trained could not be downloaded: .* failure"):
         create_model(foreign, weights="keras:imagenet")
 
 
-def test_no_network_is_told(foreign: str) -> None:
+def test_no_network_is_reported(foreign: str) -> None:
     with pytest.raises(
         DownloadError, match=r"foreign-0123abcd\.safetensors could not be fetched \(.*: no connection\)"
     ):
@@ -243,7 +243,7 @@ def test_a_state_dict_of_torch_is_read_and_a_damaged_one_refused(
     model = create_model(foreign, num_classes=10, weights=path)
     np.testing.assert_array_equal(model.get_layer("stem").bias, state["features.0.bias"])
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match=r"cannot be read as a PyTorch state dict: .* Is it whole"):
+    with pytest.raises(WeightsError, match=r"cannot be read as a PyTorch state dict: .* Is it complete"):
         create_model(foreign, num_classes=10, weights=path)
 
 
@@ -284,10 +284,12 @@ def test_a_keras_file_of_other_classes_leaves_the_classifier(
         if not path.startswith("predictions"):
             np.testing.assert_array_equal(variables(loaded)[path], array)
     assert not np.isnan(variables(loaded)["predictions/kernel"]).any()
-    assert capsys.readouterr().err.endswith(" has other classes or no such layers: predictions start anew.\n")
+    assert capsys.readouterr().err.endswith(
+        " does not match all layers; these keep their random initialization: predictions.\n"
+    )
 
 
-def test_auxiliary_heads_start_anew_where_the_weights_have_none(
+def test_auxiliary_heads_keep_their_initialization_where_the_weights_have_none(
     foreign: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved = create_model(foreign, num_classes=10, input_shape=(8, 8, 3), weights="keras:imagenet")
@@ -296,7 +298,10 @@ def test_auxiliary_heads_start_anew_where_the_weights_have_none(
         loaded = create_model(foreign, num_classes=10, input_shape=(8, 8, 3), weights=weights, aux_heads=True)
         for path, array in variables(saved).items():
             np.testing.assert_array_equal(variables(loaded)[path], array)
-        assert capsys.readouterr().err == f"{weights} has other classes or no such layers: aux start anew.\n"
+        assert np.isfinite(variables(loaded)["aux/kernel"]).all()
+        assert capsys.readouterr().err == (
+            f"{weights} does not match all layers; these keep their random initialization: aux.\n"
+        )
 
 
 def test_a_keras_file_of_another_network_is_refused(foreign: str, tmp_path: Path) -> None:
@@ -312,5 +317,5 @@ def test_weights_go_with_features_and_without_the_top(foreign: str, safetensors:
 
 
 def test_options_that_the_weights_need_are_set_or_defended(foreign: str, safetensors: Path) -> None:
-    with pytest.raises(UsageError, match=r"are of the network with bias=True; got False\. Leave bias out"):
+    with pytest.raises(UsageError, match=r"belong to the network with bias=True; got False\. Leave bias out"):
         create_model(foreign, num_classes=10, weights=safetensors, bias=False)

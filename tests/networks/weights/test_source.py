@@ -18,7 +18,7 @@ def test_published_weights_are_found_by_name(foreign: str) -> None:
     ("file", "names"),
     [("a.weights.h5", None), *((f"a{end}", "torchvision:IMAGENET1K_V1") for end in (".pth", ".pt", ".safetensors"))],
 )
-def test_a_file_is_told_by_its_ending(foreign: str, tmp_path: Path, file: str, names: str | None) -> None:
+def test_a_file_is_explained_by_its_ending(foreign: str, tmp_path: Path, file: str, names: str | None) -> None:
     (tmp_path / file).touch()
     spec = get_spec(foreign)
     source = find_source(spec, tmp_path / file)

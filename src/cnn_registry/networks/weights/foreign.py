@@ -1,4 +1,4 @@
-"""Weights under names other than ours: read from PyTorch's files or from a Keras model, told by layer and variable."""
+"""Weights under names other than ours, read from PyTorch's files or from a Keras model, by layer and variable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Foreign:
     """The weights of another library's network.
 
     Attributes:
-        arrays: see there.
+        arrays: the weights, see `Arrays`.
         channels_first: whether its maps are flattened channel by channel, as PyTorch does, or pixel by pixel.
     """
 
@@ -33,7 +33,7 @@ class Foreign:
 
 
 def read_torch(path: Path) -> Foreign:
-    """The state dict in a ``.pth`` or ``.safetensors`` file. No code of the file's is run.
+    """The state dict in a ``.pth`` or ``.safetensors`` file. Code in the file is not run.
 
     Raises:
         WeightsError: the file is damaged or holds something else.
@@ -61,7 +61,7 @@ def _as_keras(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def reader_of(name: str) -> Any:
-    """The library that reads a file of PyTorch's by its name.
+    """The library that reads a PyTorch file, by the file's name.
 
     Raises:
         BackendError: it is not installed.
@@ -82,7 +82,7 @@ def _state_dict(path: Path) -> dict[str, np.ndarray]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {str(key): tensor.detach().float().numpy() for key, tensor in dict(state).items()}
-    except Exception as error:  # zip, pickle and PyTorch have many for a file that is no state dict
+    except Exception as error:  # zip, pickle and PyTorch raise many kinds for a file that is not a state dict
         raise _unreadable(path, "a PyTorch state dict", error) from error
 
 
@@ -90,17 +90,17 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     safetensors = reader_of(path.name)
     try:
         loaded: dict[str, np.ndarray] = safetensors.load_file(path)
-    except Exception as error:  # likewise, and KeyError for a type that NumPy lacks
+    except Exception as error:  # as above, and KeyError for a type that NumPy lacks
         raise _unreadable(path, "safetensors", error) from error
     return loaded
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:
-    return WeightsError(f"{path} cannot be read as {expected}: {one_line(error)}. Is it whole, and of that kind?")
+    return WeightsError(f"{path} cannot be read as {expected}: {one_line(error)}. Is it complete, and of that kind?")
 
 
 def read_keras_model(origin: str) -> Foreign:
-    """The weights of the trained model that a function makes; it may fetch them.
+    """The weights of the trained model that a function returns; it may download them.
 
     Args:
         origin: ``"module:function"``; the function is called with ``weights="imagenet"``.
@@ -111,16 +111,15 @@ def read_keras_model(origin: str) -> Foreign:
     module, _, function = origin.partition(":")
     try:
         model = getattr(import_module(module), function)(weights="imagenet")
-    except Exception as error:  # Keras raises a bare one when a download fails
+    except Exception as error:  # Keras raises a bare Exception when a download fails
         raise DownloadError(
-            f"The weights of {origin} could not be fetched: {one_line(error)}. With a network, try again; without one, "
-            f"give a file."
+            f"The weights of {origin} could not be downloaded: {one_line(error)}. Try again, or give a file."
         ) from error
     return of_keras_model(model)
 
 
 def of_keras_model(model: Any) -> Foreign:
-    """The weights of a Keras model, the layers that Keras numbers (``conv2d_7``) counted from the model's first."""
+    """The weights of a Keras model. Layers that Keras numbers (``conv2d_7``) are counted from the model's first."""
     weighted = [layer for layer in model.layers if layer.weights]
     names = _renumbered([layer.name for layer in weighted], {_snake_case(type(layer).__name__) for layer in weighted})
     arrays = {

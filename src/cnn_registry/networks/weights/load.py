@@ -1,27 +1,27 @@
 """Bring weights into a model, all of them or none.
 
-Two parts of a network may differ, keep their random start then, and that is said: its classifier where the weights have
-another number of classes, and the auxiliary heads where the weights have none.
+Two parts of a network may differ. They keep their random initialization then, and a note names them: its classifier,
+where the weights have other classes, and its auxiliary heads, where the weights have none.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry import backend
 from cnn_registry.errors import WeightsError
 from cnn_registry.networks.graph import main_network
 from cnn_registry.registry.spec import Pretrained
 from cnn_registry.system.download import download
 from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
-from cnn_registry.text import one_line
 
 from .foreign import Foreign, read_keras_model, read_torch, reader_of
+from .keras_file import arrays_by_layer, load_exactly, stored_class_names, unread
 from .source import Source, address_digest
 
 if TYPE_CHECKING:
@@ -30,27 +30,100 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Mismatches that a message lists."""
 
+Build = Callable[[], "keras.Model"]
 
-def load_weights(source: Source, model: keras.Model, build: Callable[[], keras.Model]) -> None:
+
+def load_weights(
+    source: Source,
+    model: keras.Model,
+    build: Build,
+    *,
+    class_names: Sequence[str] | None = None,
+    is_part: bool = False,
+) -> None:
     """Load ``source`` into ``model``.
+
+    Where the classes of both are known, their names decide: the same in another order are reordered in the classifier;
+    where any differs, the classifier keeps its random initialization.
 
     Args:
         source: where the weights come from.
         model: just built; to be thrown away if this raises.
-        build: builds another model of the same form.
+        build: builds another model of the same form, whole.
+        class_names: the classes that the model is for, in the order of its outputs, if they are known.
+        is_part: whether ``model`` is only a part of what ``build`` returns, without the classifier.
 
     Raises:
         WeightsError: the weights cannot be read, or do not fit; the first mismatches are listed.
         DownloadError: they could not be fetched.
         BackendError: the library that reads them is not installed.
     """
-    if source.published is None:
+    stored: tuple[str, ...] | None = None
+    first = {} if is_part else _weights_that_may_differ(model)
+    if source.published is not None:
+        random = fill(model, _read(source, source.published), source.published.names(), source.name, is_part=is_part)
+    elif is_part:
         assert source.path is not None
-        replaced = _load_keras_file(model, source.path, build)
+        random = _load_part(model, source.path, build)
     else:
-        replaced = fill(model, _read(source, source.published), source.published.names(), source.name)
-    if replaced:
-        note(f"{source.name} has other classes or no such layers: {', '.join(replaced)} start anew.")
+        assert source.path is not None
+        random = _load_keras_file(model, source.path, build, first)
+        stored = stored_class_names(source.path)
+    if class_names is not None and not is_part:
+        random += _match_classes(model, source.name, first, set(random), stored, tuple(class_names))
+    if random:
+        differs = "does not match all layers"
+        if stored is not None and class_names is not None:
+            differs = (
+                f"was trained on other classes (it has {len({*stored} & {*class_names})} of these {len(class_names)})"
+            )
+        note(f"{source.name} {differs}; these keep their random initialization: {', '.join(random)}.")
+
+
+def _match_classes(
+    model: keras.Model,
+    what: str,
+    first: Mapping[str, Sequence[np.ndarray]],
+    random: set[str],
+    stored: tuple[str, ...] | None,
+    wanted: tuple[str, ...],
+) -> list[str]:
+    """Make classifiers that were loaded ones for the wanted classes.
+
+    Args:
+        model: the model.
+        what: the weights' name.
+        first: weights before anything was loaded, by the layer's name.
+        random: names of the layers that nothing was loaded into.
+        stored: the classes of the weights, if they are known.
+        wanted: the classes of the model.
+
+    Returns:
+        Names of the classifiers that were given back their first weights.
+    """
+    heads = [model.get_layer(name) for name in sorted(_output_layers(model) - random)]
+    names = ", ".join(head.name for head in heads)
+    if not heads or stored == wanted:
+        return []
+    if stored is None:
+        note(f"{what} does not name its classes; it has {len(wanted)} as well, so its weights of {names} are kept.")
+        return []
+    if sorted(stored) == sorted(wanted) and all(_has_one_output_per_class(head, len(wanted)) for head in heads):
+        order = [stored.index(name) for name in wanted]
+        for head in heads:
+            head.set_weights([array[..., order] for array in head.get_weights()])
+        note(f"{what} has the same classes in another order; the outputs of {names} are reordered by name.")
+        return []
+    for head in heads:
+        head.set_weights(first[head.name])
+    return [head.name for head in heads]
+
+
+def _has_one_output_per_class(layer: Any, classes: int) -> bool:
+    """Whether a layer computes the output of each class from weights of that class, the last along each axis."""
+    layers = backend.keras().layers
+    is_known = isinstance(layer, layers.Dense | layers.Conv2D)
+    return is_known and all(weight.shape[-1] == classes for weight in layer.weights)
 
 
 def _read(source: Source, published: Pretrained) -> Foreign:
@@ -68,7 +141,9 @@ def _read(source: Source, published: Pretrained) -> Foreign:
     return read_torch(path)
 
 
-def fill(model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: str) -> list[str]:
+def fill(
+    model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: str, *, is_part: bool = False
+) -> list[str]:
     """Give every layer of ``model`` its weights, or raise and give none.
 
     Args:
@@ -76,6 +151,7 @@ def fill(model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: s
         foreign: the weights.
         names: the name there of each of our layers with weights; others may be among them.
         what: the weights' name, for messages.
+        is_part: whether the model lacks the classifier; the weights may have more layers then.
 
     Returns:
         Names of the layers that got nothing: classifiers of other classes, and auxiliary heads.
@@ -84,7 +160,8 @@ def fill(model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: s
         WeightsError: anything else differs.
     """
     layers = _with_weights(model)
-    heads, main = _output_layers(model), {layer.name for layer in main_network(model).layers}
+    heads = set() if is_part else _output_layers(model)
+    main = {layer.name for layer in (model if is_part else main_network(model)).layers}
     flat = _flattened_maps(model) if foreign.channels_first else {}
     values, problems = {}, []
     for layer in layers:
@@ -97,7 +174,8 @@ def fill(model: keras.Model, foreign: Foreign, names: Mapping[str, str], what: s
             problems += found
     # The table may name layers of a form that was not built, an auxiliary head for instance.
     placed = {names.get(layer.name, layer.name) for layer in layers} | set(names.values())
-    problems += [f"{name}: the model has no such layer" for name in foreign.arrays if name not in placed]
+    if not is_part:
+        problems += [f"{name}: the model has no such layer" for name in foreign.arrays if name not in placed]
     if problems:
         raise WeightsError(_message(model.name, what, problems))
     for layer, arrays_of_layer in values.items():
@@ -137,7 +215,7 @@ def _output_layers(model: keras.Model) -> set[str]:
     """Names of the last layers with weights before the model's outputs."""
     producers = _producers(model)
     last = [producers.get(id(tensor)) for tensor in getattr(model, "outputs", [])]
-    return {layer.name for layer in (_back(layer, producers, until=()) for layer in last) if layer is not None}
+    return {layer.name for layer in (_back(layer, producers) for layer in last) if layer is not None}
 
 
 def _producers(model: keras.Model) -> dict[int, Any]:
@@ -145,9 +223,9 @@ def _producers(model: keras.Model) -> dict[int, Any]:
     return {id(layer.output): layer for layer in model.layers} if hasattr(model, "outputs") else {}
 
 
-def _back(layer: Any, producers: Mapping[int, Any], until: Sequence[str]) -> Any:
-    """``layer``, or the nearest before it in a row that has weights or is of a class in ``until``; ``None`` if none."""
-    while layer is not None and not layer.weights and type(layer).__name__ not in until:
+def _back(layer: Any, producers: Mapping[int, Any], until: type | tuple[()] = ()) -> Any:
+    """``layer``, or the nearest before it in a row that has weights or is an ``until``; ``None`` if there is none."""
+    while layer is not None and not layer.weights and not isinstance(layer, until):
         layer = producers.get(id(layer.input))
     return layer
 
@@ -157,11 +235,11 @@ def _flattened_maps(model: keras.Model) -> dict[str, tuple[int, int, int]]:
 
     Between the two there may be layers without weights, such as dropout.
     """
-    producers = _producers(model)
+    flatten, producers = backend.keras().layers.Flatten, _producers(model)
     found = {}
     for layer in _with_weights(model) if producers else ():
-        before = _back(producers.get(id(layer.input)), producers, until=("Flatten",))
-        if type(before).__name__ == "Flatten" and len(before.input.shape) == 4:
+        before = _back(producers.get(id(layer.input)), producers, until=flatten)
+        if isinstance(before, flatten) and len(before.input.shape) == 4:
             found[layer.name] = tuple(before.input.shape[1:])
     return found
 
@@ -174,47 +252,15 @@ def _by_pixel(array: np.ndarray, maps: tuple[int, int, int] | None) -> np.ndarra
     return array.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(array.shape)
 
 
-def load_exactly(model: keras.Model, path: Path) -> None:
-    """Load a ``.weights.h5`` file of a model of the same form, with the same classes.
-
-    Raises:
-        WeightsError: the file cannot be read, or another model saved it.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Keras only warns of layers in a list that keep their random weights. Of a functional model's own list it
-            # warns beside the error that it raises.
-            warnings.filterwarnings("error", "Skipping nested container")
-            warnings.filterwarnings("ignore", "Skipping nested container at '(.*/)?_operations_by_depth/")
-            _check_claims(path)
-            model.load_weights(path)
-    except Exception as error:  # HDF5 has many for a file that is no longer what it was
-        raise WeightsError(
-            f"{path} does not fit {model.name} with these classes and options, or is damaged: {one_line(error)}"
-        ) from error
+def _weights_that_may_differ(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """The weights of classifiers and auxiliary heads, by the layer's name."""
+    main, outputs = {layer.name for layer in main_network(model).layers}, _output_layers(model)
+    layers = (layer for layer in _with_weights(model) if layer.name in outputs or layer.name not in main)
+    return {layer.name: layer.get_weights() for layer in layers}
 
 
-def _check_claims(path: Path) -> None:
-    """Refuse arrays that say they are larger than the file: Keras makes room for up to 4 GiB before it compares shapes.
-
-    Raises:
-        ValueError: there is one. What Keras saves is not compressed.
-        OSError: the file is no HDF5.
-    """
-    import h5py
-
-    size = path.stat().st_size
-    with h5py.File(path) as file:
-
-        def check(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and item.nbytes > size:
-                raise ValueError(f"{name} claims {item.nbytes:,} bytes in a file of {size:,}")
-
-        file.visititems(check)
-
-
-def _load_keras_file(model: keras.Model, path: Path, build: Callable[[], keras.Model]) -> list[str]:
-    """Load a ``.weights.h5`` file; gives the layers that start anew, as `fill` does."""
+def _load_keras_file(model: keras.Model, path: Path, build: Build, first: Mapping[str, list[np.ndarray]]) -> list[str]:
+    """Load a ``.weights.h5`` file; returns the names of the layers that get their ``first`` weights, as `fill` does."""
     try:
         load_exactly(model, path)
     except WeightsError as strict:
@@ -224,25 +270,50 @@ def _load_keras_file(model: keras.Model, path: Path, build: Callable[[], keras.M
             raise
         if not set(missing) <= _output_layers(model):
             raise WeightsError(f"{strict} First layers that do not fit: {', '.join(missing[:SHOWN])}.") from strict
-        for layer, arrays in values.items():
-            model.get_layer(layer).set_weights(arrays)
+        for layer in _with_weights(model):
+            layer.set_weights(values.get(layer.name, first.get(layer.name)))
         return [layer.name for layer in _with_weights(model) if layer.name not in values]
     return []
 
 
 def _what_fits(model: keras.Model, path: Path) -> tuple[dict[str, list[np.ndarray]], list[str]]:
-    """What the layers of ``model`` find in a ``.weights.h5`` file, and the layers that find nothing.
-
-    Keras skips what does not fit but does not say which layers that was. So they start from what no file holds.
-    """
-    for layer in _with_weights(model):
-        layer.set_weights([np.full(weight.shape, np.nan) for weight in layer.weights])
+    """What the layers of ``model`` find in a ``.weights.h5`` file, and the layers that do not find everything."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.load_weights(path, skip_mismatch=True)
-    except Exception:  # told by the strict attempt before
+        absent = {id(weight) for weight in unread(model, path, skip_mismatch=True)}
+    except Exception:  # reported by the strict attempt before
         return {}, [layer.name for layer in _with_weights(model)]
-    values = {layer.name: layer.get_weights() for layer in _with_weights(model)}
-    missing = [name for name, arrays in values.items() if any(np.isnan(array).any() for array in arrays)]
-    return {name: arrays for name, arrays in values.items() if name not in missing}, missing
+    layers = _with_weights(model)
+    missing = [layer.name for layer in layers if any(id(weight) in absent for weight in layer.weights)]
+    return {layer.name: layer.get_weights() for layer in layers if layer.name not in missing}, missing
+
+
+def _load_part(model: keras.Model, path: Path, build: Build) -> list[str]:
+    """Load a ``.weights.h5`` file of the same part, or of a whole network, into a network without its classifier."""
+    try:
+        load_exactly(model, path)
+    except WeightsError:
+        if not _is_read_by_name(model, path):
+            whole = build()
+            _load_keras_file(whole, path, build, _weights_that_may_differ(whole))
+            for layer in _with_weights(model):
+                layer.set_weights(whole.get_layer(layer.name).get_weights())
+    return []
+
+
+def _is_read_by_name(model: keras.Model, path: Path) -> bool:
+    """Whether what Keras just read from the file of a larger network has the name of each layer there.
+
+    Keras goes by the order of layers of a class, which the part that is missing may change.
+    """
+    try:
+        stored = arrays_by_layer(path)
+        return not unread(model, path) and all(
+            layer.name in stored and _are_equal(stored[layer.name], layer.get_weights())
+            for layer in _with_weights(model)
+        )
+    except Exception:  # as it does for the whole network, which is tried next and reports it
+        return False
+
+
+def _are_equal(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))

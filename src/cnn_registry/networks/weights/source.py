@@ -13,6 +13,9 @@ from cnn_registry.registry.spec import ModelSpec, Pretrained
 from cnn_registry.text import suggestion
 
 KERAS_FILE = ".weights.h5"
+RUN_WEIGHTS = "best.weights.h5"
+"""In a run directory, which stands for this file."""
+
 TORCH_FILES = (".pth", ".pt", ".safetensors")
 
 _ADDRESS = re.compile(r"https?://.*-([0-9a-f]{8,64})(\.pth|\.pt|\.safetensors)")
@@ -25,7 +28,7 @@ class Source:
     Attributes:
         name: as the user gave it.
         published: how to read weights with names other than ours; ``None`` for a file that Keras saved.
-        path: the user's file, or ``None`` for weights that are published.
+        path: the user's file; ``None`` for published weights.
     """
 
     name: str
@@ -33,7 +36,7 @@ class Source:
     path: Path | None = None
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` options of a model's builder with those that make it the network that was trained.
+        """The ``given`` options of a model's builder, with those that build the network that was trained.
 
         Raises:
             UsageError: the user asked for another network.
@@ -42,33 +45,35 @@ class Source:
         for option, value in needed.items():
             if given.get(option, value) != value:
                 raise UsageError(
-                    f"The weights {self.name} are of the network with {option}={value!r}; got {given[option]!r}. "
+                    f"The weights {self.name} belong to the network with {option}={value!r}; got {given[option]!r}. "
                     f"Leave {option} out, or use other weights."
                 )
         return {**needed, **given}
 
 
 def address_digest(origin: str) -> str | None:
-    """The first digits of the SHA-256 in the address of a state dict, or ``None`` if it is no such address."""
+    """The first digits of the SHA-256 in the address of a state dict, or ``None`` for any other address."""
     match = _ADDRESS.fullmatch(origin)
     return match[1] if match else None
 
 
 def find_source(spec: ModelSpec, weights: str | Path) -> Source:
-    """What ``weights`` means for the model of ``spec``. Nothing is read or fetched.
+    """What ``weights`` means for the model of ``spec``. Nothing is read or downloaded.
 
     Raises:
-        UsageError: neither published weights of the model nor a file that is there and can be used for it.
+        UsageError: neither published weights of the model nor an existing file, or run, that can be used for it.
     """
     if published := spec.weights.get(str(weights)):
         return Source(str(weights), published)
     path = Path(weights)
+    if (path / RUN_WEIGHTS).is_file():
+        path /= RUN_WEIGHTS
     if not path.name.endswith((KERAS_FILE, *TORCH_FILES)):
         known = ", ".join(spec.weights)
         raise UsageError(
             f"{spec.name} has no weights {str(weights)!r}.{suggestion(str(weights), spec.weights)} "
             + (f"It has {known}; or name " if known else "Name ")
-            + f"a file that ends in {', '.join((KERAS_FILE, *TORCH_FILES))}."
+            + f"a run directory, or a file that ends in {', '.join((KERAS_FILE, *TORCH_FILES))}."
         )
     if not path.is_file():
         raise UsageError(f"There is no weights file {path}.")

@@ -75,4 +75,4 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.run.write("history.csv", csv_text(history))
         self.show(row)
         if best_epoch(history) is row:
-            save_weights(main_network(self.model), self.run.best_weights)
+            save_weights(main_network(self.model), self.run.best_weights, self.run.record.data.class_names)
