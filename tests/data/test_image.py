@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from cnn_registry.data.formats import pillow_names
 from cnn_registry.data.image import decode
 from cnn_registry.errors import BadImageError
 
 Picture = Callable[..., Image.Image]
+FORMATS = pillow_names()
 Transpose = Image.Transpose
 LANCZOS = Image.Resampling.LANCZOS
 
@@ -29,7 +31,7 @@ def upright(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), LANCZOS))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_pixels_are_those_of_a_plain_resize(picture: Picture, tmp_path: Path, format: str) -> None:
     file = tmp_path / f"image.{format.lower()}"
     picture(40, 30).save(file, format)
@@ -105,7 +107,7 @@ def test_the_first_frame_of_an_animation_is_taken(format: str) -> None:
     np.testing.assert_allclose(pixels, np.broadcast_to([255, 0, 0], (8, 8, 3)), atol=4)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
 def test_a_truncated_file_is_bad(picture: Picture, tmp_path: Path, format: str, share: float) -> None:
     content = stored(picture(64, 64), format).getvalue()
@@ -127,14 +129,15 @@ def test_each_reason_is_told_plainly(picture: Picture, tmp_path: Path, monkeypat
     whole = stored(picture(64, 64), "JPEG").getvalue()
     assert reason("missing.jpg", None) == "no such file or directory"
     assert reason("empty.jpg", b"") == "empty file"
-    assert reason("text.jpg", b"<!doctype html>") == "not a JPEG, PNG, WebP, BMP or GIF image"
+    assert reason("text.jpg", b"<!doctype html>") == "not an image in a readable format"
     assert reason("cut.jpg", whole[: len(whole) // 2]) == "truncated"
-    tiff = stored(picture(), "TIFF").getvalue()
-    assert reason("tiff.jpg", tiff) == "not a JPEG, PNG, WebP, BMP or GIF image"
+    assert reason("ico.jpg", stored(picture(), "ICO").getvalue()) == "not an image in a readable format"
+    assert reason("png.jpg", b"\x89PNG\r\n\x1a\n" + bytes(20)) == "PNG of a kind that cannot be decoded here"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 - 1)  # between once and twice the limit Pillow only warns
-    assert reason("large.jpg", whole) == "more than 4,095 pixels, it may be a decompression bomb"
+    bomb = "pixels, it may be a decompression bomb; --max-pixels allows more"
+    assert reason("large.jpg", whole) == f"more than 4,095 {bomb}"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert reason("bomb.jpg", whole) == "more than 100 pixels, it may be a decompression bomb"
+    assert reason("bomb.jpg", whole) == f"more than 100 {bomb}"
 
 
 def test_a_stream_is_read_like_a_file_and_named_in_errors(picture: Picture) -> None:

@@ -55,9 +55,9 @@ def test_an_unknown_split_is_answered_with_those_there_are(dataset: Made) -> Non
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ((10, 1, 10), "The class 'class 1' has 1 image, too few to keep 20% of 21 images for validation"),
+        ((10, 1, 10), "The class 'class 1' has 1 image, too few to hold out 20% of 21 images for validation"),
         ((2, 2, 2, 2), "The class 'class 0' has 2 images"),
-        ((200, 2), "The class 'class 1' has 2 images, too few .*, 5 a class are enough"),
+        ((200, 2), "The class 'class 1' has 2 images, too few .*add images .at least 5 per class."),
     ],
 )
 def test_too_few_images_of_a_class_are_an_error_that_names_it(
@@ -76,7 +76,7 @@ def test_as_many_images_as_the_error_asks_for_are_enough(dataset: Made) -> None:
 def test_a_given_split_without_images_is_an_error(dataset: Made) -> None:
     none = np.empty(0, np.int64)
     made = replace(dataset(5, 5), splits={"train only": Split(np.arange(10), none, none)})
-    with pytest.raises(DataError, match="split 'train only' of the data set 'made' has no image to validate with"):
+    with pytest.raises(DataError, match="split 'train only' of the dataset 'made' has no image to validate on"):
         make_split(made, "train only", seed=0)
 
 
@@ -97,11 +97,34 @@ def test_each_image_validates_in_just_one_fold(dataset: Made) -> None:
         assert np.bincount(made.labels[fold.val], minlength=3).tolist() in ([3, 2, 2], [3, 2, 1])
 
 
+@pytest.mark.parametrize("name", ["stratified", "tuning", "fold-1-of-3", "fold-3-of-3"])
+def test_given_test_images_are_kept_out_of_every_split_that_is_drawn(dataset: Made, name: str) -> None:
+    made = dataset(20, 20, 20)
+    own = Split(np.arange(0, 30), np.arange(30, 50), np.array([59, 50, 5, 55]))
+    made = replace(made, splits={"folders": own}, default_split="folders")
+    split = make_split(made, name, seed=0)
+    assert {5, 50, 55, 59} <= set(split.test.tolist())
+    assert sorted([*split.train, *split.val, *split.test]) == list(range(60))
+    outer = make_split(made, "stratified", seed=0)
+    assert outer.test.tolist() == [5, 50, 55, 59]
+    if name == "tuning":
+        assert set(split.test) - set(outer.test) == set(outer.val)
+    elif name != "stratified":
+        assert split.test.tolist() == [5, 50, 55, 59]
+
+
+def test_folds_beside_given_test_images_validate_each_other_image_once(dataset: Made) -> None:
+    own = Split(np.arange(0, 10), np.arange(10, 20), np.array([3, 12]))
+    made = replace(dataset(10, 10), splits={"folders": own}, default_split="folders")
+    validated = [index for number in (1, 2, 3) for index in make_split(made, f"fold-{number}-of-3", seed=1).val]
+    assert sorted(validated) == sorted(set(range(20)) - {3, 12})
+
+
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("fold-4-of-3", UsageError, "got fold 4 of 3"),
-        ("fold-1-of-1", UsageError, "got fold 1 of 1"),
+        ("fold-4-of-3", UsageError, "got 4 of 3"),
+        ("fold-1-of-1", UsageError, "got 1 of 1"),
         ("fold-1-of-6", DataError, "The class 'class 2' has 5 images, too few for 6 folds"),
         ("fold-0-of-3", UsageError, "has no split 'fold-0-of-3'"),
     ],

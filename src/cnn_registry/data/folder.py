@@ -1,8 +1,8 @@
-"""Any folder of class folders, or ``train/ val/ [test/]`` of class folders."""
+"""A folder of class folders, or ``train/ val/ [test/]`` of class folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,153 +10,249 @@ import numpy as np
 from cnn_registry.errors import DataError
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
-from cnn_registry.text import natural_key
 
+from . import formats
 from .dataset import ImageDataset, Split
+from .parts import Role, composed, part, parts
+from .phrases import counted, listing
+from .walk import Walk, kind_of, subfolders
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-AT_LEAST = {"train": 2, "val": 1, "test": 0}
-"""How many classes each part must have images of."""
-VALIDATION_NAMES = ("val", "valid", "validation")
 GIVEN_SPLIT = "folders"
 """The name of the split that ``train/`` and ``val/`` make."""
 
+_PLAIN_NAMES: Mapping[Role, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+"""Names of parts that need no explanation, in lower case."""
 
-def load_folder(root: Path) -> ImageDataset:
-    """Find the images of a folder; each class is a folder, its images lie at any depth in it.
+Classes = Mapping[str, Sequence[Path]]
+"""The images of each class by its name, in natural order."""
 
-    Hidden files and files of other kinds are passed over. Classes and images are in natural order.
+
+def load_folder(root: Path, *, min_classes: int = 2) -> ImageDataset:
+    """Find the images of a folder. Each class is a folder, and its images lie at any depth in it.
+
+    Hidden files are ignored. Other files that are not used are counted in a note, by suffix. Run directories, virtual
+    environments and caches are left out, with a note. Classes and images are in natural order. Folders whose names
+    differ only in how Unicode composes their letters are one class.
 
     Args:
-        root: holds class folders, or ``train`` and ``val`` (or ``valid``, ``validation``) and perhaps ``test``, each of
-            class folders.
+        root: holds class folders; or two or three folders that hold them, for training, for validation and for tests:
+            ``train``, ``val`` and ``test``, or names that mean the same (``Training``, ``validation_set``, ``seg_test``
+            ...).
+        min_classes: classes that must have images.
 
     Raises:
-        DataError: there is no such folder, it or one in it cannot be read, it holds no image, fewer than two classes,
-            or the classes of ``val`` or ``test`` are not those of ``train``.
+        DataError: there is no such folder, it or one in it cannot be read, it has too few classes with images, classes
+            of the validation part are missing in the training part, or folders look like parts of a dataset and cannot
+            be used as such.
     """
     try:
-        if not root.exists():
-            raise DataError(f"There is no folder {root}; expected a folder of class folders.")
-        if not root.is_dir():
-            raise DataError(
-                f"{root} is a file; expected a folder of class folders. For a data set's archive, name the data set "
-                f"too."
-            )
-        parts = _parts(root)
-        return _split_folders(root, parts) if parts else _class_folders(root)
+        _check_root(root)
+        walk = Walk(root)
+        folders = walk.folders(root)
+        given = _parts(root, folders)
+        if given:
+            dataset = _split_folders(walk, folders, given, min_classes)
+        else:
+            _refuse_parts_inside(root, folders)
+            dataset = _class_folders(walk, folders, min_classes)
+        for line in walk.summary():
+            note(line)
+        return dataset
     except RecursionError as error:
         raise DataError(f"The folders in {root} nest too deeply.") from error
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}.") from error
 
 
-def _parts(root: Path) -> dict[str, Path]:
-    """The folders named ``train``, ``val`` and ``test`` under those names; empty where the root holds classes."""
-    folders = _folders(root)
-    names = {folder.name.lower(): folder for folder in folders}
-    validation = next((name for name in VALIDATION_NAMES if name in names), None)
-    if "train" in names and validation:
-        if alike := [pair for pair in _alike(folders) if pair[0].lower() in ("train", "test", *VALIDATION_NAMES)]:
-            raise DataError(f"{root} has two folders {_listing(alike[0])}. Rename one, or put their content together.")
-        parts = {"train": names["train"], "val": names[validation]}
-        return parts | ({"test": names["test"]} if "test" in names else {})
-    if "train" in names and names.keys() <= {"train", "test"}:
-        raise DataError(f"{root} has a folder 'train' but no 'val'. Add one, or give the path of 'train' itself.")
-    return {}
+def find_images(folder: Path) -> list[Path]:
+    """The image files at any depth in a folder, in natural order; others are counted in a note.
+
+    Raises:
+        DataError: the folder cannot be read, or holds no image.
+    """
+    try:
+        walk = Walk(folder)
+        found = list(walk.images(folder))  # which forgets the root that a walk begins with
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
+    for line in walk.summary():
+        note(line)
+    if not found:
+        raise DataError(f"There is no {formats.listed()} image in {folder}.")
+    return found
 
 
-def _class_folders(root: Path) -> ImageDataset:
-    found = _scan(root, at_least=2)
+def _check_root(root: Path) -> None:
+    if not root.exists():
+        raise DataError(f"There is no folder {root}; expected a folder of class folders.")
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is a file; expected a folder of class folders. If it is the archive of a dataset, also name the "
+            f"dataset."
+        )
+    if what := kind_of(root):
+        raise DataError(f"{root} is a {what}; expected a folder of class folders.")
+
+
+def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
+    """The folders for training, validation and tests; empty if the root holds classes.
+
+    Raises:
+        DataError: the names look like parts, but cannot be used as such.
+    """
+    groups = parts(folder.name for folder in folders)
+    if not groups:
+        if len(folders) == 1 and _is_plain_part(folders[0]):
+            raise DataError(f"{root} has a folder {folders[0].name!r} and no other part. {_way_out(folders[0])}")
+        return {}
+    found = groups[0]
+    names = [name for group in groups for members in group.values() for name in members]
+    like_parts = f"{root} has folders {listing(names)}, which look like parts of a dataset and not like classes"
+    if len(groups) > 1:
+        raise DataError(f"{like_parts}. Put the classes into 'train' and 'val', or give the path of one part.")
+    if twice := next((members for members in found.values() if len(members) > 1), None):
+        raise DataError(f"{root} has two folders {listing(twice[:2])}. Rename one, or put their contents together.")
+    if missing := [repr(role) for role in ("train", "val") if role not in found]:
+        raise DataError(f"{like_parts}, but no {missing[0]}. {_way_out(root / names[0])}")
+    given = {role: root / members[0] for role, members in found.items()}
+    if any(folder.name.lower() not in _PLAIN_NAMES[role] for role, folder in given.items()):
+        note(f"Parts of {root}: {', '.join(f'{folder.name!r} is {role}' for role, folder in given.items())}.")
+    return given
+
+
+def _is_plain_part(folder: Path) -> bool:
+    """Whether a folder is called a part, and nothing else, and holds folders."""
+    meant = part(folder.name)
+    return meant is not None and not meant.rest and len(subfolders(folder)) > 1
+
+
+def _way_out(folder: Path) -> str:
+    """What to do if a part is missing beside ``folder``."""
+    for _ in range(4):  # archives often hold a folder in a folder
+        inside = subfolders(folder)
+        if len(inside) != 1 or any(path.is_file() for path in folder.iterdir()):
+            break
+        folder = inside[0]
+    return f"Add one, or give the path of one part: {folder}"
+
+
+def _refuse_parts_inside(root: Path, folders: Sequence[Path]) -> None:
+    """Refuse folders that hold the parts of a dataset as if they were classes.
+
+    Raises:
+        DataError: one holds them.
+    """
+    for folder in folders:
+        inside = [path for path in subfolders(folder) if not kind_of(path)]
+        groups = parts(path.name for path in inside)
+        if not groups:
+            continue
+        if len(folders) == 1:
+            _parts(folder, inside)
+            raise DataError(f"The parts of the dataset in {root} are in {folder}; give that path.")
+        names = [name for group in groups for members in group.values() for name in members]
+        raise DataError(
+            f"{folder} holds {listing(names)}, which look like parts of a dataset, so it is not a class. Give the path "
+            f"of the folder that holds the classes; if these are in {root}, put them below the parts, as in "
+            f"{root / names[0] / folder.name}."
+        )
+
+
+def _class_folders(walk: Walk, folders: Sequence[Path], min_classes: int) -> ImageDataset:
+    found = _classes(walk, walk.root, folders, min_classes)
+    _note_doubtful(walk.root, folders, found)
     files, labels = _listed(found, tuple(found))
-    return _dataset(root, tuple(found), files, labels, {})
+    return _dataset(walk.root, tuple(found), files, labels, {})
 
 
-def _split_folders(root: Path, parts: dict[str, Path]) -> ImageDataset:
-    found = {part: _scan(folder, AT_LEAST[part]) for part, folder in parts.items()}
+def _note_doubtful(root: Path, folders: Sequence[Path], found: Classes) -> None:
+    """Say which folders were taken for classes though they may be something else."""
+    used = [folder for folder in folders if composed(folder.name) in found]
+    inside = {folder: tuple(composed(path.name) for path in subfolders(folder)) for folder in used}
+    deep = all(file.parent not in inside for files in found.values() for file in files[:1])
+    if len(set(inside.values())) == 1 and len(used) > 1 and deep and len(inside[used[0]]) > 1:
+        note(
+            f"All {len(used)} class folders of {root} hold the same folders: {listing(inside[used[0]])}. If these are "
+            f"the classes, give the path of one of the folders above them."
+        )
+    elif plain := next((folder for folder in used if _is_plain_part(folder)), None):
+        note(f"{plain.name!r} in {root} is taken for a class. If it is a part of a dataset, give its path.")
+
+
+def _split_folders(walk: Walk, folders: Sequence[Path], given: Mapping[Role, Path], min_classes: int) -> ImageDataset:
+    root = walk.root
+    at_least = {"train": min_classes, "val": 1, "test": 0}
+    found = {role: _classes(walk, folder, walk.folders(folder), at_least[role]) for role, folder in given.items()}
     class_names = tuple(found["train"])
+    if unknown := [name for name in found["val"] if name not in class_names]:
+        raise DataError(
+            f"{given['val']} has {counted(len(unknown), 'class folder')} that {given['train']} has no images of: "
+            f"{listing(unknown)}."
+        )
+    if absent := [name for name in class_names if name not in found["val"]]:
+        classes_of = f"{counted(len(absent), 'class')} of {given['train']}"
+        note(f"{classes_of} without an image in {given['val']}: {listing(absent)}.")
+    if unknown := [name for name in found.get("test", {}) if name not in class_names]:
+        images = sum(len(found["test"][name]) for name in unknown)
+        note(
+            f"{counted(len(unknown), 'class folder')} of {given['test']} that {given['train']} has no images of, left "
+            f"out with {counted(images, 'image')}: {listing(unknown)}."
+        )
+    if others := [folder.name for folder in folders if folder not in given.values()]:
+        note(f"{counted(len(others), 'folder')} of {root} beside its parts, left out: {listing(others)}.")
     files: list[Path] = []
     labels: list[int] = []
-    indices = {part: np.empty(0, np.int64) for part in AT_LEAST}
-    for part, classes in found.items():
-        if unknown := [name for name in classes if name not in class_names]:
-            raise DataError(
-                f"{parts[part]} has {_counted(len(unknown), 'class folder')} that {parts['train']} has no images of: "
-                f"{_listing(unknown)}."
-            )
-        if part == "val" and (absent := [name for name in class_names if name not in classes]):
-            note(
-                f"{_counted(len(absent), 'class')} of {parts['train']} without an image in {parts['val']}: "
-                f"{_listing(absent)}."
-            )
+    indices = {role: np.empty(0, np.int64) for role in ("train", "val", "test")}
+    for role, classes in found.items():
         part_files, part_labels = _listed(classes, class_names)
-        indices[part] = np.arange(len(files), len(files) + len(part_files))
+        indices[role] = np.arange(len(files), len(files) + len(part_files))
         files += part_files
         labels += part_labels
     return _dataset(root, class_names, files, labels, {GIVEN_SPLIT: Split(**indices)})
 
 
-def _scan(root: Path, at_least: int) -> dict[str, list[Path]]:
+def _classes(walk: Walk, root: Path, folders: Sequence[Path], at_least: int) -> Classes:
     """The images of each class folder in ``root`` that has some, and ``at_least`` so many have."""
-    seen = {_identity(root)}
-    folders = _folders(root)
-    found = {folder.name: list(_images(folder, seen)) for folder in folders}
-    filled = {name: files for name, files in found.items() if files}
-    if len(filled) < at_least:
-        loose = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
-        has = (
-            f"there is only {next(iter(filled))!r}"
-            if filled
-            else f"it has {_counted(loose, 'image')} in no such folder"
-        )
-        raise DataError(
-            f"Expected {at_least} or more class folders with JPEG, PNG, WebP, BMP or GIF images in {root}; {has}."
-        )
-    if empty := [name for name, files in found.items() if not files]:
-        note(f"{_counted(len(empty), 'class folder')} without an image in {root}, left out: {_listing(empty)}.")
-    for pair in _alike(folders):
-        note(f"Classes in {root} that differ only in case are kept apart: {_listing(pair)}.")
-    return filled
+    left_out = len(walk.left_out)
+    found: dict[str, list[Path]] = {}
+    empty = []
+    for folder in folders:
+        images = list(walk.images(folder))
+        if images:
+            found.setdefault(composed(folder.name), []).extend(images)
+        elif not any(path.is_relative_to(folder) for path in list(walk.left_out)[left_out:]):
+            empty.append(folder.name)
+    if len(found) < at_least:
+        raise DataError(_too_few_classes(walk, root, list(found), at_least))
+    if empty := [name for name in empty if composed(name) not in found]:
+        note(f"{counted(len(empty), 'class folder')} without an image in {root}, left out: {listing(empty)}.")
+    for pair in _alike(found):
+        note(f"Classes in {root} that differ only in case are kept apart: {listing(pair)}.")
+    return found
 
 
-def _folders(root: Path) -> list[Path]:
-    folders = (path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(folders, key=_natural)
+def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int) -> str:
+    expected = f"Expected {at_least} or more class folders with {formats.listed()} images in {root}"
+    if found:
+        inside = [path.name for path in subfolders(root / found[0])] if (root / found[0]).is_dir() else []
+        hint = f" If its folders are the classes, give its path: {root / found[0]}" if len(inside) >= at_least else ""
+        has = f"there is only {found[0]!r}.{hint}"
+    else:
+        has = "it has none."
+    return " ".join([f"{expected}; {has}", *walk.summary()])
 
 
-def _alike(folders: Iterable[Path]) -> list[tuple[str, str]]:
+def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
     """Names that differ only in case, in pairs."""
     first: dict[str, str] = {}
-    return [
-        (first[folder.name.lower()], folder.name)
-        for folder in folders
-        if first.setdefault(folder.name.lower(), folder.name) != folder.name
-    ]
+    return [(first[name.lower()], name) for name in names if first.setdefault(name.lower(), name) != name]
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    """What tells a folder from all others, whatever path or link leads there."""
-    facts = folder.stat()
-    return facts.st_dev, facts.st_ino
-
-
-def _images(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """The image files of a class, in natural order. ``seen`` keeps links to folders from being walked in circles."""
-    identity = _identity(folder)
-    if identity in seen:
-        return
-    seen.add(identity)
-    for path in sorted(folder.iterdir(), key=_natural):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _images(path, seen)
-        # A link to nowhere is an image that cannot be read, not one that is not there.
-        elif path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()):
-            yield path
-
-
-def _listed(found: dict[str, list[Path]], class_names: tuple[str, ...]) -> tuple[list[Path], list[int]]:
+def _listed(found: Classes, class_names: Sequence[str]) -> tuple[list[Path], list[int]]:
     files = [file for name in class_names for file in found.get(name, [])]
     labels = [label for label, name in enumerate(class_names) for _ in found.get(name, [])]
     return files, labels
@@ -176,16 +272,3 @@ def _dataset(
         source=str(root.resolve()),
         image_size=None,
     )
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    return natural_key(path.name), path.name
-
-
-def _counted(count: int, noun: str) -> str:
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count} {noun if count == 1 else plural}"
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -1,72 +1,120 @@
-"""One image file to one square of RGB pixels."""
+"""One image file to squares of RGB pixels."""
 
 from __future__ import annotations
 
-import io
 import re
+import threading
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+import PIL
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from cnn_registry.errors import BadImageError
 
+from . import formats
+from .colour import load_rgb
 from .dataset import Bytes
+from .screening import screen
 
 MAX_BYTES = 2**30
-"""The largest file that is taken for an image."""
+"""The largest file that is read as an image."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+MAX_EDGE = 2**18
+"""The longest edge in pixels. Resizing takes memory in proportion to an edge, whatever the other one is."""
+
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, for each orientation in EXIF data."""
 
-def decode(source: Path | BinaryIO, size: int) -> Bytes:
+
+def decode(source: Path | BinaryIO, size: int, *, max_pixels: int | None = None) -> Bytes:
     """`decode_sizes` at one size."""
-    return decode_sizes(source, (size,))[0]
+    return decode_sizes(source, (size,), max_pixels=max_pixels)[0]
 
 
-def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int]) -> list[Bytes]:
-    """Read an image once as RGB and resize it to squares, without keeping its aspect.
+def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int], *, max_pixels: int | None = None) -> list[Bytes]:
+    """Read an image once as RGB and resize it to squares, without preserving its aspect ratio.
 
-    The orientation in its EXIF data is honoured. Grey, CMYK, palette and 16-bit images become RGB; what is transparent
-    is laid over white, as a page shows it. Of an animation the first frame is taken. The pixels equal
-    ``np.asarray(image.resize((size, size), LANCZOS))`` of the RGB image, which is what tflearn feeds.
+    The orientation in EXIF data is honoured. Grey, CMYK, palette and other images become RGB, those with more than 8
+    bits per value are scaled (see `cnn_registry.data.colour`), and transparent areas become white, as on a page. Of an
+    animation, the first frame is used. The pixels of an RGB image equal ``np.asarray(image.resize((size, size),
+    LANCZOS))``, as in tflearn.
 
     Args:
-        source: a JPEG, PNG, WebP, BMP or GIF file, or a binary stream of one.
+        source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a binary stream of one.
         sizes: edge lengths in pixels.
+        max_pixels: the largest image that is decoded, width times height; default ``PIL.Image.MAX_IMAGE_PIXELS``.
 
     Returns:
         ``(size, size, 3)``, uint8, for each size.
 
     Raises:
-        BadImageError: the file is missing, empty, truncated, of another format, no regular file or larger than
-            `MAX_BYTES`, or has more pixels than Pillow's limit for what may be a decompression bomb.
+        BadImageError: the file is missing, empty, truncated, of another format, not a regular file or larger than
+            `MAX_BYTES`; the image has more than ``max_pixels``, an edge longer than `MAX_EDGE`, or more parts than
+            `cnn_registry.data.screening` allows; or there is not enough memory to decode it.
     """
     _silence_pillow()
-    file = getattr(source, "name", source) if not isinstance(source, Path) else source
-    if isinstance(source, Path):
-        check_file(source)
+    name = str(source if isinstance(source, Path) else getattr(source, "name", source))
+    limit = pixel_limit(max_pixels)
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            _check_pixels(image)
-            image.load()
-            whole = _rgb(_upright(image))
-            return [resized(whole, size) for size in sizes]
+        if isinstance(source, Path):
+            check_file(source)
+        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream, _allowed(max_pixels):
+            try:
+                whole = _whole(stream, limit)
+            except UnidentifiedImageError as error:
+                raise ValueError(_unidentified(stream)) from error
+        return [resized(whole, size) for size in sizes]
+    except BadImageError:
+        raise
     except Exception as error:  # decoders raise anything on a damaged file
-        raise BadImageError(str(file), _reason(source, error)) from error
+        raise BadImageError(name, _reason(error, limit)) from error
+
+
+def attempt(file: Path, sizes: Iterable[int], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
+    """`decode_sizes`, which returns its error: for many files, of which some may be bad."""
+    try:
+        return decode_sizes(file, sizes, max_pixels=max_pixels)
+    except BadImageError as error:
+        return error
+
+
+def lasts(error: BadImageError) -> bool:
+    """Whether a file with this content will always be bad, and not only now: for lack of memory, for instance."""
+    return not isinstance(error.__cause__, MemoryError | OSError) or _is_content(error.__cause__)
+
+
+def decoder(max_pixels: int | None = None) -> str:
+    """Everything besides a file's content that decides what it decodes to: one line of text."""
+    names = " ".join(formats.pillow_names())
+    return f"Pillow {PIL.__version__}, {pixel_limit(max_pixels)} pixels, {names}"
+
+
+def pixel_limit(max_pixels: int | None = None) -> int | None:
+    """The largest number of pixels of an image that is decoded; ``None`` if Pillow's own limit was removed."""
+    return Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
 
 
 def check_file(file: Path) -> None:
     """Refuse what would be read without an end: a link to a device, a pipe, a file of many gigabytes.
 
     Raises:
-        BadImageError: it is one of these. One that is missing passes.
+        BadImageError: it is one of these. A missing file passes.
     """
     with suppress(OSError):
         facts = file.stat()
@@ -77,57 +125,110 @@ def check_file(file: Path) -> None:
 
 
 def resized(image: Image.Image, size: int) -> Bytes:
-    """The pixels, ``(size, size, 3)``, of an RGB image resized by Lanczos' filter."""
+    """The pixels, ``(size, size, 3)``, of an RGB image resized with a Lanczos filter."""
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF data says; damaged data says nothing."""
-    try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image  # which Pillow would copy
-        return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow raises whatever reading or rewriting the data runs into
-        return image
+def _whole(stream: BinaryIO, limit: int | None) -> Image.Image:
+    """The image at its own size, upright, as RGB."""
+    screen(stream)
+
+    def opened() -> ImageFile.ImageFile:
+        return Image.open(stream, formats=formats.pillow_names())
+
+    with opened() as image:
+        _check_size(image, limit)
+        rgb = load_rgb(image, opened)
+        turn = _turn(image)
+        return rgb if turn is None else rgb.transpose(turn)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode.startswith("I"):  # 16 bits in one channel, which convert() would cut off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _check_pixels(image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS  # Pillow itself refuses only twice as many, and warns between
+def _check_size(image: Image.Image, limit: int | None) -> None:
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError
+    if max(image.size) > MAX_EDGE:
+        raise ValueError(f"an edge of more than {MAX_EDGE:,} pixels")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright according to its EXIF data; nothing if it is damaged."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow raises whatever reading the data runs into
+        return None
+
+
+_raised_limits: list[int] = []
+_limits_lock = threading.Lock()
+_own_limit: int | None = None
+
+
+@contextmanager
+def _allowed(max_pixels: int | None) -> Iterator[None]:
+    """Raise the limit that Pillow applies itself, which is one for the whole process, while any thread needs it."""
+    global _own_limit
+    if max_pixels is None:
+        yield
+        return
+    with _limits_lock:
+        if not _raised_limits:
+            _own_limit = Image.MAX_IMAGE_PIXELS
+        _raised_limits.append(max_pixels)
+        if _own_limit is not None:
+            Image.MAX_IMAGE_PIXELS = max(_own_limit, *_raised_limits)
+    try:
+        yield
+    finally:
+        with _limits_lock:
+            _raised_limits.remove(max_pixels)
+            if not _raised_limits:
+                Image.MAX_IMAGE_PIXELS = _own_limit
 
 
 def _silence_pillow() -> None:
     """Keep Pillow's warnings about odd files off the user's terminal.
 
-    ``warnings.catch_warnings`` is not safe in threads, so the filter stays; it is put in again where someone reset
-    the filters since.
+    ``warnings.catch_warnings`` is not safe in threads, so the filter stays. It is added again if somebody has reset the
+    filters since.
     """
     if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _reason(source: Path | BinaryIO, error: Exception) -> str:
+def _reason(error: Exception, limit: int | None) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, it may be a decompression bomb"
-    if isinstance(error, UnidentifiedImageError):
-        return "empty file" if _is_empty(source) else "not a JPEG, PNG, WebP, BMP or GIF image"
+        return f"more than {limit:,} pixels, it may be a decompression bomb; --max-pixels allows more"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = " ".join(str(error).split()) or type(error).__name__
     return "truncated" if "truncated" in text.lower() else text
 
 
-def _is_empty(source: Path | BinaryIO) -> bool:
-    if isinstance(source, Path):
-        return source.stat().st_size == 0
-    return source.seek(0, io.SEEK_END) == 0
+def _is_content(error: BaseException | None) -> bool:
+    """Whether an error is about what a file holds. The system's own have a number."""
+    return isinstance(error, OSError) and error.errno is None
+
+
+def _unidentified(stream: BinaryIO) -> str:
+    """Why Pillow does not know an image."""
+    stream.seek(0)
+    start = stream.read(12)
+    if not start:
+        return "empty file"
+    if known := next((name for name, pattern in _SIGNATURES if pattern.match(start)), None):
+        return f"{known} of a kind that cannot be decoded here"
+    return "not an image in a readable format"
+
+
+_SIGNATURES = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG")),
+    ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8")),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("HEIF", re.compile(rb"....ftyp(hei[cmsx]|hev[cx]|mif1|msf1)", re.DOTALL)),
+)
+"""How files of each format begin."""

@@ -1,4 +1,4 @@
-"""Part a data set into images to train on and images to validate with."""
+"""Split a dataset into images for training, for validation and for tests."""
 
 from __future__ import annotations
 
@@ -13,61 +13,73 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.text import suggestion
 
 from .dataset import ImageDataset, Indices, Split
+from .phrases import counted
 
 STRATIFIED = "stratified"
-"""The name of the split that is drawn at random, the same share of each class."""
+"""The name of the split that is drawn at random, with the same share of each class."""
 
 TUNING = "tuning"
-"""The name of the split to choose settings with: the training images of the stratified one, split again in the same
-way. What the stratified split validates with is put aside as test images, untouched by the choice."""
+"""The name of the split for choosing settings: the training images of the stratified split, split again in the same
+way. The validation images of the stratified split are its test images, so the choice does not depend on them."""
 
 FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
-"""Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates with the second of five parts."""
-
-NONE: Indices = np.empty(0, np.int64)
+"""Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates on the second of five parts."""
 
 
 def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = 0.2, seed: int) -> Split:
-    """The named split, the data set's own, or a stratified one.
+    """The named split: one of the dataset's own, or one that is drawn.
+
+    If the dataset's default split has test images, all splits that are drawn keep them as test images.
 
     Args:
         dataset: the images that can be read.
-        name: one of ``dataset.splits``, ``"stratified"``, ``"tuning"`` (see `TUNING`), or for instance
-            ``"fold-2-of-5"``; ``None`` takes ``dataset.default_split``, and where that is ``None`` too, a stratified
-            split.
-        val_fraction: share of the images for validation in a stratified split.
-        seed: of the draw of a stratified split.
+        name: one of ``dataset.splits``, ``"stratified"``, ``"tuning"`` (see `TUNING`), or ``"fold-2-of-5"`` (see
+            `FOLD`); ``None`` is ``dataset.default_split``, or a stratified split if that is also ``None``.
+        val_fraction: the share of the images, besides given test images, that a drawn split has for validation.
+        seed: of the draw.
 
     Raises:
-        UsageError: the data set has no split of that name.
+        UsageError: the dataset has no split of that name.
         DataError: there are fewer images than the split needs.
     """
     name = name or dataset.default_split or STRATIFIED
-    everything = np.arange(len(dataset))
+    if name in dataset.splits:
+        return _given(dataset, name)
+    test = _given_test(dataset)
+    rest = np.setdiff1d(np.arange(len(dataset)), test)
     if name == STRATIFIED:
-        return Split(*_drawn(dataset, everything, val_fraction, seed), test=NONE)
-    if name == TUNING:
-        rest, test = _drawn(dataset, everything, val_fraction, seed)
         return Split(*_drawn(dataset, rest, val_fraction, seed), test=test)
-    if name not in dataset.splits and (fold := FOLD.fullmatch(name)):
-        return _fold(dataset, int(fold[1]), int(fold[2]), seed)
-    if name not in dataset.splits:
-        known = [*dataset.splits, STRATIFIED, TUNING]
-        raise UsageError(
-            f"The data set {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
-        )
+    if name == TUNING:
+        rest, held_out = _drawn(dataset, rest, val_fraction, seed)
+        return Split(*_drawn(dataset, rest, val_fraction, seed), test=np.union1d(held_out, test))
+    if fold := FOLD.fullmatch(name):
+        return Split(*_fold(dataset, rest, int(fold[1]), int(fold[2]), seed), test=test)
+    known = [*dataset.splits, STRATIFIED, TUNING]
+    raise UsageError(
+        f"The dataset {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
+    )
+
+
+def _given(dataset: ImageDataset, name: str) -> Split:
     split = dataset.splits[name]
-    for part, indices in (("train", split.train), ("validate", split.val)):
+    for part, indices in (("train on", split.train), ("validate on", split.val)):
         if not len(indices):
-            raise DataError(f"The split {name!r} of the data set {dataset.name!r} has no image to {part} with.")
+            raise DataError(f"The split {name!r} of the dataset {dataset.name!r} has no image to {part}.")
     return split
 
 
+def _given_test(dataset: ImageDataset) -> Indices:
+    """The test images that come with the data, in order."""
+    if dataset.default_split is None:
+        return np.empty(0, np.int64)
+    return np.sort(dataset.splits[dataset.default_split].test)
+
+
 def positions(dataset: ImageDataset, ids: Sequence[str]) -> Indices:
-    """Where the images with these ids are.
+    """The positions of the images with these ids.
 
     Raises:
-        DataError: some are not there.
+        DataError: some are missing.
     """
     position = {image_id: index for index, image_id in enumerate(dataset.ids)}
     if missing := [image_id for image_id in ids if image_id not in position]:
@@ -94,28 +106,28 @@ def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: i
     return train, val
 
 
-def _fold(dataset: ImageDataset, number: int, count: int, seed: int) -> Split:
-    """Part ``number``, from 1, of ``count`` parts with the same share of each class, to validate; the rest to train."""
+def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed: int) -> tuple[Indices, Indices]:
+    """All of ``count`` parts of ``indices`` but one, to train on, and part ``number``, from 1, to validate on."""
     from sklearn.model_selection import StratifiedKFold
 
     if not count > 1 or not number <= count:
-        raise UsageError(f"Of two or more folds the first to the last can be asked for; got fold {number} of {count}.")
-    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+        raise UsageError(f"Fold must be between 1 and the number of folds (at least 2); got {number} of {count}.")
+    labels = dataset.labels[indices]
+    counts = np.bincount(labels, minlength=len(dataset.class_names))
     smallest = int(counts.argmin())
     if counts[smallest] < count:
         raise DataError(
-            f"The class {dataset.class_names[smallest]!r} has {counts[smallest]} image"
-            f"{'' if counts[smallest] == 1 else 's'}, too few for {count} folds; add images or take fewer folds."
+            f"The class {dataset.class_names[smallest]!r} has {counted(int(counts[smallest]), 'image')}, too few for "
+            f"{count} folds; add images or use fewer folds."
         )
-    drawn = StratifiedKFold(count, shuffle=True, random_state=seed).split(dataset.labels, dataset.labels)
-    train, val = (part.astype(np.int64) for part in list(drawn)[number - 1])
-    return Split(train, val, NONE)
+    drawn = list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
+    train, val = (indices[part].astype(np.int64) for part in drawn[number - 1])
+    return train, val
 
 
 def _too_few(dataset: ImageDataset, label: int, counts: NDArray[np.int64], val_fraction: float) -> DataError:
     enough = max(2, math.ceil(1 / min(val_fraction, 1 - val_fraction)))
-    count = int(counts[label])
     return DataError(
-        f"The class {dataset.class_names[label]!r} has {count} image{'' if count == 1 else 's'}, too few to keep "
-        f"{val_fraction:.0%} of {int(counts.sum())} images for validation; add images, {enough} a class are enough."
+        f"The class {dataset.class_names[label]!r} has {counted(int(counts[label]), 'image')}, too few to hold out "
+        f"{val_fraction:.0%} of {int(counts.sum())} images for validation; add images (at least {enough} per class)."
     )

@@ -107,7 +107,7 @@ def test_two_processes_at_once_agree(folder: Folder, cache_folder: Path, run_pyt
     code = f"""
 import hashlib, multiprocessing, pathlib
 import numpy as np
-from cnn_registry.data.cache import load_images
+from cnn_registry.data.sources.cache import load_images
 from cnn_registry.data.folder import load_folder
 
 def digest(barrier, results):

@@ -13,16 +13,16 @@ import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import PIL
 import psutil
 from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, ImageDataset
-from cnn_registry.data.image import check_file, decode_sizes, resized
+from cnn_registry.data.image import attempt, check_file, decoder, resized
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError, DataError
 from cnn_registry.system.paths import decoded_dir
@@ -35,7 +35,7 @@ from .source import ImageSource
 
 OnBadImage = Literal["skip", "error"]
 
-FORMAT = 1
+FORMAT = 2
 """Grows when the same files would give other pixels or another layout of the cache."""
 
 
@@ -56,12 +56,14 @@ class LoadedImages:
         source: its decoded images; position i is image i of ``dataset``.
         bad: the images that were left out.
         digest: a digest of the content of all images and of their labels.
+        hashes: a SHA-256 of the content of each image of ``dataset``; empty where it is not known.
     """
 
     dataset: ImageDataset
     source: ImageSource
     bad: tuple[BadImage, ...]
     digest: str
+    hashes: tuple[bytes, ...] = ()
 
 
 def load_images(
@@ -93,7 +95,7 @@ def load_sizes(
     if isinstance(dataset.images, np.ndarray):
         images = {size: np.stack([resized(Image.fromarray(image), size) for image in dataset.images]) for size in sizes}
         digest = _digest(dataset, hashes)
-        return {size: LoadedImages(dataset, ArrayImages(images[size]), (), digest) for size in sizes}
+        return {size: LoadedImages(dataset, ArrayImages(images[size]), (), digest, tuple(hashes)) for size in sizes}
     limit = psutil.virtual_memory().total // 2 if memory_limit is None else memory_limit
     in_memory = len(dataset) * sum(size * size * 3 for size in sizes) <= limit
     pixels, reasons = _cached(dataset.images, {size: _key(hashes, size) for size in sizes}, in_memory)
@@ -111,7 +113,7 @@ def load_sizes(
         own = pixels[size]
         return StreamedImages(files, size) if own is None else ArrayImages(own)
 
-    return {size: LoadedImages(dataset, source(size), bad, digest) for size in sizes}
+    return {size: LoadedImages(dataset, source(size), bad, digest, tuple(hashes)) for size in sizes}
 
 
 def _hashes(dataset: ImageDataset) -> list[bytes]:
@@ -131,8 +133,8 @@ def _file_hash(file: Path) -> bytes:
 
 
 def _key(hashes: Sequence[bytes], size: int) -> str:
-    decoder = f"{FORMAT} {PIL.__version__} {size}".encode()
-    return hashlib.sha256(b"\0".join([decoder, *hashes])).hexdigest()[:32]
+    made_by = f"{FORMAT} {size} {decoder()}".encode()
+    return hashlib.sha256(b"\0".join([made_by, *hashes])).hexdigest()[:32]
 
 
 def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
@@ -191,14 +193,8 @@ def _decode_all(
     reasons: dict[int, str] = {}
     done = 0
 
-    def attempt(file: Path) -> list[Bytes] | BadImageError:
-        try:
-            return decode_sizes(file, sizes)
-        except BadImageError as error:
-            return error
-
     with progress(f"Decoding {len(files)} images", len(files)) as advance:
-        for index, result in enumerate(in_threads(attempt, files)):
+        for index, result in enumerate(in_threads(partial(attempt, sizes=sizes), files)):
             if isinstance(result, BadImageError):
                 reasons[index] = result.reason
             else:
