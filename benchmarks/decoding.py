@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cnn_registry import backend, get_spec
+from cnn_registry import get_spec
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.workflows.train import chosen_recipe, decoded, settled
@@ -39,8 +39,7 @@ def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
 
 def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
     """One pass of `image_dataset_from_directory`."""
-    backend.prepare = lambda: None  # TensorFlow as in a script without the library
-    import keras
+    import keras  # by itself, so that TensorFlow is as in a script without the library
 
     dataset = load_dataset(DATASET, data)
     assert isinstance(dataset.images, tuple)

@@ -30,12 +30,12 @@ SIDES = ("plain", "ours", "folded")
 
 def side(name: str, model: str, size: int) -> None:
     """Prepare, then predict `IMAGES` images on each request."""
-    from cnn_registry import backend, create_model
+    from cnn_registry import create_model
     from cnn_registry.inference.evaluate import evaluate_model
     from cnn_registry.networks.folding import fold_batch_norm
 
     if name == "plain":
-        backend.prepare = lambda: None  # TensorFlow as in a script without the library
+        import tensorflow  # noqa: F401  (by itself, so that it is as in a script without the library)
     images = random_pixels(IMAGES, size)
     floats = images.source.read(np.arange(IMAGES)) / np.float32(255)
     network = create_model(model, num_classes=CLASSES, input_shape=(size, size, 3))

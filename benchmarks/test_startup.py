@@ -15,7 +15,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Comparison
-from cnn_registry.registry import discovery
+from cnn_registry.registry.current import current_registry
+from cnn_registry.registry.discovery import MODELS
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare
@@ -89,7 +90,7 @@ def test_naming(
 
     def read_entry_points() -> float:
         bare.append(bare_interpreter())
-        code = f"from importlib.metadata import entry_points; entry_points(group={discovery.MODELS!r})"
+        code = f"from importlib.metadata import entry_points; entry_points(group={MODELS!r})"
         return timed([sys.executable, "-c", code], environment)[0]
 
     def name_models() -> float:
@@ -156,12 +157,12 @@ def install(plugins: int, folder: Path) -> None:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: tiny{number}\nVersion: 1.0\n\nRead me\n")
         lines = [f"{name}{number} = tiny{number}:{name}{number}" for name in NAMES]
-        (info / "entry_points.txt").write_text("\n".join([f"[{discovery.MODELS}]", *lines, ""]))
+        (info / "entry_points.txt").write_text("\n".join([f"[{MODELS}]", *lines, ""]))
 
 
 def only_those_in(folder: Path) -> dict[str, str]:
     """The environment in which the distributions in ``folder`` are the only plugins."""
-    others = {entry.distribution for entry in discovery.installed(discovery.MODELS)}
+    others = {entry.distribution for entry in current_registry().plugins.installed(MODELS)}
     return {"PYTHONPATH": str(folder), "CNNREG_PLUGINS": "", "CNNREG_DISABLE_PLUGINS": ",".join(others)}
 
 

@@ -17,10 +17,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from cnn_registry.registry import datasets as data_registry
-from cnn_registry.registry import discovery
-from cnn_registry.registry import models as registry
-from cnn_registry.registry.policy import normalised, use_policy
+from cnn_registry.registry.current import Registry, use_registry
+from cnn_registry.registry.discovery import MODELS
+from cnn_registry.registry.policy import normalised
 
 # The same few examples every time, however busy the machine is. Fixtures of a test serve all of its examples.
 settings.register_profile(
@@ -110,7 +109,7 @@ class FakePlugins:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {distribution}\nVersion: {version}\n\nRead me\n")
         lines = [f"{name} = {value}" for name, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[{discovery.MODELS}]", *lines, ""]))
+        (info / "entry_points.txt").write_text("\n".join([f"[{MODELS}]", *lines, ""]))
         self.allow(distribution)
         importlib.invalidate_caches()
         return info
@@ -134,19 +133,15 @@ class FakePlugins:
 
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePlugins]:
-    """No plugin but those that the test installs, in this process and in those it starts; and an empty session."""
+    """A registry of the test's own, with no plugin but those that it installs, here and in processes it starts."""
     for variable in POLICY_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    for catalogue in (registry.models, data_registry.datasets):
-        monkeypatch.setattr(catalogue, "_session", {})
     root = tmp_path / "plugins"
     root.mkdir()
     fakes = FakePlugins(root, monkeypatch)
     fakes.allow("none-installed-yet")
-    discovery.refresh()
-    yield fakes
-    use_policy(None)
-    discovery.refresh()
+    with use_registry(Registry()):
+        yield fakes
     for name, module in sys.modules.copy().items():  # in one step: other threads import
         if str(getattr(module, "__file__", None)).startswith(str(root)):
             del sys.modules[name]
@@ -302,9 +297,8 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory, colours: Path) -> Pat
         monkeypatch.setenv("CNNREG_CACHE", str(root / "cache"))
         fakes = FakePlugins(root, monkeypatch)
         fakes.install("cnnreg-tiny", source=TINY, entries={"tiny": "cnnreg_tiny:tiny"})
-        discovery.refresh()
-        run = train("tiny", data=colours, settings=SETTINGS, out=root / "runs")
-    discovery.refresh()
+        with use_registry(Registry()):
+            run = train("tiny", data=colours, settings=SETTINGS, out=root / "runs")
     sys.modules.pop("cnnreg_tiny", None)
     return run.path
 

@@ -30,7 +30,7 @@ PYTHON = [
     "import cnn_registry; assert cnn_registry.list_models('light*') == ['light']",
     "import cnn_registry; assert cnn_registry.get_spec('light').family == 'tiny'",
     "import cnn_registry.registry.models as r; assert [s.name for s in r.describe_models()] == ['light']",
-    "from cnn_registry.registry.datasets import datasets; assert datasets.describe()",
+    "from cnn_registry.registry.datasets import describe_datasets; assert describe_datasets()",
 ]
 
 COMMANDS = [

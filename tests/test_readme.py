@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cnn_registry import create_model, get_spec
-from cnn_registry.registry import discovery
+from cnn_registry.registry.discovery import MODELS
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def mynet(plugins: FakePlugins) -> str:
     """The README's plugin, installed as it is written there."""
     [entry_points] = [tomllib.loads(text)["project"]["entry-points"] for text in blocks("toml")]
-    plugins.install("cnnreg-mynet", source="", entries=entry_points[discovery.MODELS])
+    plugins.install("cnnreg-mynet", source="", entries=entry_points[MODELS])
     package = plugins.root / "site" / "cnnreg_mynet"
     package.with_suffix(".py").unlink()
     package.mkdir()

@@ -10,8 +10,8 @@ from cnn_registry import backend
 from cnn_registry.backend import processors
 from cnn_registry.errors import BackendError
 
-SETTINGS = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
-UNSET: dict[str, None] = dict.fromkeys(SETTINGS)
+SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
+UNSET: dict[str, None] = dict.fromkeys(("KERAS_BACKEND", *SETTINGS))
 
 
 @pytest.fixture
@@ -29,21 +29,15 @@ def settings() -> list[str | None]:
 
 def test_prepare_sets_what_makes_tensorflow_fast_and_quiet(bare: pytest.MonkeyPatch) -> None:
     backend.prepare()
-    assert settings() == ["tensorflow", "1", str(backend.usable_cpus()), "2"]
+    assert settings() == ["1", str(backend.usable_cpus()), "2"]
 
 
 def test_prepare_leaves_what_the_user_has_set(bare: pytest.MonkeyPatch) -> None:
-    chosen = ["jax", "0", "7", "0"]
+    chosen = ["0", "7", "0"]
     for name, value in zip(SETTINGS, chosen, strict=True):
         bare.setenv(name, value)
     backend.prepare()
     assert settings() == chosen
-
-
-def test_an_empty_backend_is_none(bare: pytest.MonkeyPatch) -> None:
-    bare.setenv("KERAS_BACKEND", "")
-    backend.prepare()
-    assert os.environ["KERAS_BACKEND"] == "tensorflow"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to a processor")
@@ -94,7 +88,48 @@ def test_all_is_set_when_tensorflow_is_imported(run_python: Any) -> None:
     code = WATCHED_IMPORT.format(settings=SETTINGS)
     done = run_python("-c", code, **UNSET | {"TF_NUM_INTRAOP_THREADS": "3"})
     lines = done.stdout.splitlines()
-    assert (done.returncode, lines[0], lines[-1]) == (0, "tensorflow 1 3 2", "0 tensorflow"), done.stderr
+    assert (done.returncode, lines[-2:]) == (0, ["1 3 2", "0 tensorflow"]), done.stderr
+
+
+WHAT_KERAS_TAKES = """
+import os
+from cnn_registry import backend
+before = dict(os.environ)
+print(backend.chosen_backend())
+assert dict(os.environ) == before
+print(backend.keras().config.backend())
+names = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")  # JAX sets the log level itself
+print([name for name in names if os.environ.get(name) != before.get(name)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "configured", "backend_name"),
+    [
+        (None, None, "tensorflow"),
+        ("", None, "tensorflow"),
+        ("jax", None, "jax"),
+        (None, '{"backend": "jax"}', "jax"),
+        ("", '{"backend": "jax"}', "jax"),
+        ("tensorflow", '{"backend": "jax"}', "tensorflow"),
+        (None, "{", "tensorflow"),
+        (None, "{}", "tensorflow"),
+    ],
+)
+def test_keras_runs_on_the_backend_that_the_user_chose(
+    tmp_path: Path, run_python: Any, variable: str | None, configured: str | None, backend_name: str
+) -> None:
+    if configured is not None:
+        (tmp_path / "keras.json").write_text(configured)
+    done = run_python("-c", WHAT_KERAS_TAKES, **UNSET | {"KERAS_BACKEND": variable, "KERAS_HOME": str(tmp_path)})
+    changed = ["TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS"] if backend_name == "tensorflow" else []
+    assert done.stdout.splitlines() == [backend_name, backend_name, str(changed)], done.stderr
+
+
+def test_tensorflow_that_is_imported_already_is_left_alone(run_python: Any) -> None:
+    code = "import os, tensorflow; before = dict(os.environ); from cnn_registry import backend; backend.keras()"
+    done = run_python("-c", f"{code}; assert dict(os.environ) == before", **UNSET)
+    assert done.returncode == 0, done.stderr
 
 
 ASK_FOR_KERAS = """
@@ -111,10 +146,7 @@ HIDE = "import sys; sys.modules[{name!r}] = None"  # what an import of a missing
 def test_a_backend_that_is_not_installed_is_named(run_python: Any) -> None:
     code = "\n".join([HIDE.format(name="jax"), ASK_FOR_KERAS.format(module="keras")])
     done = run_python("-c", code, **UNSET | {"KERAS_BACKEND": "jax"})
-    assert done.stdout == (
-        "Keras' backend 'jax' is not installed. Install one with: pip install 'cnn-registry[cpu]' "
-        "(or '[gpu]' for CUDA).\n"
-    )
+    assert done.stdout == ("Keras' backend 'jax' is not installed. Install it, or set KERAS_BACKEND=tensorflow.\n")
     assert done.stderr == ""
 
 
@@ -139,8 +171,8 @@ def test_what_a_backend_lacks_is_named(run_python: Any) -> None:
 
 
 def test_training_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend.keras().backend, "backend", lambda: "torch")
+    monkeypatch.setattr(backend.keras().config, "backend", lambda: "torch")
     with pytest.raises(
-        BackendError, match=r"^Training needs Keras on TensorFlow, but KERAS_BACKEND is 'torch'\. Unset"
+        BackendError, match=r"^Training and evaluation need Keras on TensorFlow, but its backend is 'torch'\. Start Py"
     ):
         backend.tensorflow()

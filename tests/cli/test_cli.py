@@ -10,7 +10,7 @@ import click
 import pytest
 
 from cnn_registry.cli.app import cnnreg as group
-from cnn_registry.registry.policy import use_policy
+from cnn_registry.registry.current import use_policy
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins

@@ -8,11 +8,11 @@ import pytest
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import UsageError
-from cnn_registry.registry.datasets import datasets, embedded_datasets
+from cnn_registry.registry.datasets import embedded_datasets, get_dataset_spec
 
 
 def test_the_digits_are_what_is_declared() -> None:
-    spec, digits = datasets.get("digits"), load_dataset("digits", None)
+    spec, digits = get_dataset_spec("digits"), load_dataset("digits", None)
     assert "digits" in embedded_datasets()
     assert (len(digits), len(digits.class_names), digits.image_size) == (spec.num_images, spec.num_classes, 32)
     assert (digits.ids[0], digits.ids[-1]) == ("digits/0001", "digits/1797")

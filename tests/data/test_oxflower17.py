@@ -18,7 +18,7 @@ from scipy.io import savemat
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import DataError, DownloadError
-from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.datasets import get_dataset_spec
 
 TFLEARN_ORDER = [0, 1, 10, 11, 12, 13, 14, 15, 16, 2, 3, 4, 5, 6, 7, 8, 9]
 ALL = range(1, 1361)
@@ -69,7 +69,7 @@ def write_splits(file: Path) -> None:
 def test_the_official_layout_has_the_official_labels(official: Callable[..., Path]) -> None:
     root = official()
     dataset = load_dataset("oxflower17", root)
-    spec = datasets.get("oxflower17")
+    spec = get_dataset_spec("oxflower17")
     assert (len(dataset), len(dataset.class_names)) == (spec.num_images, spec.num_classes) == (1360, 17)
     np.testing.assert_array_equal(dataset.labels, np.arange(1360) // 80)
     assert (dataset.ids[0], dataset.ids[-1]) == ("image_0001.jpg", "image_1360.jpg")

@@ -120,7 +120,7 @@ def unbuildable(body: str, cause: str) -> Case:
 
 
 def misnamed(name: str, shown: str) -> Case:
-    reason = "a name has lower-case letters (a to z), digits and '_', at most 64 of them."
+    reason = "names consist of lower-case letters (a to z), digits and '_', at most 64."
     return broken(named(name), reason, shown)
 
 
@@ -134,7 +134,7 @@ FLAT = "keras.layers.Flatten()(inputs)"
 GOOD_LINE = f"[{MODELS}]\nother = fake_bad:other\n"
 OTHER = ("other", "ok")
 NOWHERE = "its entry point is '', not of the form 'module:function'."
-TWO_OBJECTS = "its distribution uses the name for 'fake_bad:bad' and 'fake_bad:other'; rename one of them."
+TWO_OBJECTS = "its distribution uses the name for both 'fake_bad:bad' and 'fake_bad:other'; rename one of them."
 
 CASES = {
     # Its module cannot be imported.
@@ -154,10 +154,10 @@ CASES = {
     "hands off": broken(module(UNREADABLE), "RuntimeError: hands off"),
     "a newer interface": broken(
         declared(api_version=2),
-        "it is written for plugin interface 2, this cnn_registry speaks 1; upgrade cnn-registry.",
+        "it is written for plugin interface 2; this version supports 1. Upgrade cnn-registry.",
     ),
-    "a wrong type": broken(declared(aliases="b"), "DeclarationError: aliases of 'bad' must be of type tuple; got 'b'."),
-    "a wrong shape": broken(declared(input_shape=(8, 8)), "DeclarationError: input_shape of 'bad' must be (height, wi"),
+    "a wrong type": broken(declared(aliases="b"), "aliases of 'bad' must be of type tuple; got 'b'."),
+    "a wrong shape": broken(declared(input_shape=(8, 8)), "input_shape of 'bad' must be (height, wi"),
     "an option that cannot be shown": broken(declared(SILENT, options="option=Silent()"), "ValueError: no words"),
     "a summary that cannot be encoded": Case(declared(summary="\ud800"), [("bad", "ok")]),
     # Its metadata is corrupt, or says a thing twice.
@@ -168,7 +168,7 @@ CASES = {
     ),
     "a line that is not UTF-8": Case(
         entry_points(GOOD_LINE.encode() + b"b\xe4d = fake_bad:bad\n"),
-        [(r"b\ufffdd", "broken: a name has lower-case letters"), OTHER],
+        [(r"b\ufffdd", "broken: names consist of lower-case letters"), OTHER],
     ),
     "a heading that is not closed": Case(
         entry_points(f"{GOOD_LINE}[{MODELS}\nbad = fake_bad:bad"), [OTHER, ("bad", "ok")]

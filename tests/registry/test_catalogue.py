@@ -13,7 +13,7 @@ from cnn_registry.errors import (
     UnknownNameError,
 )
 from cnn_registry.registry.catalogue import Ambiguous, Catalogue
-from cnn_registry.registry.discovery import DATASETS, MODELS
+from cnn_registry.registry.discovery import DATASETS, MODELS, Plugins
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.spec import ModelSpec, Provider, Spec
 from cnn_registry.text import natural_key
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def things() -> Catalogue[Spec]:
     """An empty catalogue of a group that nobody publishes in."""
-    return Catalogue("cnn_registry.tests.things", Spec, "thing", "See all with: a look around")
+    return Catalogue(Plugins(), "cnn_registry.tests.things", Spec, "thing", "See all with: a look around")
 
 
 def thing(name: str, **fields: Any) -> Spec:
@@ -86,8 +86,23 @@ def test_find_warns_of_nothing_and_get_does(things: Catalogue[Spec]) -> None:
         assert things.get("old") is spec
 
 
+def test_a_former_name_finds_and_warns(things: Catalogue[Spec]) -> None:
+    spec = add(things, "new", aliases=("other",), deprecated_aliases=("old",))
+    with pytest.warns(FutureWarning, match="The thing name 'old' is deprecated; use 'new'"):
+        assert things.get("old") is spec
+    assert things.find("old") is things.get("other") is things.get("new") is spec
+    assert things.names() == ["new"]
+
+
+def test_a_former_name_that_two_have_had(things: Catalogue[Spec]) -> None:
+    add(things, "a1", deprecated_aliases=("a",))
+    add(things, "a2", aliases=("a",))
+    with pytest.raises(AmbiguousAliasError, match=r"Write 'a1' or 'a2'"):
+        things.get("a")
+
+
 def test_find_returns_what_get_refuses(plugins: FakePlugins) -> None:
-    models = Catalogue(MODELS, ModelSpec, "model", "")
+    models = Catalogue(Plugins(), MODELS, ModelSpec, "model", "")
     plugins.install("fake-a", "net")
     plugins.install("fake-b", "net")
     plugins.install("fake-c", source="raise OSError", entries={"broken": "fake_c:broken"})
@@ -104,7 +119,7 @@ def test_find_returns_what_get_refuses(plugins: FakePlugins) -> None:
 
 
 def test_one_of_two_providers_may_be_broken(plugins: FakePlugins) -> None:
-    models = Catalogue(MODELS, ModelSpec, "model", "")
+    models = Catalogue(Plugins(), MODELS, ModelSpec, "model", "")
     plugins.install("fake-a", "net")
     plugins.install("fake-b", source="raise OSError", entries={"net": "fake_b:net"})
     assert models.get("fake-a:net").name == "net"
@@ -113,7 +128,7 @@ def test_one_of_two_providers_may_be_broken(plugins: FakePlugins) -> None:
 
 
 def test_find_of_an_alias_passes_over_what_is_broken(plugins: FakePlugins) -> None:
-    models = Catalogue(MODELS, ModelSpec, "model", "")
+    models = Catalogue(Plugins(), MODELS, ModelSpec, "model", "")
     plugins.install("fake-a", source=plugins.declaration("net", aliases=("n",)), entries={"net": "fake_a:net"})
     plugins.install("fake-c", source="raise OSError", entries={"broken": "fake_c:broken"})
     found = models.find("n")
@@ -134,6 +149,6 @@ def test_catalogues_of_two_groups_do_not_mix(plugins: FakePlugins) -> None:
     info = plugins.install("fake-a", "net")
     with (info / "entry_points.txt").open("a") as file:
         file.write("[cnn_registry.models.extra]\nmore = fake_a:net\n")
-    assert Catalogue(MODELS, ModelSpec, "model", "").names() == ["net"]
-    assert "net" not in Catalogue(DATASETS, Spec, "data set", "").names()
-    assert Catalogue("cnn_registry.models.extra", ModelSpec, "model", "").names() == ["more"]
+    assert Catalogue(Plugins(), MODELS, ModelSpec, "model", "").names() == ["net"]
+    assert "net" not in Catalogue(Plugins(), DATASETS, Spec, "dataset", "").names()
+    assert Catalogue(Plugins(), "cnn_registry.models.extra", ModelSpec, "model", "").names() == ["more"]

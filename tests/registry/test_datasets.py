@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cnn_registry.registry.datasets import datasets, embedded_datasets
+from cnn_registry.registry.datasets import embedded_datasets, get_dataset_spec, list_datasets
 from cnn_registry.registry.spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 HEAVY = ("keras", "matplotlib", "numpy", "pandas", "PIL", "scipy", "sklearn", "tensorflow")
 
 
-def test_the_cores_own_data_sets_are_described() -> None:
-    assert {"digits", "oxflower17"} <= set(datasets.names())
-    flowers = datasets.get("oxflower17")
+def test_the_cores_own_datasets_are_described() -> None:
+    assert {"digits", "oxflower17"} <= set(list_datasets())
+    flowers = get_dataset_spec("oxflower17")
     assert isinstance(flowers, DatasetSpec)
     assert flowers.is_default
     assert not flowers.embedded
@@ -22,12 +22,12 @@ def test_the_cores_own_data_sets_are_described() -> None:
     assert embedded_datasets() == ["digits"]
 
 
-def test_describing_data_sets_imports_nothing_heavy(
+def test_describing_datasets_imports_nothing_heavy(
     run_python: RunPython,
 ) -> None:
     code = (
         "import json, sys; from cnn_registry.data.pipeline import augment; "
-        "from cnn_registry.registry.datasets import datasets; datasets.describe(); "
+        "from cnn_registry.registry.datasets import describe_datasets; describe_datasets(); "
         f"print(json.dumps(sorted(set(sys.modules) & set({HEAVY!r}))))"
     )
     finished = run_python("-c", code)

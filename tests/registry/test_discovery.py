@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -13,15 +14,20 @@ import pytest
 
 from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.errors import BrokenPluginError, UnknownNameError
-from cnn_registry.registry import discovery
-from cnn_registry.registry.discovery import MODELS, installed
-from cnn_registry.registry.entries import Broken
-from cnn_registry.registry.models import describe_models, models
-from cnn_registry.registry.policy import NO_PLUGINS, Policy, normalised, use_policy
+from cnn_registry.registry.current import current_registry, refresh, use_policy
+from cnn_registry.registry.discovery import DATASETS, MODELS
+from cnn_registry.registry.entries import Broken, InstalledEntry
+from cnn_registry.registry.models import describe_models, find_model
+from cnn_registry.registry.policy import NO_PLUGINS, Policy, normalised
 from cnn_registry.registry.spec import ModelSpec
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
+
+
+def installed(group: str) -> list[InstalledEntry]:
+    return current_registry().plugins.installed(group)
+
 
 SMALL: dict[str, Any] = {"num_classes": 2, "input_shape": (8, 8, 3)}
 
@@ -105,13 +111,13 @@ def test_an_interrupt_is_not_the_plugins_fault(healthy: FakePlugins) -> None:
         describe_models()
 
 
-def test_a_mended_plugin_works_after_refresh(healthy: FakePlugins) -> None:
+def test_a_fixed_plugin_works_after_refresh(healthy: FakePlugins) -> None:
     info = healthy.install("fake-broken", source="raise OSError", entries={"broken": "fake_broken:broken"})
     module = info.parent / "fake_broken.py"
     the_broken()
     module.write_text(healthy.declaration("broken"))
     the_broken()
-    discovery.refresh()
+    refresh()
     assert get_spec("broken").provider.distribution == "fake-broken"
 
 
@@ -192,7 +198,7 @@ def test_the_entrypoints_library_finds_the_same(plugins: FakePlugins) -> None:
     assert {as_found(entry.name, entry.value, entry.distribution) for entry in installed(MODELS)} == theirs
 
 
-@pytest.mark.parametrize("group", [MODELS, discovery.DATASETS, "console_scripts"])
+@pytest.mark.parametrize("group", [MODELS, DATASETS, "console_scripts"])
 def test_the_standard_library_finds_the_same_in_what_is_really_installed(plugins: FakePlugins, group: str) -> None:
     use_policy(Policy())
     theirs = {(point.name, point.value) for point in metadata.entry_points(group=group)}
@@ -213,14 +219,47 @@ def test_a_name_twice_in_one_distribution_is_one_entry(plugins: FakePlugins) -> 
     assert get_spec("net").provider.distribution == "fake-a"
 
 
-def test_refresh_sees_a_plugin_that_was_installed_since(plugins: FakePlugins) -> None:
+def test_a_plugin_that_is_installed_while_python_runs_is_found(plugins: FakePlugins) -> None:
     plugins.install("fake-a", "net1")
     assert list_models() == ["net1"]
     plugins.install("fake-b", "net2")
-    assert list_models() == ["net1"]
-    discovery.refresh()
     assert list_models() == ["net1", "net2"]
     assert create_model("net2", **SMALL).output_shape == (None, 2)
+
+
+def test_a_plugin_that_is_removed_while_python_runs_is_gone(plugins: FakePlugins) -> None:
+    plugins.install("fake-a", "net1")
+    info = plugins.install("fake-b", "net2")
+    assert get_spec("net2").name == "net2"
+    shutil.rmtree(info)
+    assert list_models() == ["net1"]
+    with pytest.raises(UnknownNameError):
+        get_spec("net2")
+
+
+def test_an_upgrade_while_the_old_version_is_in_use_asks_for_a_restart(plugins: FakePlugins) -> None:
+    info = plugins.install("fake-a", "net", version="1.0")
+    assert get_spec("net").provider.version == "1.0"
+    shutil.rmtree(info)
+    plugins.install("fake-a", "net", version="2.0")
+    with pytest.raises(BrokenPluginError, match=r"version 1\.0 is in use and 2\.0 was installed since; restart Python"):
+        get_spec("net")
+
+
+def test_what_failed_is_tried_again_when_something_was_installed(plugins: FakePlugins) -> None:
+    source = "import fake_needed\n" + plugins.declaration("net")
+    plugins.install("fake-a", source=source, entries={"net": "fake_a:net"})
+    with pytest.raises(BrokenPluginError, match="No module named 'fake_needed'"):
+        get_spec("net")
+    plugins.install("fake-needed", source="", entries={})
+    assert get_spec("net").name == "net"
+
+
+def test_nothing_is_read_again_while_nothing_changes(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins.install("fake-a", "net1")
+    list_models()
+    monkeypatch.setattr(metadata, "distributions", lambda **_: pytest.fail("the folders are read again"))
+    assert list_models() == ["net1"]
 
 
 def test_a_longer_path_is_searched_without_refresh(plugins: FakePlugins) -> None:
@@ -295,9 +334,90 @@ def test_a_denied_plugin_is_not_imported(three: FakePlugins, monkeypatch: pytest
 def test_no_plugins_leaves_the_cores_own_and_the_sessions(three: FakePlugins) -> None:
     use_policy(NO_PLUGINS)
     assert list_models() == []
-    assert {entry.distribution for entry in installed(discovery.DATASETS)} == {"cnn-registry"}
+    assert {entry.distribution for entry in installed(DATASETS)} == {"cnn-registry"}
     use_policy(None)
     assert list_models() == ["net1", "net2", "net3"]
+
+
+def test_a_policy_holds_in_every_thread(three: FakePlugins) -> None:
+    seen: list[list[str]] = []
+    use_policy(NO_PLUGINS)
+    thread = threading.Thread(target=lambda: seen.append(list_models()))
+    thread.start()
+    thread.join()
+    assert seen == [[]]
+
+
+EVIL = "open({path!r}, 'w').close()\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("cnn-registry", {}),
+        ("CNN_Registry", {}),
+        ("cnn..registry", {}),
+        ("evil\nName: cnn-registry", {}),
+        ("evil", {"METADATA": None}),
+        ("evil", {"METADATA": "\n\nName: cnn-registry\n"}),
+        ("evil", {"METADATA": "Version: 1\r\n\r\nName: cnn-registry\r\n"}),
+        ("evil", {"METADATA": None, "PKG-INFO": "Name: cnn-registry\n"}),
+    ],
+)
+@pytest.mark.parametrize("allowed", ["cnn-registry", "fake-one"])
+def test_a_foreign_package_does_not_pass_as_the_core(
+    plugins: FakePlugins,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    files: dict[str, str | None],
+    allowed: str,
+) -> None:
+    source = EVIL.format(path=str(plugins.root / "was imported")) + plugins.declaration("evil")
+    entries = {"evil": "evil:evil", "digits": "cnn_registry.data.digits:digits"}
+    info = plugins.install("evil", source=source, entries=entries)
+    (info / "METADATA").write_text(f"Name: {name}\nVersion: 9\n")
+    for file, content in files.items():
+        (info / file).unlink(missing_ok=True)
+        if content is not None:
+            (info / file).write_bytes(content.encode())
+    monkeypatch.setenv("CNNREG_PLUGINS", allowed)
+    assert "evil" not in list_models()
+    describe_models()
+    assert not (plugins.root / "was imported").exists()
+
+
+def test_a_foreign_package_of_the_cores_name_is_refused_where_others_are(
+    plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins.install("cnn-registry", source=plugins.declaration("evil"), entries={"evil": "cnn_registry_2:evil"})
+    monkeypatch.delenv("CNNREG_PLUGINS")
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "somebody")
+    assert "evil" not in list_models()
+
+
+def test_a_foreign_package_of_the_cores_name_hides_nothing_of_the_core(plugins: FakePlugins) -> None:
+    points = {"digits": "cnn_registry.data.digits:digits"}
+    info = plugins.install("cnn-registry", source="", entries={}, version="9")
+    (info / "entry_points.txt").write_text(f"[{DATASETS}]\ndigits = {points['digits']}\n")
+    use_policy(NO_PLUGINS)
+    assert {"digits", "oxflower17"} <= {entry.name for entry in installed(DATASETS)}
+
+
+def test_a_foreign_package_may_not_publish_a_module_of_the_core(plugins: FakePlugins) -> None:
+    info = plugins.install("evil", source="", entries={})
+    (info / "entry_points.txt").write_text(f"[{DATASETS}]\nmine = cnn_registry.data.digits:digits\n")
+    use_policy(NO_PLUGINS)
+    assert "mine" not in {entry.name for entry in installed(DATASETS)}
+
+
+def test_without_a_name_each_entry_goes_by_its_own_package(
+    plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = plugins.declaration("evil")
+    info = plugins.install("evil", source=source, entries={"net": "fake_good:net", "evil": "evil:evil"})
+    (info / "METADATA").unlink()
+    monkeypatch.setenv("CNNREG_PLUGINS", "fake-good")
+    assert list_models() == ["net"]
 
 
 @pytest.mark.parametrize(("value", "strict"), [("1", True), ("true", True), ("0", False), ("", False)])
@@ -306,7 +426,7 @@ def test_strict_raises_what_would_be_listed_as_broken(
 ) -> None:
     healthy.install("fake-broken", source="raise RuntimeError('no luck')", entries={"broken": "fake_broken:broken"})
     monkeypatch.setenv("CNNREG_STRICT_PLUGINS", value)
-    uses: list[Callable[[], object]] = [describe_models, lambda: models.find("broken")]
+    uses: list[Callable[[], object]] = [describe_models, lambda: find_model("broken")]
     for use in uses:
         if strict:
             with pytest.raises(
@@ -333,7 +453,7 @@ def test_finding_takes_less_than_three_times_what_the_standard_library_takes(
     monkeypatch.setattr(sys, "path", [site])
 
     def seconds(find: Callable[[], object]) -> float:
-        discovery.refresh()
+        refresh()
         start = time.perf_counter()
         find()
         return time.perf_counter() - start

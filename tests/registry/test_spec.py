@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+import inspect
 import json
+import pickle
 import re
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import numpy as np
 import pytest
 
 from cnn_registry.errors import DeclarationError
-from cnn_registry.registry.spec import DatasetSpec, Feature, ModelSpec, Paper, Provider, Spec
+from cnn_registry.registry.datasets import register_dataset
+from cnn_registry.registry.models import register_model
+from cnn_registry.registry.spec import DatasetSpec, Feature, ModelSpec, Paper, Pretrained, Provider, Spec
 
 PAPER = Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")
 COMMON: dict[str, Any] = {
@@ -42,6 +47,7 @@ def test_a_model_as_json() -> None:
         "provider": {"object": "module:net", "distribution": "fake-a", "version": "1.0"},
         "paper": {"title": "A tiny network", "authors": "Doe", "year": 2020, "url": "https://example.org"},
         "aliases": ["n"],
+        "deprecated_aliases": [],
         "deprecated": None,
         "api_version": 1,
         "family": "tiny",
@@ -68,7 +74,7 @@ def test_any_default_of_an_option_becomes_json(default: Any) -> None:
     assert set(options) == {"option"}
 
 
-def test_a_data_set_as_json() -> None:
+def test_a_dataset_as_json() -> None:
     spec = DatasetSpec(**COMMON | {"num_classes": 2, "num_images": 10, "image_size": 32, "embedded": True})
     data = json.loads(json.dumps(spec.to_dict()))
     assert {key: data[key] for key in ("num_classes", "num_images", "image_size", "embedded", "is_default")} == {
@@ -118,3 +124,42 @@ def test_a_field_of_a_wrong_type_is_refused(kind: type[Spec], field: str, value:
 def test_specs_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         model().name = "other"  # type: ignore[misc]
+
+
+def test_what_a_spec_was_made_from_may_change_afterwards() -> None:
+    settings = {"default": {"epochs": 3}}
+    spec = model(recipe_settings=settings)
+    settings["default"]["epochs"] = 4
+    settings["article"] = {}
+    assert spec.recipe_settings == {"default": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "change"),
+    [
+        ({"features": {"a": Feature("c", (1, 1, 1))}}, lambda spec: spec.features.update(b=1)),
+        ({"aux_heads": {"a": 0.3}}, lambda spec: spec.aux_heads.clear()),
+        ({"options": {"a": 1}}, lambda spec: spec.options.__setitem__("a", 2)),
+        ({"options": {"depths": [2, 2]}}, lambda spec: spec.options["depths"].append(2)),
+        ({"recipe_settings": {"default": {"a": 1}}}, lambda spec: spec.recipe_settings["default"].pop("a")),
+        ({"recipe_settings": {"default": {"sizes": [1]}}}, lambda s: s.recipe_settings["default"]["sizes"].append(2)),
+        ({"weights": {"w": Pretrained("m:f", dict, "unit", {"a": 1})}}, lambda s: s.weights["w"].options.clear()),
+    ],
+)
+def test_what_is_in_a_spec_does_not_change(fields: dict[str, Any], change: Any) -> None:
+    spec, same = model(**fields), model(**fields)
+    with pytest.raises((TypeError, AttributeError)):
+        change(spec)
+    assert spec == same
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda spec: pickle.loads(pickle.dumps(spec)), replace])
+def test_a_spec_can_be_copied_and_sent_to_another_process(copied: Any) -> None:
+    spec = model(features={"a": Feature("c", (1, 1, 1))}, recipe_settings={"default": {"a": 1}}, options={"b": [1]})
+    assert copied(spec) == spec
+    assert copied(spec).to_dict() == spec.to_dict()
+
+
+def test_one_interface_is_meant_where_none_is_named() -> None:
+    default = inspect.signature(register_model).parameters["api_version"].default
+    assert model().api_version == default == inspect.signature(register_dataset).parameters["api_version"].default

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.registry import discovery
+from cnn_registry.registry.discovery import DATASETS
 from cnn_registry.testing import check_dataset
 from cnn_registry.testing.run import DATASET_CHECKS
 
@@ -61,8 +61,7 @@ def install(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> Install:
         assert not old or SOURCE.count(old) == 1
         source = (SOURCE.replace(old, new) if old else SOURCE).replace("NAME", name)
         entry = plugins.install(f"kit-{name}", source=source, entries={})
-        (entry / "entry_points.txt").write_text(f"[{discovery.DATASETS}]\n{name} = kit_{name}:{name}\n")
-        discovery.refresh()
+        (entry / "entry_points.txt").write_text(f"[{DATASETS}]\n{name} = kit_{name}:{name}\n")
         return name
 
     return install

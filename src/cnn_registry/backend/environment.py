@@ -1,15 +1,18 @@
-"""The only place that imports Keras for the core, and that prepares TensorFlow before its import."""
+"""The only place that imports Keras for the core, and that prepares TensorFlow right before its import."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
+from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import BackendError
@@ -24,34 +27,88 @@ INSTALL_HINT = "Install one with: pip install 'cnn-registry[cpu]' (or '[gpu]' fo
 def prepare() -> None:
     """Set what TensorFlow reads when it is imported; whatever the user has set stays.
 
-    - ``TF_ENABLE_ONEDNN_OPTS=1``: off by default on processors with AVX2 only, where it makes a training step
-      1.15 to 1.45 times faster.
-    - ``TF_NUM_INTRAOP_THREADS``: one for each processor this process may use. TensorFlow counts the machine's, which
-      is more than a container or ``taskset`` grants.
-    - ``TF_CPP_MIN_LOG_LEVEL=2``: warnings about the build are not about the user's work.
-    - ``KERAS_BACKEND=tensorflow``.
+    - ``TF_ENABLE_ONEDNN_OPTS=1``: off by default on CPUs with AVX2 only, where it makes a training step 1.15 to 1.45
+      times faster.
+    - ``TF_NUM_INTRAOP_THREADS``: one for each CPU this process may use. TensorFlow counts the machine's, which is more
+      than a container or ``taskset`` grants.
+    - ``TF_CPP_MIN_LOG_LEVEL=2``: warnings about the build do not concern the user's work.
     """
-    os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"  # Keras too takes empty as unset
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(usable_cpus()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+class _BeforeTensorflow(MetaPathFinder):
+    """Finds nothing, and calls `prepare` when somebody looks for TensorFlow."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == "tensorflow":
+            prepare()
+
+
+@contextmanager
+def prepared_imports() -> Iterator[None]:
+    """Within it, whoever imports TensorFlow finds its environment set. Without such an import, nothing is changed."""
+    finder = _BeforeTensorflow()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the code within may have replaced the list
+            sys.meta_path.remove(finder)
+
+
+def chosen_backend() -> str:
+    """The backend that Keras runs on, or will once it is imported: ``"tensorflow"``, ``"jax"``, ``"torch"``, ...
+
+    The user chooses it with ``KERAS_BACKEND`` or in ``keras.json``; Keras' default is TensorFlow. Nothing is imported.
+    """
+    if keras := sys.modules.get("keras"):
+        with suppress(AttributeError):  # another thread is importing it
+            return str(keras.config.backend())
+    return os.environ.get("KERAS_BACKEND") or _configured_backend() or "tensorflow"
+
+
+def _configured_backend() -> str:
+    """The backend that ``keras.json`` names, or an empty string; Keras documents where the file is."""
+    try:
+        home = Path.home()
+        folder = Path(os.environ.get("KERAS_HOME") or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras")
+        return str(json.loads((folder / "keras.json").expanduser().read_text(encoding="utf-8"))["backend"])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def keras() -> Any:
-    """The ``keras`` module on a prepared backend.
+    """The ``keras`` module on the backend that the user chose; before its first import, TensorFlow is prepared.
 
     Raises:
-        BackendError: Keras, or the backend that ``KERAS_BACKEND`` names, is not installed.
+        BackendError: Keras or the chosen backend is not installed.
     """
-    prepare()
-    wanted = os.environ["KERAS_BACKEND"]
-    if "keras" not in sys.modules and importlib.util.find_spec(wanted) is None:
-        raise BackendError(f"Keras' backend {wanted!r} is not installed. {INSTALL_HINT}")
+    if sys.modules.get("keras"):
+        return importlib.import_module("keras")
+    wanted = chosen_backend()
+    if importlib.util.find_spec(wanted) is None:
+        hint = INSTALL_HINT if wanted == "tensorflow" else "Install it, or set KERAS_BACKEND=tensorflow."
+        raise BackendError(f"Keras' backend {wanted!r} is not installed. {hint}")
     try:
-        with _without_native_notes():
+        with prepared_imports(), _without_native_notes():
             return importlib.import_module("keras")
     except ImportError as error:
         raise BackendError(f"Keras cannot be imported ({error}). {INSTALL_HINT}") from error
+
+
+def require_tensorflow() -> None:
+    """Refuse another backend than TensorFlow, which training and the input pipeline need. Nothing is imported.
+
+    Raises:
+        BackendError: the user chose another one.
+    """
+    if (chosen := chosen_backend()) != "tensorflow":
+        raise BackendError(
+            f"Training and evaluation need Keras on TensorFlow, but its backend is {chosen!r}. "
+            f"Start Python with KERAS_BACKEND=tensorflow."
+        )
 
 
 def tensorflow() -> Any:
@@ -60,9 +117,8 @@ def tensorflow() -> Any:
     Raises:
         BackendError: TensorFlow is not installed, or Keras runs on another backend.
     """
-    running = keras().backend.backend()
-    if running != "tensorflow":
-        raise BackendError(f"Training needs Keras on TensorFlow, but KERAS_BACKEND is {running!r}. Unset it.")
+    require_tensorflow()
+    keras()
     return importlib.import_module("tensorflow")
 
 
@@ -70,10 +126,10 @@ def tensorflow() -> Any:
 def _without_native_notes() -> Iterator[None]:
     """Keep from standard error the notes that TensorFlow's native code writes there while it is imported.
 
-    They come before its logging is set up, so that no log level reaches them, and say no more than that oneDNN is
-    on. Anything else is passed on, and so is everything where the import fails.
+    They come before its logging is set up, so that no log level reaches them, and only report that oneDNN is on.
+    Anything else is passed on, and so is everything where the import fails.
     """
-    if "keras" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or sys.stderr is None:
         yield
         return
     with tempfile.TemporaryFile() as notes, os.fdopen(os.dup(2), "wb") as stderr:

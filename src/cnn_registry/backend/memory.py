@@ -1,4 +1,4 @@
-"""Give memory back that TensorFlow would keep."""
+"""Free memory that TensorFlow would keep."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .environment import keras, tensorflow
 
 
 def forget(variables: Iterable[Any]) -> None:
-    """Give back the memory of Keras variables that nobody will read again.
+    """Free the memory of Keras variables that nobody will read again.
 
     TensorFlow keeps a traced step, and all variables in it, for as long as the process lives, whatever else is
-    deleted: with Adam four times the size of a network for each that a process has trained. On other backends variables
-    go with their network, and nothing is done.
+    deleted: with Adam, four times the size of each network that a process has trained. On other backends variables
+    are freed with their network, and nothing is done.
     """
-    if keras().backend.backend() != "tensorflow":
+    if keras().config.backend() != "tensorflow":
         return
     raw_ops = tensorflow().raw_ops
     nothing: dict[Any, Any] = {}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 
-from .environment import prepare, tensorflow
+from .environment import tensorflow
 from .processors import cpu_flags
 
 
 def computes_bfloat16() -> bool:
-    """Whether training runs on a processor that multiplies numbers of type bfloat16, at twice the speed of float32.
+    """Whether training runs on a CPU that multiplies numbers of type bfloat16, at twice the speed of float32.
 
-    Processors with AVX-512 BF16 or AMX do, through oneDNN. Known on Linux only, and not where TensorFlow finds a GPU.
+    CPUs with AVX-512 BF16 or AMX do, through oneDNN. Known on Linux only, and not where TensorFlow finds a GPU.
     """
-    prepare()
-    if not cpu_flags() & {"avx512_bf16", "amx_bf16"} or os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0":
+    if not cpu_flags() & {"avx512_bf16", "amx_bf16"} or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return False
     return not tensorflow().config.list_physical_devices("GPU")

@@ -1,4 +1,4 @@
-"""What the processors can do, and how many of them this process may use."""
+"""What the CPUs can do, and how many of them this process may use."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-"""What Linux tells of the processors."""
+"""Where Linux describes the CPUs."""
 
 
 def usable_cpus() -> int:
-    """How many processors this process may run on."""
+    """How many CPUs this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_flags() -> frozenset[str]:
-    """What the processor can do, in Linux' words for it (``"avx2"``); nothing where it is not told."""
+    """What the CPU can do, as Linux names it (``"avx2"``); empty where that is unknown."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -11,7 +11,7 @@ import click
 from cnn_registry.errors import AmbiguousNameError, UsageError
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.entries import Broken
-from cnn_registry.registry.models import describe_models, models
+from cnn_registry.registry.models import describe_models, find_model
 from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.system.progress import progress
@@ -59,13 +59,13 @@ def command(
 
     The exit code is 1 if a check failed. Models with more than 30 million parameters skip the expensive checks.
     """
-    from cnn_registry.registry.datasets import datasets
+    from cnn_registry.registry.datasets import get_dataset_spec
     from cnn_registry.testing.run import dataset_checks, model_checks
 
     if not (names or every or plugin or dataset_names):
         raise click.UsageError("Name a model, or give --all, --plugin or --dataset.", click.get_current_context())
     specs = _chosen(names, every, plugin)
-    data = [datasets.get(name) for name in dataset_names]
+    data = [get_dataset_spec(name) for name in dataset_names]
     checks = [list(model_checks(spec, only=only, full=full)) for spec in specs if isinstance(spec, ModelSpec)]
     checks += [list(dataset_checks(spec, only=only)) for spec in data]
     results = [*_unusable(specs)]
@@ -93,10 +93,10 @@ def _chosen(names: tuple[str, ...], every: bool, plugin: str | None) -> list[Mod
     Raises:
         UsageError: a name is unknown or ambiguous, or the plugin provides no model.
     """
-    found = [models.find(name) for name in names]
+    found = [find_model(name) for name in names]
     for item in found:
         if isinstance(item, Ambiguous):
-            raise AmbiguousNameError(models.noun, item.name, item.providers)
+            raise AmbiguousNameError("model", item.name, item.providers)
     if every:
         found += describe_models()
     if plugin:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cnn_registry.registry.policy import NO_PLUGINS, use_policy
+from cnn_registry.registry.current import use_policy
+from cnn_registry.registry.policy import NO_PLUGINS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,9 +67,9 @@ def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of datasets for the shell."""
-    from cnn_registry.registry.datasets import datasets
+    from cnn_registry.registry.datasets import list_datasets
 
-    return datasets.names(f"{incomplete}*")
+    return list_datasets(f"{incomplete}*")
 
 
 def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cnn_registry.registry.datasets import datasets
+from cnn_registry.registry.datasets import describe_datasets
 from cnn_registry.registry.spec import DatasetSpec
 
 from .common import common_options, json_option, wide_option
@@ -29,7 +29,7 @@ COLUMNS = (
 @common_options
 def command(wide: bool, as_json: bool) -> None:
     """List the datasets that can be named with --dataset."""
-    found = datasets.describe()
+    found = describe_datasets()
     if as_json:
         print_json([as_dict(item) for item in found])
         return

@@ -11,10 +11,8 @@ import click
 
 from cnn_registry import backend
 from cnn_registry.registry.catalogue import Catalogue
-from cnn_registry.registry.datasets import datasets
-from cnn_registry.registry.discovery import describe, import_seconds, installed, slowness
+from cnn_registry.registry.current import current_registry
 from cnn_registry.registry.entries import Broken, InstalledEntry
-from cnn_registry.registry.models import models
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 
@@ -38,7 +36,8 @@ COLUMNS = (
 def command(wide: bool, as_json: bool) -> None:
     """Show versions, CPU features, the state of every plugin, and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
-    plugins = [*_healths(models), *_healths(datasets)]
+    registry = current_registry()
+    plugins = [*_healths(registry.models), *_healths(registry.datasets)]
     facts: dict[str, Any] = {
         "versions": _versions(),
         "machine": _machine(),
@@ -65,13 +64,15 @@ def _machine() -> dict[str, Any]:
     return machine() | {
         "simd": _simd(),
         "onednn": _onednn(),
-        "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
-        "backend": os.environ["KERAS_BACKEND"],
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
+        "backend": backend.chosen_backend(),
     }
 
 
 def _onednn() -> str:
     """Whether TensorFlow uses oneDNN's operations, according to TensorFlow itself."""
+    if backend.chosen_backend() != "tensorflow":
+        return "not used"
     backend.tensorflow()
     # No public function returns it; TensorFlow's own tests use this one.
     from tensorflow.python.util._pywrap_util_port import IsMklEnabled
@@ -89,32 +90,33 @@ def _simd() -> list[str]:
 
 
 def _healths(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
-    entries = installed(catalogue.group)
+    entries = catalogue.plugins.installed(catalogue.group)
     uses = Counter(entry.name for entry in entries)
     return [_health(entry, catalogue, is_shared=uses[entry.name] > 1) for entry in entries]
 
 
 def _health(entry: InstalledEntry, catalogue: Catalogue[Any], *, is_shared: bool) -> dict[str, Any]:
-    described = describe(entry, catalogue.kind)
+    plugins = catalogue.plugins
+    described = plugins.describe(entry, catalogue.kind)
     return {
         "name": entry.name,
         "kind": catalogue.noun,
         "provided by": f"{entry.distribution} {entry.version or ''}".strip(),
-        "import": f"{import_seconds(entry.provider) * 1000:.1f} ms",
-        "status": _status(entry, described, is_shared),
+        "import": f"{plugins.import_seconds(entry.provider) * 1000:.1f} ms",
+        "status": _status(entry, described, plugins.slowness(entry.provider), is_shared),
     }
 
 
-def _status(entry: InstalledEntry, described: Spec | Broken, is_shared: bool) -> str:
+def _status(entry: InstalledEntry, described: Spec | Broken, slow: str, is_shared: bool) -> str:
     """The state of an entry in a few words; ``ok`` if nothing is wrong."""
     if isinstance(described, Broken):
         return f"broken: {described.reason}"
-    if slow := slowness(entry.provider):
+    if slow:
         return f"slow: {slow}"
     if is_shared:
         return f"ambiguous: write {entry.distribution}:{entry.name}"
     if described.api_version < API_VERSION:
-        return f"old: written for plugin interface {described.api_version}, this version supports {API_VERSION}"
+        return f"old: written for plugin interface {described.api_version}; this version supports {API_VERSION}"
     return "ok"
 
 

@@ -10,7 +10,7 @@ import click
 from cnn_registry.errors import AmbiguousNameError
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.entries import Broken
-from cnn_registry.registry.models import models
+from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
 
 from .common import common_options, complete_models, json_option
@@ -30,10 +30,10 @@ def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> No
     """Show details of the model NAME, or the traceback if its plugin is broken."""
     if image_size and not graph:
         raise click.UsageError("--image-size is for --graph.", click.get_current_context())
-    found = models.find(name)
+    found = find_model(name)
     if isinstance(found, Ambiguous):
-        raise AmbiguousNameError(models.noun, found.name, found.providers)
-    measured = _graph_facts(name, found, image_size) if graph and isinstance(found, ModelSpec) else {}
+        raise AmbiguousNameError("model", found.name, found.providers)
+    measured = _graph_facts(found, image_size) if graph and isinstance(found, ModelSpec) else {}
     if as_json:
         details = {"traceback": found.details} if isinstance(found, Broken) else {}
         print_json(as_dict(found) | details | ({"graph": measured} if measured else {}))
@@ -47,17 +47,17 @@ def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> No
         click.get_current_context().exit(1)
 
 
-def _graph_facts(name: str, spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
+def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
     """Cost and feature maps, read from the graph; it is built without its weights."""
     from dataclasses import asdict
 
     from cnn_registry import backend
-    from cnn_registry.networks.build import create_model
+    from cnn_registry.networks.build import build_model
     from cnn_registry.networks.graph import cost
 
     size = image_size or spec.input_shape[0]
     with backend.keras().StatelessScope(initialize_variables=False):
-        model = create_model(name, input_shape=(size, size, spec.input_shape[2]))
+        model = build_model(spec, input_shape=(size, size, spec.input_shape[2]))
         maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
         return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
 

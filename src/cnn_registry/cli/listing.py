@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnn_registry.registry.catalogue import Ambiguous
-from cnn_registry.registry.discovery import slowness
+from cnn_registry.registry.current import current_registry
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.spec import Provider, Spec
 from cnn_registry.system.progress import note
@@ -23,11 +23,11 @@ def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
     if isinstance(item, Broken):
         entry = item.entry
         facts = {"name": entry.name, "status": "broken", "distribution": entry.distribution, "reason": item.reason}
-        return facts | {"slow": slowness(entry.provider) or None}
+        return facts | {"slow": current_registry().plugins.slowness(entry.provider) or None}
     if isinstance(item, Ambiguous):
         return {"name": item.name, "status": "ambiguous", "providers": list(item.providers)}
     status = "deprecated" if item.deprecated else "ok"
-    return {"status": status, "slow": slowness(item.provider) or None} | item.to_dict()
+    return {"status": status, "slow": current_registry().plugins.slowness(item.provider) or None} | item.to_dict()
 
 
 def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
@@ -50,5 +50,5 @@ def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
 
 
 def _note_if_slow(name: str, provider: Provider) -> None:
-    if slow := slowness(provider):
+    if slow := current_registry().plugins.slowness(provider):
         note(f"slow: {name} ({provider.distribution}): {slow}")

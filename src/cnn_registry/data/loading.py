@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_registry.errors import CnnRegistryError, DataError
-from cnn_registry.registry.datasets import datasets, default_dataset
+from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
 from cnn_registry.text import one_line
 
 from .dataset import ImageDataset
@@ -29,7 +29,7 @@ def load_dataset(name: str | None, source: Path | None) -> ImageDataset:
     """
     if name is None and source is not None:
         return load_folder(source)
-    spec = default_dataset() if name is None else datasets.get(name)
+    spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
         loaded = spec.build(source)
     except CnnRegistryError:

@@ -12,9 +12,9 @@ from cnn_registry.errors import (
     ModelBuildError,
     UsageError,
 )
-from cnn_registry.registry.discovery import stdout_to_stderr
-from cnn_registry.registry.models import checked_input_shape, is_count, models, refuse_unknown_options
+from cnn_registry.registry.models import checked_input_shape, get_spec, is_count, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line, suggestion
 
 from .graph import MAIN, Pooling, feature_network, headless_network
@@ -63,7 +63,7 @@ def create_model(
         BackendError: Keras, its backend, or the library that reads the weights is not installed.
     """
     return build_model(
-        models.get(name),
+        get_spec(name),
         num_classes=num_classes,
         input_shape=input_shape,
         weights=weights,

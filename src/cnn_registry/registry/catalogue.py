@@ -1,7 +1,7 @@
-"""From a name to a spec, for models and data sets alike.
+"""From a name to a spec, for models and datasets alike.
 
-A catalogue joins what installed plugins publish with what was registered in this session, and answers one question
-at a time: which names are there, what does this one mean, what should be said of a name that means nothing.
+A catalogue joins what installed plugins publish with what was registered in this session. It says which names there
+are and what each of them means, and answers an unknown name with the nearest ones.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from cnn_registry.errors import (
     UnknownNameError,
     UnknownProviderError,
 )
-from cnn_registry.registry import discovery
 from cnn_registry.system.callers import warn_caller
 from cnn_registry.text import natural_key
 
+from .discovery import Plugins, loading
 from .entries import Broken, InstalledEntry
-from .policy import normalised, policy
+from .policy import normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Spec
 
 SESSION = "session"
-"""What stands for the distribution in ``distribution:name`` for something registered in this session."""
+"""The distribution in ``distribution:name`` of something registered in this session."""
 
 S = TypeVar("S", bound=Spec)
 F = TypeVar("F", bound=Callable[..., object])
@@ -52,24 +52,25 @@ class Catalogue(Generic[S]):
     """The specs of one kind.
 
     Args:
+        plugins: what is installed.
         group: the entry-point group.
         kind: the class of its specs.
         noun: what one of them is called in messages.
         see: how to see all of them, for messages.
     """
 
-    def __init__(self, group: str, kind: type[S], noun: str, see: str) -> None:
-        self.group, self.kind, self.noun, self.see = group, kind, noun, see
+    def __init__(self, plugins: Plugins, group: str, kind: type[S], noun: str, see: str) -> None:
+        self.plugins, self.group, self.kind, self.noun, self.see = plugins, group, kind, noun, see
         self._session: dict[str, _Registration[S]] = {}
 
     def register(self, function: F, spec: S, *, replace: bool) -> F:
-        """Declare ``function`` by ``spec``; outside a plugin's import it is then usable in this session.
+        """Declare ``function`` by ``spec``; outside a plugin's import it can then be used in this session.
 
         Raises:
-            DuplicateNameError: the name was registered in this session before and ``replace`` is false.
+            DuplicateNameError: the name was registered in this session before, and ``replace`` is false.
         """
         setattr(function, SPEC_ATTRIBUTE, spec)
-        if discovery.loading.get():
+        if loading.get():
             return function
         place = _place(function)
         earlier = self._session.get(spec.name)
@@ -80,7 +81,7 @@ class Catalogue(Generic[S]):
 
     def names(self, pattern: str | None = None) -> list[str]:
         """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
-        names = {entry.name for entry in discovery.installed(self.group)} | self._session.keys()
+        names = {entry.name for entry in self.plugins.installed(self.group)} | self._session.keys()
         return sorted(sorted(name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
 
     def describe(self, pattern: str | None = None) -> list[S | Broken | Ambiguous]:
@@ -96,7 +97,7 @@ class Catalogue(Generic[S]):
         """The spec of ``name``: a name, an alias, or ``distribution:name``.
 
         Raises:
-            UnknownNameError: nothing is called so; the message suggests the nearest names.
+            UnknownNameError: nothing has this name; the message suggests the nearest names.
             AmbiguousNameError: several distributions provide the name.
             AmbiguousAliasError: it is an alias of several.
             BrokenPluginError: the plugin that provides it cannot be used.
@@ -104,6 +105,8 @@ class Catalogue(Generic[S]):
         spec = self._resolve(name)
         if spec.deprecated:
             warn_caller(f"The {self.noun} {spec.name!r} is deprecated; use {spec.deprecated!r}.", FutureWarning)
+        elif name in spec.deprecated_aliases:
+            warn_caller(f"The {self.noun} name {name!r} is deprecated; use {spec.name!r}.", FutureWarning)
         if spec.api_version < API_VERSION:
             warn_caller(
                 f"The {self.noun} {spec.name!r} of {spec.provider} is written for plugin interface {spec.api_version}; "
@@ -113,7 +116,7 @@ class Catalogue(Generic[S]):
         return spec
 
     def find(self, name: str) -> S | Broken | Ambiguous:
-        """As `get`, but a broken or an ambiguous entry is returned instead of raised, and nothing warns."""
+        """As `get`, but a broken or an ambiguous entry is returned instead of raised, and there is no warning."""
         distribution, _, bare = name.rpartition(":")
         published = self._choices().get(bare, [])
         choices = [choice for choice in published if not distribution or _provided_by(choice, distribution)]
@@ -137,7 +140,7 @@ class Catalogue(Generic[S]):
     def _choices(self) -> dict[str, list[InstalledEntry | S]]:
         """What provides each name: installed entries, and what was registered in this session."""
         choices: dict[str, list[InstalledEntry | S]] = {}
-        for entry in discovery.installed(self.group):
+        for entry in self.plugins.installed(self.group):
             choices.setdefault(entry.name, []).append(entry)
         for name, registration in self._session.items():
             published = [entry for entry in choices.get(name, []) if isinstance(entry, InstalledEntry)]
@@ -154,13 +157,17 @@ class Catalogue(Generic[S]):
         choice = choices[0]
         if not isinstance(choice, InstalledEntry):
             return choice
-        described = discovery.describe(choice, self.kind)
-        if isinstance(described, Broken) and policy().strict:
+        described = self.plugins.describe(choice, self.kind)
+        if isinstance(described, Broken) and self.plugins.policy.strict:
             raise described.error(self.noun)
         return described
 
     def _by_alias(self, alias: str) -> S | None:
-        specs = [spec for spec in self.describe() if isinstance(spec, self.kind) and alias in spec.aliases]
+        specs = [
+            spec
+            for spec in self.describe()
+            if isinstance(spec, self.kind) and alias in (*spec.aliases, *spec.deprecated_aliases)
+        ]
         if len(specs) > 1:
             raise AmbiguousAliasError(self.noun, alias, [spec.name for spec in specs])
         return specs[0] if specs else None

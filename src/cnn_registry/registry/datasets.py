@@ -1,4 +1,4 @@
-"""Register, list and look up data sets by name; the entry-point group is ``cnn_registry.datasets``."""
+"""Register, list and look up datasets by name; the entry-point group is ``cnn_registry.datasets``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any, TypeVar
 
 from cnn_registry.errors import UsageError
 
-from .catalogue import Catalogue
-from .discovery import DATASETS
-from .spec import DatasetSpec, Paper, Provider
+from .catalogue import Ambiguous
+from .current import current_registry
+from .declaration import declaration
+from .entries import Broken
+from .spec import FIRST_API_VERSION, DatasetSpec, Paper, Provider
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 
-datasets: Catalogue[DatasetSpec] = Catalogue(DATASETS, DatasetSpec, "data set", "See all with: cnnreg datasets")
 
-
+@declaration
 def register_dataset(
     *,
     summary: str,
@@ -26,11 +27,12 @@ def register_dataset(
     is_default: bool = False,
     paper: Paper | None = None,
     aliases: tuple[str, ...] = (),
+    deprecated_aliases: tuple[str, ...] = (),
     deprecated: str | None = None,
-    api_version: int = 1,
+    api_version: int = FIRST_API_VERSION,
     replace: bool = False,
 ) -> Callable[[Loader], Loader]:
-    """Declare a loader ``def name(source: Path | None) -> ImageDataset``; its name is the data set's name.
+    """Declare a loader ``def name(source: Path | None) -> ImageDataset``; its name is the dataset's name.
 
     The loader gets what the user gave as ``--data`` (an archive or a folder), or ``None``: then it fetches the data
     or finds it where it was fetched before. The declaring module must import nothing heavy.
@@ -39,16 +41,23 @@ def register_dataset(
         summary: one line for listings.
         num_classes: number of classes.
         num_images: number of images.
-        image_size: natural edge length in pixels, ``None`` where the images vary.
-        embedded: it needs no download.
-        is_default: ``train`` uses it when neither a data set nor a folder is named.
-        paper: the publication it comes from.
-        aliases: other names that find it.
-        deprecated: the replacement's name; using the data set then warns.
-        api_version: the plugin interface the declaration is written for.
-        replace: take the place of an earlier registration, or of an installed data set, in this session.
+        image_size: natural edge length in pixels; default ``None``, the images vary.
+        embedded: whether it needs no download; default false.
+        is_default: whether ``train`` uses it when neither a dataset nor a folder is named; default false.
+        paper: the publication it comes from; default none.
+        aliases: other names that find it; default none.
+        deprecated_aliases: former names that still find it, with a `FutureWarning`; default none.
+        deprecated: the replacement's name; using the dataset then warns. Default ``None``, it is current.
+        api_version: the plugin interface the declaration is written for; default the first.
+        replace: whether to take the place of an earlier registration, or of an installed dataset, in this session;
+            default false.
+
+    Returns:
+        A decorator that returns the loader unchanged.
 
     Raises:
+        DeclarationError: an argument is missing, unknown, or of the wrong type. In a plugin, this makes the one
+            dataset broken; the others of its module can be used.
         DuplicateNameError: the name was registered in this session before, and ``replace`` is false.
     """
 
@@ -60,6 +69,7 @@ def register_dataset(
             provider=Provider(object=f"{loader.__module__}:{loader.__qualname__}"),
             paper=paper,
             aliases=aliases,
+            deprecated_aliases=deprecated_aliases,
             deprecated=deprecated,
             api_version=api_version,
             num_classes=num_classes,
@@ -68,24 +78,49 @@ def register_dataset(
             embedded=embedded,
             is_default=is_default,
         )
-        return datasets.register(loader, spec, replace=replace)
+        return current_registry().datasets.register(loader, spec, replace=replace)
 
     return decorate
 
 
+def list_datasets(pattern: str | None = None) -> list[str]:
+    """Names of all datasets, naturally sorted. No plugin is imported.
+
+    Args:
+        pattern: shell-style pattern, for instance ``"ox*"``; default all.
+    """
+    return current_registry().datasets.names(pattern)
+
+
+def describe_datasets(pattern: str | None = None) -> list[DatasetSpec | Broken | Ambiguous]:
+    """Everything that `list_datasets` names: its spec, or why it is broken or ambiguous. No data is read."""
+    return current_registry().datasets.describe(pattern)
+
+
+def get_dataset_spec(name: str) -> DatasetSpec:
+    """The `DatasetSpec` of a name, an alias, or ``distribution:name``. No data is read.
+
+    Raises:
+        UnknownNameError: there is no such dataset; the message suggests the nearest names.
+        AmbiguousNameError: several distributions provide the name.
+        BrokenPluginError: the plugin that provides it cannot be used.
+    """
+    return current_registry().datasets.get(name)
+
+
 def default_dataset() -> DatasetSpec:
-    """The data set that ``train`` uses when none is named.
+    """The dataset that ``train`` uses when none is named.
 
     Raises:
         UsageError: none, or more than one, is declared as the default.
     """
-    defaults = [spec for spec in datasets.describe() if isinstance(spec, DatasetSpec) and spec.is_default]
+    defaults = [spec for spec in describe_datasets() if isinstance(spec, DatasetSpec) and spec.is_default]
     if len(defaults) != 1:
         names = ", ".join(spec.name for spec in defaults) or "none"
-        raise UsageError(f"Name a data set with --dataset; those that claim to be the default: {names}.")
+        raise UsageError(f"Name a dataset with --dataset; those that claim to be the default: {names}.")
     return defaults[0]
 
 
 def embedded_datasets() -> list[str]:
-    """Names of the data sets that need no download."""
-    return [spec.name for spec in datasets.describe() if isinstance(spec, DatasetSpec) and spec.embedded]
+    """Names of the datasets that need no download."""
+    return [spec.name for spec in describe_datasets() if isinstance(spec, DatasetSpec) and spec.embedded]

@@ -15,11 +15,12 @@ class InstalledEntry:
     """One entry point: a name, the object it points at, and the distribution that installed it.
 
     Attributes:
-        name: as it is written, where it can be a name; else what can be shown of it.
+        name: as it is written if it is a valid name; otherwise what can be shown of it.
         value: ``module:function``, as it is written.
         distribution: the distribution's name.
         version: its version, or ``None`` where its metadata cannot be read.
         fault: what makes the entry unusable before anything is imported, or an empty string.
+        is_core: whether it is one of this package's own: in a module of ours, published by a distribution of our name.
     """
 
     name: str
@@ -27,14 +28,15 @@ class InstalledEntry:
     distribution: str
     version: str | None
     fault: str = ""
+    is_core: bool = False
 
     @property
     def provider(self) -> Provider:
-        """Where the entry comes from, as its spec tells it."""
+        """Where the entry comes from, as in its spec."""
         return Provider(object=self.value, distribution=self.distribution, version=self.version)
 
     def is_at(self, function: object) -> bool:
-        """Whether the entry points at ``function``, as far as can be told without an import."""
+        """Whether the entry points at ``function``, as far as that is known without an import."""
         module, _, attribute = self.value.partition(":")
         return getattr(sys.modules.get(module), attribute, None) is function
 

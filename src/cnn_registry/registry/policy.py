@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 from .entries import InstalledEntry
 
 CORE = "cnn-registry"
+"""This package's own distribution."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,17 @@ class Policy:
         )
 
     def allows(self, entry: InstalledEntry) -> bool:
-        """Whether ``entry`` may be used."""
-        if self.allow is None and not self.deny:
+        """Whether ``entry`` may be used.
+
+        A foreign distribution that names itself as the core does gains nothing by it.
+        """
+        if entry.is_core or (self.allow is None and not self.deny):
             return True
         name = normalised(entry.distribution)
-        return name == CORE or (name not in self.deny and (self.allow is None or name in self.allow))
+        return name != CORE and name not in self.deny and (self.allow is None or name in self.allow)
 
 
 NO_PLUGINS = Policy(allow=frozenset())
-
-_policy: ContextVar[Policy | None] = ContextVar("policy", default=None)
-
-
-def use_policy(policy: Policy | None) -> None:
-    """Use ``policy`` from here on; ``None`` goes back to what the environment says."""
-    _policy.set(policy)
-
-
-def policy() -> Policy:
-    """The policy in force."""
-    return _policy.get() or Policy.from_environment()
 
 
 def normalised(distribution: str) -> str:

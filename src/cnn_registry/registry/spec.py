@@ -1,4 +1,4 @@
-"""What is known of a model or a data set before it is built: plain data, no Keras.
+"""What is known of a model or a dataset before it is built: plain data, without Keras.
 
 A plugin's light module declares one spec for each thing it provides; the registry, the command line and the
 run directory read nothing else.
@@ -9,15 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cnn_registry.errors import DeclarationError
+from cnn_registry.text import either
+
+from .frozen import frozen
 
 API_VERSION = 1
-"""The plugin interface this package speaks. It grows by one whenever an older plugin may no longer work as it did.
+"""The plugin interface this package supports. It grows by one whenever an older plugin may no longer work as it did.
 
-A declaration says which one it is written for, or means the first. A newer one is broken, an older one warns.
+A plugin written for a newer one is broken; one written for an older one warns.
 """
+
+FIRST_API_VERSION = 1
+"""The plugin interface that a declaration is written for if it names none."""
 
 _NAME = re.compile("[a-z0-9_]{1,64}")
 
@@ -26,12 +32,12 @@ SPEC_ATTRIBUTE = "__cnn_registry_spec__"
 
 
 def name_fault(name: str) -> str:
-    """What is wrong with the name of a model or a data set, or an empty string.
+    """What is wrong with the name of a model or a dataset, or an empty string.
 
-    It is a function's name, is typed into a shell, and becomes a folder's name, on disks too that do not tell upper
-    from lower case. Letters of other alphabets may look like these.
+    It is a function's name, is typed into a shell, and becomes a folder's name, also on disks that do not distinguish
+    upper from lower case. Letters of other alphabets may look like these.
     """
-    return "" if _NAME.fullmatch(name) else "a name has lower-case letters (a to z), digits and '_', at most 64 of them"
+    return "" if _NAME.fullmatch(name) else "names consist of lower-case letters (a to z), digits and '_', at most 64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,26 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """Stands for the spec of a function whose declaration is faulty.
+
+    Attributes:
+        reason: what is wrong with the declaration.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Paper:
-    """The publication that a model follows or a data set comes from."""
+    """The publication that a model follows or a dataset comes from.
+
+    Attributes:
+        title: its title.
+        authors: its authors, as they are cited.
+        year: year of publication.
+        url: where it can be read.
+    """
 
     title: str
     authors: str
@@ -64,7 +88,7 @@ class Paper:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """An intermediate map of a network.
+    """An intermediate feature map of a network.
 
     Attributes:
         layer: name of the layer whose output it is.
@@ -76,10 +100,12 @@ class Feature:
 
 
 Pixels = Literal["unit", "signed", "imagenet", "caffe"]
-"""How a network wants its pixels.
+"""The form in which a network takes its pixels.
 
-``"unit"`` is 0 to 1, ``"signed"`` -1 to 1, ``"imagenet"`` torchvision's: each channel less ImageNet's mean and divided
-by its deviation, ``"caffe"`` that of the first VGGs: blue, green, red, each less ImageNet's mean.
+- ``"unit"``: 0 to 1.
+- ``"signed"``: -1 to 1.
+- ``"imagenet"``: torchvision's; ImageNet's mean is subtracted from each channel, which is divided by the deviation.
+- ``"caffe"``: that of the first VGGs; 0 to 255 in the order blue, green, red, less ImageNet's mean.
 """
 
 
@@ -91,9 +117,10 @@ class Pretrained:
         origin: where they are: ``"module:function"`` for a function that returns the trained Keras model when it is
             called with ``weights="imagenet"``, or the https address of a PyTorch state dict whose name ends in
             ``-<the first digits of its SHA-256>`` and ``.pth`` or ``.safetensors``.
-        names: called when the weights are loaded; gives the name there of each of our layers with weights.
-        pixels: how the network was trained to see its pixels.
-        options: options of the builder with which the network is the one that was trained.
+        names: called when the weights are loaded; returns the name there of each of our layers with weights.
+        pixels: the form in which the network took its pixels in training: ``"unit"``, ``"signed"``, ``"imagenet"`` or
+            ``"caffe"``, as `Pixels` describes them.
+        options: options of the builder with which the network is the one that was trained; default none.
     """
 
     origin: str
@@ -101,10 +128,13 @@ class Pretrained:
     pixels: Pixels
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", frozen(self.options))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What models and data sets have in common.
+    """What models and datasets have in common. Whoever reads a spec cannot change it, its mappings included.
 
     Attributes:
         name: the declared function's name, unique among what is installed.
@@ -113,12 +143,12 @@ class Spec:
         provider: the distribution, version and object it comes from.
         paper: the publication, if there is one.
         aliases: other names that find it.
+        deprecated_aliases: former names that still find it, with a warning.
         deprecated: the name of its replacement, or ``None`` while it is current.
         api_version: the plugin interface it was written for.
 
     Raises:
-        DeclarationError: the name is not of the form that `name_fault` tells, or a field has the wrong type; a listing
-            could not show it.
+        DeclarationError: the name does not have the form that `name_fault` describes, or a field has the wrong type.
     """
 
     name: str
@@ -127,13 +157,20 @@ class Spec:
     provider: Provider
     paper: Paper | None = None
     aliases: tuple[str, ...] = ()
+    deprecated_aliases: tuple[str, ...] = ()
     deprecated: str | None = None
-    api_version: int = API_VERSION
+    api_version: int = FIRST_API_VERSION
 
     def __post_init__(self) -> None:
         if fault := name_fault(self.name):
             raise DeclarationError(f"{self.name!r} cannot be a name: {fault}.")
-        _require(self, summary=str, paper=Paper | None, aliases=tuple, deprecated=str | None, api_version=int)
+        _require(self, summary=str, paper=Paper | None, deprecated=str | None, api_version=int)
+        _require(self, aliases=tuple, deprecated_aliases=tuple)
+        _require_items(self, "aliases", str)
+        _require_items(self, "deprecated_aliases", str)
+        for each in fields(self):
+            if isinstance(value := getattr(self, each.name), Mapping):
+                object.__setattr__(self, each.name, frozen(value))
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-ready data, without the function itself."""
@@ -149,16 +186,16 @@ class ModelSpec(Spec):
         input_shape: default ``(height, width, channels)``.
         trainable_params: number of trainable parameters with 1000 classes at the default input shape.
         non_trainable_params: the rest (moving statistics of batch normalisation), likewise.
-        macs: multiplications with addition for one image at the default input shape with 1000 classes.
+        macs: multiply-accumulate operations per image at the default input shape with 1000 classes; 0 if unknown.
         min_size: smallest height and width in pixels that the network can be built for.
-        features: intermediate maps by name (``"stride8"``), in the order of the network; the last one is what the
-            network without its top returns.
+        features: intermediate feature maps by name (``"stride8"``), in the order of the network; the last one is what
+            the network without its top returns.
         aux_heads: weights of the auxiliary heads' losses in training, by the names of their outputs. The builder then
-            has an option ``aux_heads``, and with it true returns a dict of outputs, the main one ``"predictions"``.
+            has an option ``aux_heads``; with it true it returns a dict of outputs, the main one ``"predictions"``.
         weights: published weights by the name that ``weights=`` takes, for instance ``"keras:imagenet"``.
         options: keyword options of the builder with their defaults.
-        default_recipe: name of the recipe that ``train`` uses when none is asked for.
-        recipe_settings: adjustments of named recipes for this model, dotted keys:
+        default_recipe: name of the recipe that ``train`` uses when none is named.
+        recipe_settings: adjustments of named recipes for this model, as dotted keys:
             ``{"article": {"optimizer.learning_rate": 1e-5}}``.
     """
 
@@ -180,10 +217,17 @@ class ModelSpec(Spec):
         _require(self, family=str, input_shape=tuple, trainable_params=int, non_trainable_params=int, min_size=int)
         _require(self, macs=int, features=Mapping, aux_heads=Mapping, weights=Mapping)
         _require(self, default_recipe=str, recipe_settings=Mapping)
-        if len(self.input_shape) != 3 or not all(isinstance(size, int) and size > 0 for size in self.input_shape):
-            raise DeclarationError(
-                f"input_shape of {self.name!r} must be (height, width, channels); got {self.input_shape!r}."
-            )
+        _require_items(self, "features", Feature)
+        _require_items(self, "aux_heads", int | float)
+        _require_items(self, "weights", Pretrained)
+        _require_items(self, "recipe_settings", Mapping)
+        _require_shape("input_shape", self.name, self.input_shape)
+        for name, feature in self.features.items():
+            _require_shape(f"shape of the feature {name!r}", self.name, feature.shape)
+        for name, published in self.weights.items():
+            if published.pixels not in (known := get_args(Pixels)):
+                what, came = f"pixels of the weights {name!r} of {self.name!r}", published.pixels
+                raise DeclarationError(f"{what} must be {either(known)}; got {came!r}.")
 
     @property
     def total_params(self) -> int:
@@ -197,14 +241,14 @@ class ModelSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A data set as it is listed, before anything is read or fetched.
+    """A dataset as it is listed, before anything is read or fetched.
 
     Attributes:
         num_classes: number of classes.
         num_images: number of images.
-        image_size: the natural edge length in pixels, or ``None`` where the images vary.
-        embedded: it needs no download and no ``--data``.
-        is_default: ``train`` uses it when neither a data set nor a folder is named.
+        image_size: natural edge length in pixels, or ``None`` where the images vary.
+        embedded: whether it needs neither a download nor ``--data``.
+        is_default: whether ``train`` uses it when neither a dataset nor a folder is named.
     """
 
     num_classes: int
@@ -215,16 +259,38 @@ class DatasetSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, num_classes=int, num_images=int, image_size=int | None)
+        _require(self, num_classes=int, num_images=int, image_size=int | None, embedded=bool, is_default=bool)
 
 
 def _require(spec: Spec, **types: Any) -> None:
-    """Refuse a field that has not the type given for it."""
+    """Refuse a field that does not have the type given for it."""
     for name, expected in types.items():
-        value = getattr(spec, name)
-        if not isinstance(value, expected):
-            wanted = getattr(expected, "__name__", re.sub(r"[a-z_]+\.", "", str(expected)))  # a union has no name
-            raise DeclarationError(f"{name} of {spec.name!r} must be of type {wanted}; got {value!r}.")
+        _require_type(name, spec.name, getattr(spec, name), expected)
+
+
+def _require_items(spec: Spec, name: str, expected: Any) -> None:
+    """Refuse a field whose items, or whose keys, do not have the type that they should have."""
+    items = getattr(spec, name)
+    if isinstance(items, Mapping):
+        for key, value in items.items():
+            _require_type(f"each key in {name}", spec.name, key, str)
+            _require_type(f"{name}[{key!r}]", spec.name, value, expected)
+    else:
+        for value in items:
+            _require_type(f"each item in {name}", spec.name, value, expected)
+
+
+def _require_type(what: str, name: str, value: object, expected: Any) -> None:
+    is_wrong_bool = isinstance(value, bool) and expected is not bool  # a bool would pass as an int
+    if not isinstance(value, expected) or is_wrong_bool:
+        wanted = getattr(expected, "__name__", re.sub(r"[a-z_]+\.", "", str(expected)))  # a union has no name
+        raise DeclarationError(f"{what} of {name!r} must be of type {wanted}; got {value!r}.")
+
+
+def _require_shape(what: str, name: str, shape: object) -> None:
+    is_shape = isinstance(shape, tuple) and len(shape) == 3
+    if not is_shape or not all(type(size) is int and size > 0 for size in shape):  # type: ignore[attr-defined]
+        raise DeclarationError(f"{what} of {name!r} must be (height, width, channels); got {shape!r}.")
 
 
 def _plain(value: Any) -> Any:
@@ -233,7 +299,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, Pretrained):
         return {"origin": value.origin, "pixels": value.pixels, "options": _plain(value.options)}

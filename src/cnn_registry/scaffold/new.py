@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnn_registry.registry.datasets import datasets
-from cnn_registry.registry.models import models
+from cnn_registry.registry.current import current_registry
 
 from .names import check_author, check_name, distribution_name
 from .render import render
@@ -28,7 +27,8 @@ def new_package(name: str, *, template: str = "plain", author: str | None = None
         UsageError: the name or the author is unfit, the name is taken, or the folder exists.
         CnnRegistryError: the folder could not be written.
     """
-    check_name(name, datasets if template == "dataset" else models)
+    registry = current_registry()
+    check_name(name, registry.datasets if template == "dataset" else registry.models)
     distribution = distribution_name(name)
     author = check_author(author if author is not None else f"The {distribution} authors")
     target = out / distribution

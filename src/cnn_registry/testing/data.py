@@ -73,8 +73,8 @@ def check_light_import(subject: DataSubject) -> None:
     """Declaring the data set imports neither Keras nor TensorFlow, as a new process shows."""
     spec = subject.spec
     name = f"{spec.provider.distribution or SESSION}:{spec.name}"
-    catalogue = ("cnn_registry.registry.datasets", "datasets")
-    refuse_heavy_import(spec, fresh_import(spec.build.__module__, catalogue, name))
+    lookup = ("cnn_registry.registry.datasets", "get_dataset_spec")
+    refuse_heavy_import(spec, fresh_import(spec.build.__module__, lookup, name))
 
 
 def check_spec(subject: DataSubject) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.networks.build import create_model
-from cnn_registry.registry import discovery
-from cnn_registry.registry.policy import Policy, use_policy
+from cnn_registry.registry.current import refresh, use_policy
+from cnn_registry.registry.policy import Policy
 from cnn_registry.text import one_line
 
 from .processes import IMAGES, KERAS_FILE, WEIGHTS_FILE
@@ -42,7 +42,7 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
     sys.path[:] = question["paths"]
     allow, deny = question["policy"]
     use_policy(Policy(None if allow is None else frozenset(allow), frozenset(deny)))
-    discovery.refresh()
+    refresh()
     folder = Path(question["folder"])
     images = np.load(folder / IMAGES)
     try:

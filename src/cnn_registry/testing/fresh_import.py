@@ -11,13 +11,13 @@ HEAVY = ("jax", "keras", "tensorflow", "torch")
 
 _CODE = """
 import importlib, json, sys
-paths, module, home, catalogue, name, heavy = json.loads(sys.argv[1])
+paths, module, home, lookup, name, heavy = json.loads(sys.argv[1])
 sys.path[:] = paths
 answer = {"error": ""}
 sys.stdout, stdout = sys.stderr, sys.stdout
 try:
     importlib.import_module(module)
-    getattr(importlib.import_module(home), catalogue).get(name)
+    getattr(importlib.import_module(home), lookup)(name)
 except Exception as error:
     answer["error"] = f"{type(error).__name__}: {error}"
 answer["heavy"] = sorted(set(heavy) & {name.partition(".")[0] for name in sys.modules})
@@ -38,15 +38,15 @@ class FreshImport:
     heavy: tuple[str, ...]
 
 
-def fresh_import(module: str, catalogue: tuple[str, str], name: str) -> FreshImport:
+def fresh_import(module: str, lookup: tuple[str, str], name: str) -> FreshImport:
     """Import ``module`` in a process of its own, and look up ``name`` there.
 
     Args:
         module: the declaring module.
-        catalogue: where the catalogue is that should know the name then: its module, and its name there.
+        lookup: the function that should find the name then: its module, and its name there.
         name: as ``distribution:name``.
     """
-    request = json.dumps([sys.path, module, *catalogue, name, HEAVY])
+    request = json.dumps([sys.path, module, *lookup, name, HEAVY])
     command = [sys.executable, "-W", "ignore", "-c", _CODE, request]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:

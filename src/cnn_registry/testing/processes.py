@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from cnn_registry.registry.policy import policy
+from cnn_registry.registry.current import current_policy
 from cnn_registry.text import one_line
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: A
         faults = _saved(model, folder)
         if backend_name not in _running:
             _running[backend_name] = Process(backend_name)
-        current = policy()
+        current = current_policy()
         allowed = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
         found = _running[backend_name].ask({"paths": sys.path, "policy": allowed, "folder": name, **question})
         if "process" in found or _running[backend_name].memory > LARGEST:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from cnn_registry.errors import UsageError
-from cnn_registry.registry.catalogue import Catalogue
-from cnn_registry.registry.datasets import datasets
-from cnn_registry.registry.models import models
+from cnn_registry.registry.datasets import get_dataset_spec
+from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
 from cnn_registry.text import one_line, suggestion
 
@@ -154,7 +153,7 @@ def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool
         UsageError: there is no such check.
     """
     name = model if isinstance(model, str) else model.name
-    subject = _Held(lambda: Subject(_spec(models, model)))
+    subject = _Held(lambda: Subject(get_spec(model) if isinstance(model, str) else model))
     for check in _chosen(MODEL_CHECKS, only):
         yield BoundCheck(name, check, subject, full)
 
@@ -164,13 +163,13 @@ def dataset_checks(
 ) -> Iterator[BoundCheck]:
     """The checks of a data set; ``source`` and the name are as for `train`."""
     name = dataset if isinstance(dataset, str) else dataset.name
-    subject = _Held(lambda: data.DataSubject(_spec(datasets, dataset), source))
+
+    def subject() -> data.DataSubject:
+        return data.DataSubject(get_dataset_spec(dataset) if isinstance(dataset, str) else dataset, source)
+
+    held = _Held(subject)
     for check in _chosen(DATASET_CHECKS, only):
-        yield BoundCheck(name, check, subject, full=True)
-
-
-def _spec(catalogue: Catalogue[Any], wanted: Any) -> Any:
-    return catalogue.get(wanted) if isinstance(wanted, str) else wanted
+        yield BoundCheck(name, check, held, full=True)
 
 
 def _chosen(checks: tuple[Check[Any], ...], only: Sequence[str]) -> list[Check[Any]]:

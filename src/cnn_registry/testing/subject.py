@@ -133,7 +133,7 @@ class Subject:
     @cached_property
     def imported(self) -> FreshImport:
         """What happens when a new process imports the declaring module."""
-        return fresh_import(self.spec.build.__module__, ("cnn_registry.registry.models", "models"), self.name)
+        return fresh_import(self.spec.build.__module__, ("cnn_registry.registry.models", "get_spec"), self.name)
 
 
 def output_of(model: keras.Model) -> keras.KerasTensor:

@@ -165,7 +165,9 @@ def test_published_keras_weights_are_loaded(foreign: str) -> None:
 
 def test_a_failing_download_by_keras_is_reported(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"^The weights of cnnreg_foreign:trained could not be downloaded: .* failure"):
+    with pytest.raises(
+        DownloadError, match=r"^The weights of cnnreg_foreign:trained could not be downloaded: .* failure"
+    ):
         create_model(foreign, weights="keras:imagenet")
 
 
