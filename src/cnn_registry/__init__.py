@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .inference.predict import predict as predict
     from .networks.build import create_model as create_model
     from .recipes.schema import Recipe as Recipe
+    from .registry.current import refresh as refresh
     from .registry.datasets import register_dataset as register_dataset
     from .registry.models import get_spec as get_spec
     from .registry.models import list_models as list_models
@@ -63,6 +64,7 @@ _HOMES = {
     "load_model": "inference.model",
     "load_run": "runs.run",
     "predict": "inference.predict",
+    "refresh": "registry.current",
     "register_dataset": "registry.datasets",
     "register_model": "registry.models",
     "resume": "workflows.resume",

@@ -98,9 +98,7 @@ def test_what_is_no_function_is_refused(plugins: FakePlugins) -> None:
 
 
 def test_a_script_that_gives_nothing_hears_what_is_needed(plugins: FakePlugins) -> None:
-    with pytest.raises(
-        DeclarationError, match=r"^register_model\(\) of 'net' in \S*test_declaration lacks 'fami"
-    ):
+    with pytest.raises(DeclarationError, match=r"^register_model\(\) of 'net' in \S*test_declaration lacks 'fami"):
         register_model()(net)  # type: ignore[call-arg]
 
 

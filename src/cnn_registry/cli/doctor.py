@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cnn_registry import backend
+from cnn_registry.errors import BackendError
 from cnn_registry.registry.catalogue import Catalogue
 from cnn_registry.registry.current import current_registry
 from cnn_registry.registry.entries import Broken, InstalledEntry
+from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 
@@ -36,19 +39,22 @@ COLUMNS = (
 def command(wide: bool, as_json: bool) -> None:
     """Show versions, CPU features, the state of every plugin, and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
-    registry = current_registry()
-    plugins = [*_healths(registry.models), *_healths(registry.datasets)]
+    from cnn_registry.registry.health import misnamed_groups, unmet_requirements
+
+    registry, unmet = current_registry(), unmet_requirements()
+    plugins = [*_healths(registry.models, unmet), *_healths(registry.datasets, unmet)]
     facts: dict[str, Any] = {
         "versions": _versions(),
         "machine": _machine(),
         "plugins": plugins,
+        "problems": misnamed_groups(),
         "cache": _cache(cache_root()),
     }
     if as_json:
         print_json(facts)
     else:
         _print(facts, wide)
-    if any(plugin["status"].startswith("broken") for plugin in plugins):
+    if facts["problems"] or any(plugin["status"].startswith(("broken", "unmet")) for plugin in plugins):
         click.get_current_context().exit(1)
 
 
@@ -71,9 +77,10 @@ def _machine() -> dict[str, Any]:
 
 def _onednn() -> str:
     """Whether TensorFlow uses oneDNN's operations, according to TensorFlow itself."""
-    if backend.chosen_backend() != "tensorflow":
-        return "not used"
-    backend.tensorflow()
+    try:
+        backend.tensorflow()
+    except BackendError as error:
+        return f"not used: {error}"
     # No public function returns it; TensorFlow's own tests use this one.
     from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
@@ -89,28 +96,34 @@ def _simd() -> list[str]:
     return [name for name in wanted if features.get(name)]
 
 
-def _healths(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
+def _healths(catalogue: Catalogue[Any], unmet: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     entries = catalogue.plugins.installed(catalogue.group)
     uses = Counter(entry.name for entry in entries)
-    return [_health(entry, catalogue, is_shared=uses[entry.name] > 1) for entry in entries]
+    return [_health(entry, catalogue, unmet, is_shared=uses[entry.name] > 1) for entry in entries]
 
 
-def _health(entry: InstalledEntry, catalogue: Catalogue[Any], *, is_shared: bool) -> dict[str, Any]:
+def _health(
+    entry: InstalledEntry, catalogue: Catalogue[Any], unmet: Mapping[str, Sequence[str]], *, is_shared: bool
+) -> dict[str, Any]:
     plugins = catalogue.plugins
     described = plugins.describe(entry, catalogue.kind)
+    missing = ", ".join(unmet.get(normalised(entry.distribution), ()))
     return {
         "name": entry.name,
         "kind": catalogue.noun,
         "provided by": f"{entry.distribution} {entry.version or ''}".strip(),
         "import": f"{plugins.import_seconds(entry.provider) * 1000:.1f} ms",
-        "status": _status(entry, described, plugins.slowness(entry.provider), is_shared),
+        "status": _status(entry, described, missing, plugins.slowness(entry.provider), is_shared),
     }
 
 
-def _status(entry: InstalledEntry, described: Spec | Broken, slow: str, is_shared: bool) -> str:
+def _status(entry: InstalledEntry, described: Spec | Broken, missing: str, slow: str, is_shared: bool) -> str:
     """The state of an entry in a few words; ``ok`` if nothing is wrong."""
+    requires = f"requires {missing}"
     if isinstance(described, Broken):
-        return f"broken: {described.reason}"
+        return f"broken: {described.reason}{f' It {requires}.' if missing else ''}"
+    if missing:
+        return f"unmet: {requires}"
     if slow:
         return f"slow: {slow}"
     if is_shared:
@@ -138,6 +151,8 @@ def _print(facts: dict[str, Any], wide: bool) -> None:
     for plugin in facts["plugins"]:
         if plugin["status"] != "ok":
             tell(f"{plugin['name']} ({plugin['provided by']}): {plugin['status']}")
+    for problem in facts["problems"]:
+        tell(problem)
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,79 @@
+"""What is wrong with installed packages, although their entries can be found or imported: for `cnnreg doctor`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import metadata
+
+from cnn_registry.text import suggestion
+
+from .discovery import DATASETS, MODELS
+from .distributions import groups, identity, shown
+from .policy import normalised
+
+KNOWN_GROUPS = (MODELS, DATASETS)
+
+
+def misnamed_groups() -> list[str]:
+    """A line for each entry-point group that was probably meant for this package and that nobody reads."""
+    lines = []
+    for distribution in metadata.distributions():
+        for group in groups(distribution):
+            if group not in KNOWN_GROUPS and _is_near(group):
+                name, version = identity(distribution)
+                owner = " ".join(filter(None, (name or "A package without a name", version)))
+                hint = suggestion(group, KNOWN_GROUPS)
+                lines.append(f"{owner} publishes in the entry-point group '{shown(group)}', which nobody reads.{hint}")
+    return list(dict.fromkeys(lines))
+
+
+def unmet_requirements() -> dict[str, list[str]]:
+    """What each installed distribution requires and does not find, by its normalised name.
+
+    Each is what is missing, for instance ``"cnn-registry>=0.2 (0.1.0 is installed)"``. Requirements that nobody can
+    read, and those of extras, are left out.
+    """
+    installed: dict[str, metadata.Distribution] = {}
+    for distribution in metadata.distributions():
+        if name := identity(distribution)[0]:
+            installed.setdefault(normalised(name), distribution)
+    return {name: list(_unmet(distribution, installed)) for name, distribution in installed.items()}
+
+
+def _is_near(group: str) -> bool:
+    """Whether ``group`` is a slip for one that is known: another case, another separator, a letter more or less."""
+    letters = _letters(group)
+    known = map(_letters, KNOWN_GROUPS)
+    return letters.startswith("cnnregistry") or ("cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85)))
+
+
+def _letters(group: str) -> str:
+    return re.sub("[^a-z]", "", group.lower())
+
+
+def _unmet(distribution: metadata.Distribution, installed: dict[str, metadata.Distribution]) -> Iterator[str]:
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import InvalidVersion, Version
+
+    for line in _requirements(distribution):
+        try:
+            required = Requirement(line)
+            if required.marker and not required.marker.evaluate({"extra": ""}):
+                continue
+            found = installed.get(normalised(required.name))
+            wanted = f"{required.name}{required.specifier}"
+            if found is None:
+                yield f"{wanted} (not installed)"
+            elif not required.specifier.contains(Version(identity(found)[1] or ""), prereleases=True):
+                yield f"{wanted} ({identity(found)[1]} is installed)"
+        except (InvalidRequirement, InvalidVersion):
+            continue
+
+
+def _requirements(distribution: metadata.Distribution) -> list[str]:
+    try:
+        return distribution.requires or []
+    except Exception:  # the file may contain anything
+        return []
