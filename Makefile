@@ -48,7 +48,7 @@ bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flower
 		$(if $(SPLIT),--split $(SPLIT)) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS)) $(SET:%=--set %)
 
 docs: .venv/installed ## write the generated pages
-	for page in models checks reliability; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
+	for page in api models checks reliability; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
 	$(BIN)/python docs/make_results.py
 
 clean: ## remove .venv and tool caches; keep runs

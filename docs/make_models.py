@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cnn_registry import ModelSpec
-from cnn_registry.registry.models import describe_models
+from cnn_registry import ModelSpec, get_spec, list_models
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
@@ -21,7 +20,7 @@ The models of the packages in `plugins/`; `make docs` writes this table from `cn
 def table() -> str:
     """The text of the page."""
     ours = {folder.name for folder in PLUGINS.glob("cnnreg-*")}
-    specs = [spec for spec in describe_models() if isinstance(spec, ModelSpec)]
+    specs = [get_spec(name) for name in list_models()]
     return "\n".join([HEAD, *(row(spec) for spec in specs if spec.provider.distribution in ours), ""])
 
 

@@ -1,4 +1,7 @@
-"""What the packages' comparisons with torchvision's networks share."""
+"""What the packages' comparisons with torchvision's networks share.
+
+Importing the blocks first prepares TensorFlow, before a test imports Keras.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from cnn_registry import backend
-
-keras = backend.keras()
+import cnn_registry.blocks  # noqa: F401  (see above)
 
 TorchvisionModel = Callable[..., tuple[Any, Path]]
 
 
 @pytest.fixture
 def torchvision_model(tmp_path: Path) -> Iterator[TorchvisionModel]:
-    """Gives one of torchvision's networks by name and arguments, and the file of its weights; all in double precision.
+    """Make one of torchvision's networks by name and arguments, and the file of its weights, all in double precision.
 
-    In single precision a hundred normalisations over the few values of a small batch add up their rounding. The weights
-    keep the differences between images, which PyTorch's own initial values nearly lose in a deep network,
-    and its normalisations have statistics, scales and shifts that do something.
+    In single precision, the rounding errors of a hundred normalisations over the few values of a small batch add up.
+    The weights keep the differences between images, which PyTorch's own initial values nearly lose in a deep network,
+    and the statistics, scales and shifts of its normalisations are not those of a new layer.
     """
+    import keras
+
     torch = pytest.importorskip("torch", reason="needs torch")
     torchvision = pytest.importorskip("torchvision", reason="needs torchvision")
 

@@ -1,7 +1,11 @@
 """A registry of convolutional networks for Keras 3, with reusable blocks and a training loop.
 
-The names below are imported when they are first used, so that importing the package costs milliseconds and never
-loads Keras or TensorFlow.
+    model = create_model("vgg16", num_classes=17)  # a keras.Model
+    run = train("vgg16", data="flowers")  # a run directory with weights, history and report
+
+Importing the package takes milliseconds and imports neither Keras nor TensorFlow; each name is imported when it is
+first used. Import from this module and from its public submodules only: `blocks`, `data`, `errors`, `inference`, `runs`
+and `testing`. Everything else may move without notice.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from .inference.model import load_model as load_model
     from .inference.predict import predict as predict
     from .networks.build import create_model as create_model
+    from .recipes.load import load_recipe as load_recipe
     from .recipes.schema import Recipe as Recipe
     from .registry.current import refresh as refresh
     from .registry.datasets import register_dataset as register_dataset
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from .registry.spec import Provider as Provider
     from .runs.run import Run as Run
     from .runs.run import load_run as load_run
+    from .workflows.cross_validate import Folds as Folds
     from .workflows.cross_validate import train_folds as train_folds
     from .workflows.resume import resume as resume
     from .workflows.train import train as train
@@ -50,6 +56,7 @@ _HOMES = {
     "CnnRegistryError": "errors",
     "DatasetSpec": "registry.spec",
     "Feature": "registry.spec",
+    "Folds": "workflows.cross_validate",
     "ModelSpec": "registry.spec",
     "Paper": "registry.spec",
     "Pixels": "registry.spec",
@@ -62,6 +69,7 @@ _HOMES = {
     "get_spec": "registry.models",
     "list_models": "registry.models",
     "load_model": "inference.model",
+    "load_recipe": "recipes.load",
     "load_run": "runs.run",
     "predict": "inference.predict",
     "refresh": "registry.current",
@@ -77,4 +85,4 @@ __all__ = ["__version__", *_SUBPACKAGES, *sorted(_HOMES)]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES, _SUBPACKAGES)
 
-__path__.append(str(Path(__file__).with_name("moved")))  # where modules were that plugins import by their old paths
+__path__.append(str(Path(__file__).with_name("moved")))  # old paths of modules that plugins import

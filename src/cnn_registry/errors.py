@@ -1,7 +1,7 @@
 """Every error that a user can meet, each with a one-line message.
 
-A message says what was expected, what came, and what to do. Plugins raise these errors too, most often `UsageError` and
-`DataError`; users then see the message unchanged. All of them can be pickled, so they pass from one process to another.
+A message says what was expected, what came, and what to do. Plugins also raise these errors, most often `UsageError`
+and `DataError`; users then see the message unchanged. All of them can be pickled, so they pass between processes.
 """
 
 from __future__ import annotations

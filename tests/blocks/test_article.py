@@ -75,7 +75,7 @@ def sequential(heading: str) -> Any:
 
 
 def structure(model: Any) -> list[tuple[str, dict[str, object]]]:
-    """Every layer's type and configuration but for its name."""
+    """Every layer's type and configuration, without its name."""
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     return [(type(layer).__name__, {**layer.get_config(), "name": None}) for layer in layers]
 

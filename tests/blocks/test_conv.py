@@ -1,10 +1,11 @@
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.blocks import Conv2D_BN, Order
+from cnn_registry.blocks import Conv2D_BN, InceptionBlock_1, NearIdentity, Order, PreactBottleneckBlock
 from cnn_registry.errors import UsageError
 
 keras = backend.keras()
@@ -55,6 +56,58 @@ def test_options_reach_the_layers() -> None:
     assert isinstance(conv.kernel_initializer, keras.initializers.HeNormal)
     assert (norm.momentum, norm.epsilon) == (0.8, 1e-5)
     assert activation.activation is keras.activations.gelu
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        "he_normal",
+        {"class_name": "HeNormal", "config": {}},
+        keras.initializers.HeNormal(),
+        keras.initializers.HeNormal,
+        NearIdentity(),
+        lambda shape, dtype=None: keras.random.normal(shape, dtype=dtype),
+    ],
+    ids=["name", "configuration", "instance", "class", "ours", "function"],
+)
+@pytest.mark.parametrize("block", [Conv2D_BN, PreactBottleneckBlock, InceptionBlock_1])
+def test_every_layer_draws_its_own_kernel_from_whatever_keras_accepts(block: Any, initializer: Any) -> None:
+    arguments = {
+        Conv2D_BN: (4, 3, "same", 1),
+        PreactBottleneckBlock: (4,),
+        InceptionBlock_1: ([(4,), (4, 4), (4, 4), (4,)],),
+    }[block]
+    inputs = x = keras.Input((8, 6, 4))
+    for _ in range(2):
+        x = block(x, *arguments, kernel_initializer=initializer)
+    kernels = [np.asarray(layer.kernel) for layer in keras.Model(inputs, x).layers if hasattr(layer, "kernel")]
+    alike = [
+        (first, second)
+        for first, second in itertools.combinations(range(len(kernels)), 2)
+        if np.array_equal(kernels[first], kernels[second])
+    ]
+    assert len(kernels) > 1
+    assert alike == []
+
+
+def test_a_seeded_initializer_keeps_its_seed() -> None:
+    conv, _ = layers("relu_bn", kernel_initializer=keras.initializers.HeNormal(seed=3))
+    np.testing.assert_array_equal(conv.kernel, keras.initializers.HeNormal(seed=3)((3, 3, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        ("gelu", "c_gelu"),
+        (keras.activations.gelu, "c_gelu"),
+        (keras.layers.LeakyReLU(), "c_activation"),
+        (lambda x: x, "c_activation"),
+    ],
+)
+def test_any_activation_of_keras(activation: Any, name: str) -> None:
+    inputs = keras.Input((8, 6, 3))
+    model = keras.Model(inputs, Conv2D_BN(inputs, 4, 3, "same", 1, order="bn_relu", activation=activation, name="c"))
+    assert model.layers[-1].name == name
 
 
 def test_padding_by_a_number_is_alike_on_all_sides() -> None:

@@ -89,7 +89,7 @@ def test_wrong_branches_are_refused_in_one_line(block: Any, channels: Any) -> No
     with pytest.raises(UsageError) as error:
         built(block, channels)
     message = str(error.value)
-    assert message.startswith(f"{block.__name__} takes numbers of channels as [(")
+    assert message.startswith(f"{block.__name__} expects numbers of channels as [(")
     assert repr(channels) in message
     assert "\n" not in message
 

@@ -56,5 +56,5 @@ def test_saved_model_gives_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [4, 0, -1])
 def test_size_without_a_middle_is_refused(size: int) -> None:
-    with pytest.raises(UsageError, match=rf"must be odd, to have a middle channel; got {size}\.$"):
+    with pytest.raises(UsageError, match=rf"must be odd, so that it has a middle channel; got {size}\.$"):
         LocalResponseNormalization(size)

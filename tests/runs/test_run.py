@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from cnn_registry.errors import RunError
+from cnn_registry.errors import RunError, UsageError
+from cnn_registry.runs.record import Status
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import whole_file
 
@@ -55,8 +57,26 @@ def test_open_reads_what_was_saved(trained: Path) -> None:
     assert Run.open(trained) == run
 
 
+@pytest.mark.parametrize("status", get_args(Status))
+def test_every_status_that_is_recorded_can_be_read(trained: Path, status: Status) -> None:
+    ended = Run.open(trained).finish(status, {"error": "no disk"})
+    assert Run.open(trained).record == ended.record
+    assert (ended.record.status, ended.record.result) == (status, {"error": "no disk"})
+
+
+def test_a_status_that_could_not_be_read_is_not_written(trained: Path) -> None:
+    before = (trained / "run.json").read_bytes()
+    with pytest.raises(UsageError, match=r"^status of a run: Input should be 'running', .* got 'done'\.$"):
+        Run.open(trained).finish("done", {})  # type: ignore[arg-type]  # a wrong status is the point
+    with pytest.raises(UsageError, match=r"^rollbacks of a run: .* got -1\.$"):
+        Run.open(trained).updated(rollbacks=-1)
+    with pytest.raises(UsageError, match=r"^satus of a run: Extra inputs are not permitted; got 'finished'\.$"):
+        Run.open(trained).updated(satus="finished")  # type: ignore[call-arg]  # likewise
+    assert (trained / "run.json").read_bytes() == before
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no run directory.*run\.json"):
+    with pytest.raises(RunError, match=r"not a run directory.*run\.json"):
         Run.open(tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_all_pass_the_conformance_kit(installed: Environment, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_trains_on_the_new_data_set(installed: Environment, tmp_path: Path, model: str) -> None:
+def test_each_trains_on_the_new_dataset(installed: Environment, tmp_path: Path, model: str) -> None:
     command = ["train", model, "--dataset", DATASET, "--epochs", "1", "--set", "image_size=16", "--json"]
     trained = json.loads(installed.run("cnnreg", *command, cwd=tmp_path))
     assert trained["status"] == "finished"

@@ -28,7 +28,7 @@ def test_names_that_are_fit(plugins: FakePlugins, name: str) -> None:
         ("a", "2 to 30 characters; this one has 1"),
         ("a" * 31, "2 to 30 characters; this one has 31"),
         *((name, "a keyword of Python") for name in ("class", "lambda", "is")),
-        *((name, "own code needs that name") for name in ("int", "print", "keras", "annotations", "register_model")),
+        *((name, "own code uses that name") for name in ("int", "print", "keras", "annotations", "register_model")),
     ],
 )
 def test_names_that_are_not(plugins: FakePlugins, name: str, reason: str) -> None:

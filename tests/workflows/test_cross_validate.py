@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import statistics
 from pathlib import Path
@@ -13,6 +14,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.runs.run import Run
 from cnn_registry.workflows.cross_validate import train_folds
+from cnn_registry.workflows.train import train
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
@@ -31,6 +33,13 @@ def test_each_image_is_validated_once_and_reported_on(tiny: str, colours: Path, 
     assert summary["mean"] == folds.mean == statistics.fmean(fold["accuracy"] for fold in summary["folds"])
     assert [Run.open(folds.path / fold["run"]).path for fold in summary["folds"]] == [run.path for run in folds.runs]
     assert (folds.path / "confusion.png").stat().st_size > 0
+
+
+def test_it_takes_the_arguments_of_train() -> None:
+    own, of_train = (inspect.signature(function).parameters for function in (train_folds, train))
+    assert own.keys() - {"count"} == of_train.keys()
+    shared = own.keys() & of_train.keys()
+    assert {name: own[name].default for name in shared} == {name: of_train[name].default for name in shared}
 
 
 def test_the_command(tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg) -> None:

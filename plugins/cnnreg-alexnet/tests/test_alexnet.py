@@ -2,15 +2,12 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
-from cnn_registry import create_model, get_spec
-from cnn_registry.backend import keras as import_keras
+from cnn_registry import create_model, get_spec, load_recipe
 from cnn_registry.errors import InputShapeError, ModelBuildError
-from cnn_registry.recipes.load import load_recipe
-
-keras = import_keras()
 
 
 @pytest.fixture(autouse=True)

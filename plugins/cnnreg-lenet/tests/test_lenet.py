@@ -3,14 +3,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from cnn_registry import create_model
-from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import InputShapeError, ModelBuildError, UsageError
-
-keras = import_keras()
 
 VARIANTS = pytest.mark.parametrize("variant", ["modern", "paper"])
 

@@ -4,15 +4,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from cnn_registry import create_model, get_spec, list_models
-from cnn_registry.backend import keras as import_keras
 from cnn_registry.errors import UsageError
-from cnn_registry.networks.graph import cost
-
-keras = import_keras()
 
 # Trainable parameters with 1000 classes.
 TORCHVISION = {
@@ -66,10 +63,16 @@ def test_all_parameters_are_those_of_keras_applications(name: str, total: int) -
     assert described(name, **options).count_params() == total
 
 
+def macs(model: Any) -> int:
+    """Multiplications with addition for one image: each kernel is applied at every place of its output."""
+    kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    return sum(math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1]) for layer in kernels)
+
+
 def test_multiplications_of_resnet50_by_the_place_of_its_stride() -> None:
     # 4.1 G is what is published for torchvision's, 3.8 G in table 1 of the paper.
-    assert cost(described("resnet50")).macs == pytest.approx(4.11e9, rel=0.01)
-    assert cost(described("resnet50", stride_in="1x1")).macs == pytest.approx(3.8e9, rel=0.02)
+    assert macs(described("resnet50")) == pytest.approx(4.11e9, rel=0.01)
+    assert macs(described("resnet50", stride_in="1x1")) == pytest.approx(3.8e9, rel=0.02)
 
 
 @pytest.mark.parametrize("name", [*V1, *V2])

@@ -4,15 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from cnn_registry import create_model, get_spec, list_models
-from cnn_registry.backend import keras as import_keras
 from cnn_registry.blocks import NearIdentity
 from cnn_registry.errors import InputShapeError
-
-keras = import_keras()
 
 # Trainable, non-trainable with 1000 classes (torchvision's own counts), and all with 17.
 PARAMS = {

@@ -1,9 +1,9 @@
 """The three Inception blocks of BN-Inception (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167, figure 5).
 
-Each puts branches side by side and joins their channels. In all of them the two 3x3 convolutions of the *double*
-branch stand for one of 5x5, and a 1x1 convolution *reduces* the channels before a 3x3 one. The layers of a block
-named ``b`` are the convolutions ``b_1x1``, ``b_3x3_reduce``, ``b_3x3``, ``b_double3x3_reduce``, ``b_double3x3_1``,
-``b_double3x3_2`` and ``b_pool_proj``, each followed as `Conv2D_BN` says, the pooling ``b_pool`` and ``b_concat``.
+Each block concatenates the channels of parallel branches. The two 3x3 convolutions of the *double* branch replace one
+5x5 convolution, and a 1x1 convolution *reduces* the channels before a 3x3 one. In a block named ``b`` the layers are
+the convolutions ``b_1x1``, ``b_3x3_reduce``, ``b_3x3``, ``b_double3x3_reduce``, ``b_double3x3_1``, ``b_double3x3_2``
+and ``b_pool_proj``, each followed by the layers of `Conv2D_BN`, the pooling ``b_pool``, and ``b_concat``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cnn_registry.errors import UsageError
 from .conv import Conv2D_BN, ConvOptions, layer_name
 
 Branches = Sequence[Sequence[int]]
-"""Numbers of channels: one sequence a branch, one number a convolution (the double branch's two share theirs)."""
+"""Numbers of channels: a sequence per branch with a number per convolution; the two of a double branch share one."""
 
 
 def InceptionBlock_1(  # noqa: N802  (a layer to those who call it, and a fixed public name)
     inputs: keras.KerasTensor, channel_for_branch: Branches, *, name: str | None = None, **options: Unpack[ConvOptions]
 ) -> keras.KerasTensor:
-    """Four branches that keep height and width, the last one with average pooling.
+    """Four branches that keep height and width; the last one has average pooling.
 
     Args:
         inputs: ``(batch, height, width, channels)``.
@@ -36,7 +36,7 @@ def InceptionBlock_1(  # noqa: N802  (a layer to those who call it, and a fixed 
         ``(batch, height, width, 1x1 + 3x3 + double 3x3 + pool projection)``.
 
     Raises:
-        UsageError: ``channel_for_branch`` does not have that form, or ``order`` is unknown.
+        UsageError: ``channel_for_branch`` has another form, or ``order`` is unknown.
     """
     _check("InceptionBlock_1", channel_for_branch, _FOUR_BRANCHES)
     return _four_branches(inputs, channel_for_branch, keras.layers.AveragePooling2D, name, options)
@@ -45,7 +45,7 @@ def InceptionBlock_1(  # noqa: N802  (a layer to those who call it, and a fixed 
 def InceptionBlock_2(  # noqa: N802  (as above)
     inputs: keras.KerasTensor, channel_for_branch: Branches, *, name: str | None = None, **options: Unpack[ConvOptions]
 ) -> keras.KerasTensor:
-    """Three branches that halve height and width, the last one a max pooling that passes its channels through.
+    """Three branches that halve height and width; the last one is a max pooling, which keeps its channels.
 
     Args:
         inputs: ``(batch, height, width, channels)``.
@@ -57,7 +57,7 @@ def InceptionBlock_2(  # noqa: N802  (as above)
         ``(batch, ceil(height / 2), ceil(width / 2), 3x3 + double 3x3 + channels)``.
 
     Raises:
-        UsageError: ``channel_for_branch`` does not have that form, or ``order`` is unknown.
+        UsageError: ``channel_for_branch`` has another form, or ``order`` is unknown.
     """
     _check("InceptionBlock_2", channel_for_branch, _TWO_BRANCHES)
     pooled = keras.layers.MaxPooling2D(3, strides=2, padding="same", name=layer_name(name, "pool"))(inputs)
@@ -68,7 +68,20 @@ def InceptionBlock_2(  # noqa: N802  (as above)
 def InceptionBlock_3(  # noqa: N802  (as above)
     inputs: keras.KerasTensor, channel_for_branch: Branches, *, name: str | None = None, **options: Unpack[ConvOptions]
 ) -> keras.KerasTensor:
-    """As `InceptionBlock_1`, with max pooling in the last branch."""
+    """As `InceptionBlock_1`, but with max pooling in the last branch.
+
+    Args:
+        inputs: ``(batch, height, width, channels)``.
+        channel_for_branch: ``[(1x1,), (3x3 reduce, 3x3), (double 3x3 reduce, double 3x3), (pool projection,)]``.
+        name: prefix of the layers' names; default: Keras numbers them.
+        **options: keyword options of `Conv2D_BN`, for every convolution of the block.
+
+    Returns:
+        ``(batch, height, width, 1x1 + 3x3 + double 3x3 + pool projection)``.
+
+    Raises:
+        UsageError: ``channel_for_branch`` has another form, or ``order`` is unknown.
+    """
     _check("InceptionBlock_3", channel_for_branch, _FOUR_BRANCHES)
     return _four_branches(inputs, channel_for_branch, keras.layers.MaxPooling2D, name, options)
 
@@ -81,7 +94,7 @@ def _check(block: str, channel_for_branch: Branches, form: Sequence[Sequence[str
     lengths = [len(branch) if isinstance(branch, Sequence) else 0 for branch in channel_for_branch]
     if lengths != [len(branch) for branch in form]:
         expected = ", ".join(f"({', '.join(branch)})" for branch in form)
-        raise UsageError(f"{block} takes numbers of channels as [{expected}]; got {channel_for_branch!r}.")
+        raise UsageError(f"{block} expects numbers of channels as [{expected}]; got {channel_for_branch!r}.")
 
 
 def _four_branches(
@@ -104,7 +117,7 @@ def _four_branches(
 def _branches_3x3(
     inputs: keras.KerasTensor, channels: Branches, stride: int, name: str | None, options: ConvOptions
 ) -> list[keras.KerasTensor]:
-    """The 3x3 and the double 3x3 branch; the last convolution of each has the stride."""
+    """The 3x3 and the double 3x3 branch. The last convolution of each has the stride."""
 
     def conv(x: keras.KerasTensor, filters: int, kernel: int, stride: int, part: str) -> keras.KerasTensor:
         return Conv2D_BN(x, filters, kernel, "same", stride, name=layer_name(name, part), **options)

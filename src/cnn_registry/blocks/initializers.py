@@ -1,30 +1,46 @@
-"""First values of kernels that Keras has no initializer for."""
+"""Initial values of kernels that Keras has no initializer for."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+Initializer: TypeAlias = str | dict[str, Any] | keras.initializers.Initializer | Callable[..., Any]
+"""What Keras accepts as an initializer: its name, its configuration, an instance, or a function of shape and dtype."""
+
+
+def own_initializer(initializer: Initializer) -> Initializer:
+    """An initializer for a single layer, where several layers are given the same one.
+
+    An instance of Keras without a seed draws the same values whenever it is called, so layers of one shape that share
+    it would start with equal weights. Its clone draws others. An instance with a seed keeps it.
+
+    Args:
+        initializer: what the layers are given.
+    """
+    return initializer.clone() if isinstance(initializer, keras.initializers.Initializer) else initializer
+
 
 @keras.saving.register_keras_serializable(package="cnn_registry")
 class NearIdentity(keras.initializers.Initializer):  # type: ignore[misc]  # Keras ships no type information
-    """A kernel that passes on what it gets, and a little of He's random one beside it.
+    """A kernel that passes its input on, plus a small random kernel (He et al. 2015).
 
-    For deep networks of ReLUs without shortcuts and without normalisation: at first the layers with as many outputs as
-    inputs let everything pass, and the network learns as quickly as the one without them. After a ReLU an identity
-    preserves every value, as Le et al. 2015 (https://arxiv.org/abs/1504.00941) use for recurrent layers; Zagoruyko &
-    Komodakis 2017 (https://arxiv.org/abs/1706.00388) start deep plain convolutional networks so, and keep the identity
-    through the training, which this does not. Kernels with another number of outputs than inputs, and those of
-    convolutions in groups, are He's alone (`keras.initializers.HeNormal`).
+    It is meant for deep ReLU networks without shortcuts and normalisation. At first, layers with as many outputs as
+    inputs pass everything on, so the network learns as quickly as it would without them. After a ReLU an identity
+    preserves every value, which Le et al. 2015 (https://arxiv.org/abs/1504.00941) use in recurrent layers. Zagoruyko &
+    Komodakis 2017 (https://arxiv.org/abs/1706.00388) start deep plain convolutional networks in this way; they also
+    keep the identity throughout training, which this initializer does not. Kernels with different numbers of inputs and
+    outputs, and kernels of grouped convolutions, are those of `keras.initializers.HeNormal`.
 
-    A recipe or a plugin names it ``"cnn_registry>NearIdentity"``, once `cnn_registry.blocks` is imported.
+    Recipes and plugins refer to it as ``"cnn_registry>NearIdentity"``, once `cnn_registry.blocks` is imported.
 
     Args:
-        noise: factor of He's kernel where there is an identity, from 0 on. With 0 the filters of a layer differ by the
-            channel that they pass alone.
-        seed: of the random kernel; ``None``: drawn from Keras' global seed.
+        noise: factor of the random kernel where there is an identity, at least 0. With 0, the filters of a layer differ
+            only in the channel that they pass on.
+        seed: seed of the random kernel; ``None`` draws one from Keras' global seed.
     """
 
     def __init__(self, noise: float = 0.1, seed: int | None = None) -> None:
@@ -32,7 +48,7 @@ class NearIdentity(keras.initializers.Initializer):  # type: ignore[misc]  # Ker
         self._he_normal = keras.initializers.HeNormal(seed)
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
-        """The kernel: ``(*sizes, inputs, outputs)``, of a dense layer or of a convolution with ``"same"`` padding."""
+        """A kernel ``(*sizes, inputs, outputs)`` for a dense layer or a convolution with ``"same"`` padding."""
         random = self._he_normal(shape, dtype)
         *sizes, inputs, outputs = shape
         if inputs != outputs:
@@ -42,5 +58,5 @@ class NearIdentity(keras.initializers.Initializer):  # type: ignore[misc]  # Ker
         return keras.ops.cast(middle, random.dtype) * keras.ops.eye(inputs, dtype=random.dtype) + self.noise * random
 
     def get_config(self) -> dict[str, Any]:
-        """What the initializer is made from, for saving."""
+        """The arguments of the initializer, for saving."""
         return {"noise": self.noise, "seed": self.seed}

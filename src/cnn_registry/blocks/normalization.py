@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import keras
 
 from cnn_registry.errors import UsageError
 
 
+class LayerOptions(TypedDict, total=False):
+    """The options of every Keras layer."""
+
+    name: str | None
+    trainable: bool
+    dtype: str | keras.DTypePolicy | None
+
+
 @keras.saving.register_keras_serializable(package="cnn_registry")
 class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no type information
-    """Divide each response by what its neighbours in the channel axis have, at the same place of the image.
+    """Divide each response by those of the neighbouring channels at the same position.
 
-    ``x[c] / (k + alpha * sum(x[i] ** 2 for the size channels i around c)) ** beta``, as Krizhevsky et al. (2012,
-    section 3.3) have it; beyond the first and the last channel there is nothing to add. Caffe and PyTorch divide
-    ``alpha`` by ``size``; TensorFlow and the paper's text, and so this layer, do not.
+    The output is ``x[c] / (k + alpha * sum(x[i] ** 2 for the size channels i around c)) ** beta``, as in Krizhevsky et
+    al. (2012), section 3.3. Channels before the first and after the last add nothing to the sum. Caffe and PyTorch
+    divide ``alpha`` by ``size``; TensorFlow, the paper's text and this layer do not.
 
-    It has no weights. Input and output: ``(batch, height, width, channels)``, or any shape that ends in the channels.
+    The layer has no weights. Input and output have the shape ``(batch, height, width, channels)``, or any other that
+    ends in the channels.
 
     Args:
-        size: number of channels summed over, odd; the paper's n. TensorFlow's ``depth_radius`` is ``size // 2``.
+        size: number of channels in the sum, odd; the paper's n. TensorFlow's ``depth_radius`` is ``size // 2``.
         alpha: factor of the sum.
         beta: exponent.
-        k: what is added to the sum, so that a weak response is not divided by nothing.
-        **options: keyword arguments of `keras.layers.Layer`, as ``name``.
+        k: constant added to the sum, so that a weak response is not divided by zero.
+        **options: keyword options of every Keras layer, such as ``name``.
 
     Raises:
-        UsageError: ``size`` is not an odd number from 1 on.
+        UsageError: ``size`` is not a positive odd number.
     """
 
     def __init__(
-        self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, **options: Any
+        self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, **options: Unpack[LayerOptions]
     ) -> None:
         super().__init__(**options)
         if size < 1 or size % 2 == 0:
             raise UsageError(
-                f"The size of a local response normalisation must be odd, to have a middle channel; got {size}."
+                f"The size of a local response normalisation must be odd, so that it has a middle channel; got {size}."
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
@@ -49,10 +58,10 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
         return inputs * keras.ops.power(self.k + self.alpha * around, -self.beta)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """That of the input."""
+        """The shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made from, for saving."""
+        """The arguments of the layer, for saving."""
         own = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
         return {**super().get_config(), **own}

@@ -1,9 +1,9 @@
-"""The residual blocks of He et al.: a branch of convolutions that adds to what passes it by.
+"""The residual blocks of He et al.: the sum of a branch of convolutions and a shortcut.
 
 The layers of a block named ``b`` are the convolutions ``b_conv1``, ``b_conv2`` and, in a bottleneck, ``b_conv3``, the
-1x1 convolution ``b_shortcut`` where the block changes the number of channels or the size, and the sum ``b_add``. Each
-convolution's own layers are named as `Conv2D_BN` says. Where a stride halves the size, the 3x3 convolution is padded
-by one zero on all sides, as in the authors' networks.
+1x1 convolution ``b_shortcut`` where the block changes the number of channels or the size, and the sum ``b_add``.
+`Conv2D_BN` names the other layers of each convolution. Where a stride halves the size, the 3x3 convolution is padded by
+one zero on all sides, as in the authors' networks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import keras
 from cnn_registry.errors import UsageError
 
 from .conv import Conv2D_BN, ConvOptions, layer_name
+from .initializers import Initializer, own_initializer
 
 StrideIn = Literal["3x3", "1x1"]
-"""The convolution of a bottleneck's branch that bears the stride: the middle one, or the first."""
+"""The convolution of a bottleneck's branch that has the stride: the middle one or the first."""
 
 
 def BasicBlock(  # noqa: N802  (a layer to those who call it)
@@ -31,20 +32,23 @@ def BasicBlock(  # noqa: N802  (a layer to those who call it)
 ) -> keras.KerasTensor:
     """Two 3x3 convolutions and a shortcut, activated after the sum.
 
-    He et al. 2015 (https://arxiv.org/abs/1512.03385), figure 5 left, shortcut B of section 4.1; they have the options
-    ``order="bn_relu", use_bias=False``.
+    He et al. 2015 (https://arxiv.org/abs/1512.03385), figure 5 left, with shortcut B of section 4.1. Their networks
+    have the options ``order="bn_relu", use_bias=False``.
 
     Args:
         inputs: ``(batch, height, width, channels)``.
         filters: number of output channels.
         stride: of the first convolution and of the shortcut.
-        zero_init: whether the branch's last scale (gamma) starts at zero, so that the block starts as its shortcut
-            alone: Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 5.1.
+        zero_init: whether the branch's last scale (gamma) starts at zero, so that the block starts as its shortcut:
+            Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 5.1.
         name: prefix of the layers' names; the last is ``<name>_out``. Default: Keras numbers them.
         **options: keyword options of `Conv2D_BN`, for every convolution of the block.
 
     Returns:
         ``(batch, ceil(height / stride), ceil(width / stride), filters)``.
+
+    Raises:
+        UsageError: ``order`` is unknown.
     """
     x = Conv2D_BN(inputs, filters, 3, _pad(stride), stride, name=layer_name(name, "conv1"), **options)
     x = _last_conv(x, filters, 3, zero_init, layer_name(name, "conv2"), options)
@@ -63,15 +67,15 @@ def BottleneckBlock(  # noqa: N802  (as above)
 ) -> keras.KerasTensor:
     """Convolutions 1x1, 3x3 and 1x1 and a shortcut, activated after the sum.
 
-    He et al. 2015 (https://arxiv.org/abs/1512.03385), figure 5 right; they have the options ``order="bn_relu",
-    use_bias=False``.
+    He et al. 2015 (https://arxiv.org/abs/1512.03385), figure 5 right. Their networks have the options
+    ``order="bn_relu", use_bias=False``.
 
     Args:
         inputs: ``(batch, height, width, channels)``.
-        filters: number of channels of the first two convolutions; the block gives four times as many.
+        filters: number of channels of the first two convolutions; the block's output has four times as many.
         stride: of the convolution that ``stride_in`` names and of the shortcut.
-        stride_in: ``"1x1"``, the first convolution, as in the paper and in Keras' networks, or ``"3x3"``, as in
-            PyTorch's ("version 1.5"), which leaves out no pixel.
+        stride_in: ``"1x1"`` for the first convolution, as in the paper and in Keras' networks, or ``"3x3"``, as in
+            PyTorch's ("version 1.5"), which skips no pixel.
         zero_init: as in `BasicBlock`.
         name: prefix of the layers' names; the last is ``<name>_out``. Default: Keras numbers them.
         **options: keyword options of `Conv2D_BN`, for every convolution of the block.
@@ -80,7 +84,7 @@ def BottleneckBlock(  # noqa: N802  (as above)
         ``(batch, ceil(height / stride), ceil(width / stride), 4 * filters)``.
 
     Raises:
-        UsageError: ``stride_in`` is neither of the two.
+        UsageError: ``stride_in`` or ``order`` has another value.
     """
     if stride_in not in get_args(StrideIn):
         raise UsageError(f"stride_in must be '3x3' or '1x1'; got {stride_in!r}.")
@@ -97,30 +101,30 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
     stride: int = 1,
     *,
     zero_init: bool = False,
-    kernel_initializer: str = "he_normal",
+    kernel_initializer: Initializer = "he_normal",
     momentum: float = 0.99,
     epsilon: float = 1e-3,
     name: str | None = None,
 ) -> keras.KerasTensor:
-    """A bottleneck that normalises and activates before each convolution, and nothing after the sum.
+    """A bottleneck that normalises and activates before each convolution, and not after the sum.
 
     He et al. 2016 (https://arxiv.org/abs/1603.05027), figure 4e, in the form of Keras' networks: the convolutions
-    without a normalisation behind them (the third and the shortcut's) have a bias, and where the number of channels
-    stays, the shortcut under a stride of 2 is every second pixel. The shortcut's convolution takes the activated
-    inputs, any other shortcut the inputs as they are.
+    that no normalisation follows (the third and the shortcut's) have a bias, and where the number of channels stays the
+    same, the shortcut at a stride of 2 is every second pixel. The shortcut's convolution is applied to the activated
+    inputs; any other shortcut passes the inputs on.
 
     Args:
         inputs: ``(batch, height, width, channels)``.
-        filters: number of channels of the first two convolutions; the block gives four times as many.
+        filters: number of channels of the first two convolutions; the block's output has four times as many.
         stride: of the 3x3 convolution and of the shortcut.
-        zero_init: whether the branch's last kernel starts at zero, so that the block starts as its shortcut alone, as
-            in Zhang et al. 2019 (https://arxiv.org/abs/1901.09321), section 3. Without it the sums double from block to
-            block, as nothing normalises them.
-        kernel_initializer: name of a Keras initializer for the kernels.
-        momentum: how much of the moving mean and variance each training step keeps.
-        epsilon: added to the variance before its root is taken.
-        name: prefix of the layers' names, with ``<name>_preact_bn`` and ``<name>_preact_relu`` for the first
-            normalisation and activation; the last is ``<name>_add``. Default: Keras numbers them.
+        zero_init: whether the branch's last kernel starts at zero, so that the block starts as its shortcut, as in
+            Zhang et al. 2019 (https://arxiv.org/abs/1901.09321), section 3. Otherwise the sums double from block to
+            block, because nothing normalises them.
+        kernel_initializer: a Keras initializer for the kernels.
+        momentum: share of the moving mean and variance that each training step keeps.
+        epsilon: added to the variance before its square root is taken.
+        name: prefix of the layers' names; the first normalisation and activation are ``<name>_preact_bn`` and
+            ``<name>_preact_relu``, the last layer is ``<name>_add``. Default: Keras numbers them.
 
     Returns:
         ``(batch, ceil(height / stride), ceil(width / stride), 4 * filters)``.
@@ -133,9 +137,13 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
         "epsilon": epsilon,
     }
 
-    def conv1x1(x: keras.KerasTensor, stride: int, part: str, initializer: str) -> keras.KerasTensor:
+    def conv1x1(x: keras.KerasTensor, stride: int, part: str, initializer: Initializer) -> keras.KerasTensor:
         return keras.layers.Conv2D(
-            4 * filters, 1, strides=stride, kernel_initializer=initializer, name=layer_name(name, part)
+            4 * filters,
+            1,
+            strides=stride,
+            kernel_initializer=own_initializer(initializer),
+            name=layer_name(name, part),
         )(x)
 
     preact = keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=layer_name(name, "preact_bn"))
@@ -153,7 +161,7 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
 
 
 def _pad(stride: int) -> str | int:
-    """The padding of a 3x3 convolution. At a stride of 1, ``"same"`` is one zero on each side without a layer more."""
+    """The padding of a 3x3 convolution. At a stride of 1, ``"same"`` is one zero on each side without another layer."""
     return "same" if stride == 1 else 1
 
 
@@ -169,7 +177,7 @@ def _last_conv(
 def _shortcut(
     inputs: keras.KerasTensor, filters: int, stride: int, name: str | None, options: ConvOptions
 ) -> keras.KerasTensor:
-    """The inputs, or a 1x1 convolution of them where the block gives another shape."""
+    """The inputs, or a 1x1 convolution of them where the block's output has another shape."""
     if stride == 1 and inputs.shape[-1] == filters:
         return inputs
     plain: ConvOptions = {**options, "activation": None}

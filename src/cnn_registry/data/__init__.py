@@ -1,7 +1,8 @@
-"""Datasets: what a loader returns, folders of pictures, downloads.
+"""Datasets: what a loader returns, folders of pictures, splits, downloads.
 
-Data flows one way: `load_dataset` finds the images, a source of `sources` decodes them once, `make_split` parts them,
-and `pipeline` turns them into batches.
+A plugin declares a loader with `register_dataset`. The loader returns an `ImageDataset`, often with `load_folder`,
+after `download` and `extract` have put the files into `datasets_dir`. Nothing in this module decodes an image: pixels
+are decoded once, when a training or an evaluation needs them.
 """
 
 from __future__ import annotations

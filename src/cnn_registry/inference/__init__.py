@@ -1,4 +1,7 @@
-"""What a trained model is good for: its network, predictions for pictures, and how often they are right."""
+"""Trained models: the network of a run, its predictions for pictures, and their accuracy.
+
+Every function takes a `cnn_registry.runs.Run`.
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import name_fault
+
+Status = Literal["running", "finished", "stopped early", "interrupted", "terminated", "failed"]
+"""Whether a training is running, or how it ended."""
 
 ENDED = ("finished", "stopped early")
 """How a training has ended that cannot go on."""
@@ -111,7 +114,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
-    status: Literal["running", "finished", "stopped early", "interrupted", "terminated", "failed"] = "running"
+    status: Status = "running"
     created: str
     command: list[str]
     model: ModelRecord
@@ -134,3 +137,15 @@ class RunRecord(BaseModel):
         if len(self.data.class_names) != self.model.num_classes:
             raise ValueError(f"{self.model.num_classes} classes and {len(self.data.class_names)} names of classes")
         return self
+
+
+class RecordChanges(TypedDict, total=False):
+    """What changes in a `RunRecord` after the run was made."""
+
+    status: Status
+    model: ModelRecord
+    recipe: Recipe
+    versions: dict[str, str]
+    resumed: list[Resumption]
+    rollbacks: int
+    result: dict[str, Any]

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import ValidationError
 
 from cnn_registry.data.split import FOLD
-from cnn_registry.errors import RunError
+from cnn_registry.errors import RunError, UsageError
 from cnn_registry.system.files import check_own, is_own_folder, write_file
 
 from .checkpoints import Checkpoints
-from .record import RunRecord
+from .record import RecordChanges, RunRecord, Status
 
 SEAL = b',\n  "sha256": "'
 """What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
@@ -135,13 +135,36 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from error
 
-    def finish(self, status: str, result: Mapping[str, Any]) -> Run:
-        """The run with its end recorded, on disk too."""
+    def finish(self, status: Status, result: Mapping[str, Any]) -> Run:
+        """Record how the training ended, and return the changed run.
+
+        Args:
+            status: how it ended.
+            result: figures for ``run.json``, JSON-ready.
+
+        Raises:
+            UsageError: there is no such status; nothing is written.
+            RunError: ``run.json`` cannot be written.
+        """
         return self.updated(status=status, result=dict(result))
 
-    def updated(self, **changes: Any) -> Run:
-        """The run with some of its record replaced, on disk too."""
-        changed = Run(self.path, self.record.model_copy(update=changes))
+    def updated(self, **changes: Unpack[RecordChanges]) -> Run:
+        """Replace some of the record, also on disk, and return the changed run.
+
+        Args:
+            **changes: fields of `RunRecord` with their new values.
+
+        Raises:
+            UsageError: a value is not one that `open` would accept; nothing is written.
+            RunError: ``run.json`` cannot be written.
+        """
+        try:
+            record = RunRecord.model_validate(dict(self.record) | changes)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the record"
+            raise UsageError(f"{where} of a run: {first['msg']}; got {first['input']!r}.") from error
+        changed = Run(self.path, record)
         changed.save()
         return changed
 

@@ -1,5 +1,5 @@
 """``cnnreg new``: a complete plugin package from templates.
 
-`names` refuses what cannot be a plugin's name, `render` fills in the templates in memory, `write` makes a folder of
-the result or leaves nothing behind, and `new` does one after the other.
+`names` refuses names that a plugin cannot have, `render` fills in the templates in memory, `write` turns the result
+into a folder or leaves nothing behind, and `new` calls them in this order.
 """

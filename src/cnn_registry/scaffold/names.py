@@ -1,4 +1,4 @@
-"""Which names a new plugin may have, and what follows from one."""
+"""The names that a new plugin can have."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cnn_registry.registry.catalogue import Ambiguous, Catalogue
 from cnn_registry.registry.entries import Broken
 
 MAX_LENGTH = 30
-"""The templates' lines stay within their length up to here."""
+"""Up to this length of a name, the lines of the templates stay within the limit."""
 
 USED = frozenset({"annotations", "keras", "register_dataset", "register_model"})
-"""Names that the declaring modules import; a function of that name would hide them."""
+"""Names that the declaring modules import; a function with such a name would hide them."""
 
 
 def distribution_name(name: str) -> str:
-    """The distribution that provides ``name``: ``cnnreg-my-net`` for ``my_net``."""
+    """The name of the distribution that provides ``name``: ``cnnreg-my-net`` for ``my_net``."""
     return f"cnnreg-{name.replace('_', '-')}"
 
 
@@ -28,21 +28,21 @@ def check_name(name: str, catalogue: Catalogue[Any]) -> None:
     """Refuse a name that a new plugin cannot have.
 
     Args:
-        name: the name of a model or a data set, as the user gave it.
-        catalogue: where such names are looked up.
+        name: the name of a model or a dataset, as the user gave it.
+        catalogue: the models or datasets that are installed.
 
     Raises:
-        UsageError: the name is malformed, means something to Python, or is taken.
+        UsageError: the name is malformed, has a meaning in Python, or is taken.
     """
     if fault := _fault(name) or _taken(name, catalogue) or _installed(distribution_name(name)):
         raise UsageError(f"A new {catalogue.noun} cannot be named {name!r}: {fault} Choose another name.")
 
 
 def check_author(author: str) -> str:
-    """``author`` without the spaces around it.
+    """Return ``author`` without surrounding spaces.
 
     Raises:
-        UsageError: it is empty, longer than a line, or has characters that cannot be printed.
+        UsageError: it is empty, longer than 80 characters, or has characters that cannot be printed.
     """
     author = author.strip()
     if not author.isprintable() or not 0 < len(author) <= 80:
@@ -51,20 +51,20 @@ def check_author(author: str) -> str:
 
 
 def _fault(name: str) -> str:
-    """What makes ``name`` unfit, or an empty string."""
+    """Why ``name`` is not a valid name, or an empty string."""
     if not re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        return "a name is lower-case letters and digits, parted by single underscores, and begins with a letter."
+        return "a name has lower-case letters and digits, separated by single underscores, and begins with a letter."
     if not 2 <= len(name) <= MAX_LENGTH:
         return f"a name has 2 to {MAX_LENGTH} characters; this one has {len(name)}."
     if keyword.iskeyword(name):
         return "it is a keyword of Python."
     if name in USED or hasattr(builtins, name):
-        return "the package's own code needs that name."
+        return "the package's own code uses that name."
     return ""
 
 
 def _taken(name: str, catalogue: Catalogue[Any]) -> str:
-    """What is installed under ``name``, or an empty string."""
+    """Which installed plugin has ``name``, or an empty string."""
     try:
         found = catalogue.find(name)
     except UnknownNameError:
@@ -81,7 +81,7 @@ def _taken(name: str, catalogue: Catalogue[Any]) -> str:
 
 
 def _installed(distribution: str) -> str:
-    """That a distribution is installed, or an empty string."""
+    """The version in which a distribution is installed, as a sentence, or an empty string."""
     try:
         version = metadata.version(distribution)
     except metadata.PackageNotFoundError:

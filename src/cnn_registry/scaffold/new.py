@@ -12,10 +12,10 @@ from .write import write
 
 
 def new_package(name: str, *, template: str = "plain", author: str | None = None, out: Path = Path()) -> Path:
-    """Write a plugin package that is installable and passes its own tests.
+    """Write a plugin package that can be installed and passes its own tests.
 
     Args:
-        name: the name of the model or the data set; its package is ``cnnreg-<name>``.
+        name: the name of the model or the dataset; its package is ``cnnreg-<name>``.
         template: the network to start from, ``"plain"``, ``"residual"`` or ``"inception"``; or ``"dataset"``.
         author: for the metadata and the licence; default "The cnnreg-<name> authors".
         out: the folder in which the package's folder is made.
@@ -24,7 +24,7 @@ def new_package(name: str, *, template: str = "plain", author: str | None = None
         The package's folder.
 
     Raises:
-        UsageError: the name or the author is unfit, the name is taken, or the folder exists.
+        UsageError: the name or the author is invalid, the name is taken, or the folder exists.
         CnnRegistryError: the folder could not be written.
     """
     registry = current_registry()

@@ -1,4 +1,4 @@
-"""From templates to the files of a package, in memory."""
+"""The files of a package, made from templates in memory."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
 
 
 def render(name: str, template: str, author: str) -> dict[str, str]:
-    """The files of a new package: their text by their path in it.
+    """The files of a new package: their text by their path in the package.
 
     Args:
-        name: the model's or the data set's name.
+        name: the name of the model or the dataset.
         template: one of `LAYERS`.
         author: for the metadata and the licence.
     """
@@ -42,11 +42,11 @@ def render(name: str, template: str, author: str) -> dict[str, str]:
         "name": name,
         "module": module,
         "distribution": distribution,
-        "noun": "data set" if is_dataset else "model",
+        "noun": "dataset" if is_dataset else "model",
         "group": DATASETS if is_dataset else MODELS,
         "requirement": requirement(__version__),
         "author": author,
-        "quoted_author": json.dumps(author, ensure_ascii=False),  # a JSON string is a TOML string, too
+        "quoted_author": json.dumps(author, ensure_ascii=False),  # a JSON string is also a TOML string
         "year": str(date.today().year),
     }
     return {
@@ -57,9 +57,9 @@ def render(name: str, template: str, author: str) -> dict[str, str]:
 
 
 def requirement(version: str) -> str:
-    """What a plugin written with ``version`` of this package requires: ``cnn-registry>=0.1.0,<0.2`` for 0.1.0.
+    """The requirement of a plugin written with ``version`` of this package: ``cnn-registry>=0.1.0,<0.2`` for 0.1.0.
 
-    Plugins may break with the next major version, before version 1 with the next minor one.
+    The next major version may break plugins, and before version 1 also the next minor version.
     """
     public = version.partition("+")[0]  # a local version cannot be compared with >=
     major, minor = map(int, re.findall(r"\d+", f"{public}.0")[:2])

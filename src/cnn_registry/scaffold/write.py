@@ -1,4 +1,4 @@
-"""Write a package as a whole, or not at all."""
+"""Write a package completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cnn_registry.errors import CnnRegistryError, UsageError
 
 
 def write(files: Mapping[str, str], target: Path) -> None:
-    """Make the folder ``target`` with ``files`` in it; the folders above it are made, too.
+    """Make the folder ``target`` with ``files`` in it, and any missing folders above it.
 
-    The files are written into a folder beside it, which then gets its name.
+    The files are written into another folder beside it, which is then renamed.
 
     Args:
         files: texts by their path in the folder.
@@ -22,7 +22,7 @@ def write(files: Mapping[str, str], target: Path) -> None:
 
     Raises:
         UsageError: ``target`` exists.
-        CnnRegistryError: the files could not be written; none of them is left.
+        CnnRegistryError: the files could not be written; none of them remains.
     """
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already; nothing was written. Choose another place with --out.")

@@ -1,4 +1,4 @@
-"""The conformance kit: named checks that every model and every data set should pass.
+"""The conformance kit: named checks that every model and every dataset should pass.
 
 In the tests of a plugin::
 
@@ -8,11 +8,20 @@ In the tests of a plugin::
     def test_conformance(check):
         check()
 
-``cnnreg check mynet`` does the same from the command line. Importing this package imports neither Keras nor pytest.
+``cnnreg check mynet`` does the same on the command line. Importing this module imports neither Keras nor pytest.
 """
 
 from .marks import parametrize_with_checks
-from .outcome import CheckFailed, CheckResult
-from .run import check_dataset, check_model
+from .outcome import Check, CheckFailed, CheckResult
+from .run import DATASET_CHECKS, MODEL_CHECKS, check_dataset, check_model
 
-__all__ = ["CheckFailed", "CheckResult", "check_dataset", "check_model", "parametrize_with_checks"]
+__all__ = [
+    "DATASET_CHECKS",
+    "MODEL_CHECKS",
+    "Check",
+    "CheckFailed",
+    "CheckResult",
+    "check_dataset",
+    "check_model",
+    "parametrize_with_checks",
+]

@@ -53,6 +53,7 @@ MODEL_CHECKS: tuple[Check[Subject], ...] = (
     Check(saved.check_weights_file, cheap=False),
     Check(saved.check_backends, cheap=False),
 )
+"""The checks of a model, in the order in which they run."""
 
 DATASET_CHECKS: tuple[Check[data.DataSubject], ...] = (
     Check(data.check_light_import),
@@ -66,6 +67,7 @@ DATASET_CHECKS: tuple[Check[data.DataSubject], ...] = (
     Check(data.check_images),
     Check(data.check_splits),
 )
+"""The checks of a dataset, in the order in which they run."""
 
 
 class _Held:

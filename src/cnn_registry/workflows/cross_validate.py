@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.recipes.schema import Recipe
 from cnn_registry.report.plots import plot_confusion
 from cnn_registry.runs.run import Run, stamped
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
+from cnn_registry.training.fit import OnNaN
 
 from .train import train
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -68,30 +75,62 @@ class Folds:
         }
 
 
-def train_folds(model: str, count: int, *, out: str | Path = "runs", split: str | None = None, **options: Any) -> Folds:
-    """Train ``count`` models, each validated with another part of the images, and report on all images together.
+def train_folds(
+    model: str,
+    count: int,
+    *,
+    dataset: str | None = None,
+    data: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    split: str | None = None,
+    out: str | Path = "runs",
+    on_bad_image: OnBadImage = "skip",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    tensorboard: bool = False,
+    checkpoint_minutes: float = 10.0,
+    keep_going: bool = False,
+    on_nan: OnNaN = "stop",
+) -> Folds:
+    """Train ``count`` models, each validated on a different part of the images, and report on all images together.
 
     Folds are stratified, and drawn with the recipe's seed.
 
     Args:
         model: a model's name.
-        count: number of folds, 2 or more.
+        count: number of folds, from 2 to 9999.
+        split: must be ``None``, because the folds are the splits.
         out: where the directory of the folds is made.
-        split: none can be given, as the folds are the splits.
-        **options: as for `train`.
+        dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan:
+            as for `train`.
 
     Returns:
-        The trainings; after Ctrl-C those so far.
+        The trainings; after Ctrl-C, those that were started.
 
     Raises:
-        UsageError: a split was given, too, or ``count`` is not from 2 to 9999.
-        CnnRegistryError: as `train`. The folds that were trained before stay.
+        UsageError: a split is given, or ``count`` is out of range.
+        CnnRegistryError: as for `train`. The folds that were trained before remain.
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
     path, runs = Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"), []
     for number in range(1, count + 1):
-        runs.append(train(model, out=path, split=f"fold-{number}-of-{count}", **options))
+        run = train(
+            model,
+            dataset=dataset,
+            data=data,
+            recipe=recipe,
+            settings=settings,
+            split=f"fold-{number}-of-{count}",
+            out=path,
+            on_bad_image=on_bad_image,
+            callbacks=callbacks,
+            tensorboard=tensorboard,
+            checkpoint_minutes=checkpoint_minutes,
+            keep_going=keep_going,
+            on_nan=on_nan,
+        )
+        runs.append(run)
         if runs[-1].record.status in ("interrupted", "terminated"):
             break
     folds = Folds(path, tuple(run for run in runs if run.record.result), runs[-1].record.status)

@@ -1,4 +1,4 @@
-"""Four AlexNets for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
+"""Declares four AlexNets for ``cnn_registry``. Keras is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ._weights import TORCHVISION
 if TYPE_CHECKING:
     import keras
 
+    from cnn_registry.blocks import Initializer
+
 _PAPER = Paper(
     title="ImageNet Classification with Deep Convolutional Neural Networks",
     authors="Krizhevsky, Sutskever, Hinton",
@@ -18,7 +20,7 @@ _PAPER = Paper(
     url="https://papers.nips.cc/paper/4824",
 )
 # No layer normalises over the batch, so the first steps need a lower rate. From 96 to 124 pixels the dense layers have
-# the same number of inputs, so evaluation may take larger images than training.
+# the same number of inputs, so evaluation can use larger images than training.
 _DEFAULT: dict[str, Any] = {
     "epochs": 80,
     "optimizer.learning_rate": 0.02,
@@ -27,7 +29,7 @@ _DEFAULT: dict[str, Any] = {
     "photos.train_sizes": (96,),
     "photos.decode_size": 128,
 }
-# From kernels near the identity, and with less dropout, the first half of the images takes half as many epochs.
+# With kernels near the identity and less dropout, half of the images are recognised after half as many epochs.
 _SOONER: dict[str, Any] = {
     "schedule.warmup_epochs": 1,
     "model.kernel_initializer": "cnn_registry>NearIdentity",
@@ -55,7 +57,7 @@ def alexnet(
     num_classes: int,
     *,
     dropout: float = 0.5,
-    kernel_initializer: str = "he_normal",
+    kernel_initializer: Initializer = "he_normal",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
     """Build AlexNet in its simplest form: one tower, 2x2 poolings, no normalisation.
@@ -63,12 +65,12 @@ def alexnet(
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 29.
         num_classes: number of outputs.
-        dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+        dropout: dropout rate of the outputs of ``fc6`` and ``fc7``.
         kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from . import _network
 
@@ -83,7 +85,7 @@ def alexnet(
 
 @register_model(
     family="alexnet",
-    summary="AlexNet in one tower with batch normalisation behind each convolution",
+    summary="AlexNet in one tower with batch normalisation after each convolution",
     paper=_PAPER,
     trainable_params=76_012_584,
     non_trainable_params=2_752,
@@ -94,7 +96,7 @@ def alexnet(
         "stride16": Feature("conv5_relu", (14, 14, 256)),
         "stride32": Feature("pool5", (7, 7, 256)),
     },
-    min_size=29,  # as of alexnet
+    min_size=29,  # as in alexnet
     recipe_settings={"default": _DEFAULT | {"optimizer.learning_rate": 0.05, "optimizer.weight_decay": 2e-3}},
 )
 def alexnet_bn(
@@ -102,24 +104,24 @@ def alexnet_bn(
     num_classes: int,
     *,
     dropout: float = 0.5,
-    kernel_initializer: str = "he_normal",
+    kernel_initializer: Initializer = "he_normal",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build `alexnet` with each convolution normalised before its ReLU, as ``vgg16_bn`` is to ``vgg16``.
+    """Build `alexnet` with a normalisation between each convolution and its ReLU, as in ``vgg16_bn``.
 
-    The paper has no batch normalisation: Ioffe & Szegedy (2015, https://arxiv.org/abs/1502.03167) came after it. Moving
-    statistics have momentum 0.9, epsilon is 1e-5. A convolution has the same name and the same weights with and without
-    it.
+    The paper has no batch normalisation, which came later: Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167). The
+    moving statistics have momentum 0.9, and epsilon is 1e-5. A convolution has the same name and the same weights with
+    and without normalisation.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 29.
         num_classes: number of outputs.
-        dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+        dropout: dropout rate of the outputs of ``fc6`` and ``fc7``.
         kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from . import _network
 
@@ -155,28 +157,28 @@ def alexnet_paper(
     *,
     groups: int = 2,
     dropout: float = 0.5,
-    kernel_initializer: str = "he_normal",
+    kernel_initializer: Initializer = "he_normal",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build the AlexNet of the paper (section 3 and figure 2), its two GPUs' towers as grouped convolutions.
+    """Build the AlexNet of the paper (section 3 and figure 2), with the towers of its two GPUs as grouped convolutions.
 
     Local response normalisation (n=5, k=2, alpha=1e-4, not divided by n, beta=0.75) follows the ReLUs of the first two
     convolutions, before the pooling; Caffe's *CaffeNet* pools first. The poolings are 3x3 with stride 2. The first
-    convolution does not pad, for which the paper's 224 pixels are 3 too few: its 55x55 maps need 227. The paper draws
-    all weights from a normal distribution of deviation 0.01 and starts some biases at 1; here the initializer is
-    ``kernel_initializer`` and biases start at 0.
+    convolution is not padded, so its 55x55 maps need 227 pixels, three more than the paper states. The paper draws all
+    weights from a normal distribution with standard deviation 0.01 and starts some biases at 1; here
+    ``kernel_initializer`` draws the weights, and biases start at 0.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 67.
         num_classes: number of outputs.
-        groups: of the second, fourth and fifth convolution: 2 is the paper's two towers, 60,965,224 parameters with
-            1000 classes; 1 joins them, 62,378,344.
-        dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+        groups: number of groups of the second, fourth and fifth convolution: 2 for the paper's two towers (60,965,224
+            parameters with 1000 classes), or 1 to join them (62,378,344).
+        dropout: dropout rate of the outputs of ``fc6`` and ``fc7``.
         kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from . import _network
 
@@ -192,7 +194,7 @@ def alexnet_paper(
 
 @register_model(
     family="alexnet",
-    summary="AlexNet of 'One weird trick': one tower with fewer filters, as torchvision has it",
+    summary="AlexNet of 'One weird trick': one tower with fewer filters, as in torchvision",
     paper=Paper(
         title="One weird trick for parallelizing convolutional neural networks",
         authors="Krizhevsky",
@@ -221,26 +223,26 @@ def alexnet_owt(
     *,
     conv4_filters: int = 256,
     dropout: float = 0.5,
-    kernel_initializer: str = "he_normal",
+    kernel_initializer: Initializer = "he_normal",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build the single-tower AlexNet of "One weird trick", layer by layer as torchvision's ``alexnet``.
+    """Build the single-tower AlexNet of "One weird trick", with the layers of torchvision's ``alexnet``.
 
-    The first convolution pads by 2; the poolings are 3x3 with stride 2; dropout comes before ``fc6`` and ``fc7``
-    instead of after them. Before the dense layers an adaptive average pooling makes 6x6 of the maps, so that their
-    weights do not depend on the input's size; at 224 pixels it changes nothing.
+    The first convolution is padded by 2, the poolings are 3x3 with stride 2, and dropout comes before ``fc6`` and
+    ``fc7`` instead of after them. Before the dense layers an adaptive average pooling reduces the maps to 6x6, so that
+    their weights do not depend on the input's size; at 224 pixels it changes nothing.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 95.
         num_classes: number of outputs.
-        conv4_filters: number of filters of the fourth convolution: torchvision, after the author's own code, has 256;
-            the paper (section 5, footnote 1) says 384.
-        dropout: fraction of ``fc6``'s and ``fc7``'s inputs that training drops.
+        conv4_filters: number of filters of the fourth convolution: 256 as in torchvision, which follows the author's
+            code, or 384 as in the paper (section 5, footnote 1).
+        dropout: dropout rate of the inputs of ``fc6`` and ``fc7``.
         kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is ``"glorot_uniform"``.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from . import _network
 

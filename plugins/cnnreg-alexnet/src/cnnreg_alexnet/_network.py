@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import keras
 
-from cnn_registry.blocks import LocalResponseNormalization
+from cnn_registry.blocks import Initializer, LocalResponseNormalization, own_initializer
 
 MOMENTUM = 0.9
-"""Of the moving statistics. Keras' 0.99 leaves them far behind in the few hundred steps of a small data set."""
+"""Momentum of the moving statistics. With Keras' 0.99 they lag behind in the few hundred steps of a small dataset."""
 
 EPSILON = 1e-5
-"""Added to the variance, as in torchvision's networks that have batch normalisation added."""
+"""Added to the variance, as in torchvision's networks with batch normalisation."""
 
 
 def alexnet(
@@ -19,13 +19,13 @@ def alexnet(
     *,
     batch_norm: bool = False,
     dropout: float,
-    kernel_initializer: str,
+    kernel_initializer: Initializer,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """The two towers of Krizhevsky et al. (2012, figure 2) as one, its convolutions normalised with ``batch_norm``.
+    """Build the two towers of Krizhevsky et al. (2012, figure 2) as one; ``batch_norm`` normalises its convolutions.
 
-    Unlike there, every convolution pads to ``"same"``, the poolings are 2x2, the first one comes after the second
-    convolution, and there is no local response normalisation.
+    Unlike in the paper, every convolution has ``"same"`` padding, the poolings are 2x2, the first one follows the
+    second convolution, and there is no local response normalisation.
     """
 
     def conv(name: str, filters: int, kernel: int, stride: int = 1) -> list[keras.layers.Layer]:
@@ -66,12 +66,13 @@ def alexnet_paper(
     *,
     groups: int,
     dropout: float,
-    kernel_initializer: str,
+    kernel_initializer: Initializer,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Krizhevsky et al. (2012), section 3.5: each tower is a group of the second, fourth and fifth convolution.
+    """Build the network of Krizhevsky et al. (2012), section 3.5.
 
-    The third one sees the maps of both, so it has no groups.
+    Each tower is a group of the second, fourth and fifth convolution. The third one sees the maps of both towers, so it
+    has no groups.
     """
 
     def conv(name: str, filters: int, kernel: int, groups: int = 1) -> keras.layers.Layer:
@@ -104,10 +105,10 @@ def alexnet_owt(
     *,
     conv4_filters: int,
     dropout: float,
-    kernel_initializer: str,
+    kernel_initializer: Initializer,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """The one tower of Krizhevsky (2014), section 5, with torchvision's paddings, average pooling and dropout."""
+    """Build the tower of Krizhevsky (2014), section 5, with torchvision's paddings, average pooling and dropout."""
 
     def conv(name: str, filters: int, kernel: int) -> keras.layers.Layer:
         return _conv(name, filters, kernel, kernel_initializer, padding="same")
@@ -136,18 +137,19 @@ def alexnet_owt(
     )
 
 
-def _conv(name: str, filters: int, kernel: int, kernel_initializer: str, **options: object) -> keras.layers.Layer:
-    return keras.layers.Conv2D(
-        filters, kernel, kernel_initializer=kernel_initializer, name=name, **{"activation": "relu", **options}
-    )
+def _conv(
+    name: str, filters: int, kernel: int, kernel_initializer: Initializer, **options: object
+) -> keras.layers.Layer:
+    own = own_initializer(kernel_initializer)
+    return keras.layers.Conv2D(filters, kernel, kernel_initializer=own, name=name, **{"activation": "relu", **options})
 
 
 def _overlapping_pool(name: str) -> keras.layers.Layer:
     return keras.layers.MaxPooling2D(3, strides=2, name=name)
 
 
-def _dropped_after(dropout: float, kernel_initializer: str) -> list[keras.layers.Layer]:
-    """The two hidden dense layers, each with dropout of its outputs."""
+def _dropped_after(dropout: float, kernel_initializer: Initializer) -> list[keras.layers.Layer]:
+    """The two hidden dense layers, with dropout after each."""
     return [
         _dense("fc6", kernel_initializer),
         keras.layers.Dropout(dropout, name="fc6_dropout"),
@@ -156,5 +158,7 @@ def _dropped_after(dropout: float, kernel_initializer: str) -> list[keras.layers
     ]
 
 
-def _dense(name: str, kernel_initializer: str) -> keras.layers.Layer:
-    return keras.layers.Dense(4096, activation="relu", kernel_initializer=kernel_initializer, name=name)
+def _dense(name: str, kernel_initializer: Initializer) -> keras.layers.Layer:
+    return keras.layers.Dense(
+        4096, activation="relu", kernel_initializer=own_initializer(kernel_initializer), name=name
+    )

@@ -10,4 +10,4 @@ TORCHVISION = {
     "fc7": "classifier.4",
     "predictions": "classifier.6",
 }
-"""By the names of ``alexnet_owt``."""
+"""torchvision's names by those of ``alexnet_owt``."""

@@ -1,4 +1,4 @@
-"""Inception-v3 for ``cnn_registry``. This module declares the model; Keras is imported when it is built."""
+"""Declares Inception-v3 for ``cnn_registry``. Keras is imported only when it is built."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     macs=5_713_216_096,
     # Section 8: the paper's limit of the gradient's norm.
     recipe_settings={"default": {"optimizer.clipnorm": 2.0}},
-    min_size=75,  # below it the last reduction, without padding, has no place for a kernel
+    min_size=75,  # in smaller images the kernels of the last reduction, which has no padding, do not fit
     features={
         "stride2": Feature("conv3_relu", (147, 147, 64)),
         "stride4": Feature("conv5_relu", (71, 71, 192)),
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         "torchvision:IMAGENET1K_V1": Pretrained(
             "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
             torchvision_names,
-            pixels="signed",  # into which torchvision's model turns its inputs itself
+            pixels="signed",  # torchvision's model converts its inputs to it
             options={"scale": True, "count_include_pad": True},
         ),
     },
@@ -66,28 +66,28 @@ def inception_v3(
     The stages are ``conv1`` to ``conv5``, ``inception_a1`` to ``inception_a3`` (figure 5, with the 5x5 convolution
     that the authors' code keeps in one branch), ``reduction_a``, ``inception_b1`` to ``inception_b4`` (figure 6, n =
     7), ``reduction_b``, ``inception_c1`` and ``inception_c2`` (figure 7); the names of layers begin with them.
-    Convolutions have no bias, He initialisation, and a normalisation before their ReLU with momentum 0.9 and epsilon
+    Convolutions have He initialisation, no bias, and before the ReLU a normalisation with momentum 0.9 and epsilon
     0.001.
 
-    The auxiliary head follows ``inception_b4`` (figure 8, in the form of torchvision): average pooling over 5x5 with
-    stride 3, a 1x1 convolution to 128 channels, a 5x5 convolution to 768 and a classifier. At 299 pixels that last
-    convolution covers its maps of 5x5 once; of larger maps the results are averaged, and smaller ones (images below
-    299 pixels) are padded with zeros. The pooling covers maps smaller than 5 whole. The weights fit every size.
+    The auxiliary head follows ``inception_b4`` (figure 8, in the form of torchvision). It has an average pooling over
+    5x5 with stride 3, a 1x1 convolution to 128 channels, a 5x5 convolution to 768 and a classifier. At 299 pixels the
+    last convolution covers its 5x5 maps once. With larger maps its results are averaged; smaller ones (images below 299
+    pixels) are padded with zeros. The pooling covers maps smaller than 5 completely. The weights fit every size.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 75.
         num_classes: number of outputs.
-        scale: whether the normalisations have a scale (gamma). The authors' code and Keras have none, torchvision has
-            it: 23,834,568 trainable parameters, 27,161,264 with the auxiliary head.
-        count_include_pad: whether the branches' averages at the border count the zeros of the padding, as
-            torchvision's do, or only the pixels of the map, as Keras' do.
-        aux_heads: whether the model has the head: its outputs then are a dict of ``"predictions"`` and ``"aux"``, each
+        scale: whether the normalisations have a scale (gamma), as in torchvision and unlike in the authors' code and
+            Keras. With it there are 23,834,568 trainable parameters, or 27,161,264 with the auxiliary head.
+        count_include_pad: whether the averages of the branches include the zeros of the padding, as in torchvision, or
+            only the pixels of the map, as in Keras.
+        aux_heads: whether the model has the head: its output is then a dict of ``"predictions"`` and ``"aux"``, each
             ``(batch, num_classes)``.
-        dropout: fraction of the classifier's inputs that training drops; the authors' code keeps 0.8 of them.
+        dropout: dropout rate of the classifier's inputs; the authors' code keeps 0.8 of them.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from ._network import build
 

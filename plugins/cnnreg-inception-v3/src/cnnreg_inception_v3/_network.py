@@ -15,10 +15,10 @@ CONV: ConvOptions = {
     "order": "bn_relu",
     "use_bias": False,
     "kernel_initializer": "he_normal",
-    # Keras' momentum of 0.99 leaves the moving statistics far behind in the few hundred steps of a small data set.
+    # With Keras' momentum of 0.99 the moving statistics lag behind in the few hundred steps of a small dataset.
     "momentum": 0.9,
     "epsilon": 1e-3,
-    "beta_initializer": "ones",  # at zero the gradient's norm starts at 1100 on images of 75 pixels, so at 110
+    "beta_initializer": "ones",  # at 75 pixels the gradient's norm starts at 110; with zeros, at 1100
 }
 
 
@@ -32,7 +32,7 @@ def build(
     dropout: float,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Szegedy et al. (2015), table 1, as the authors' code has it."""
+    """Build the network of Szegedy et al. (2015), table 1, as in the authors' code."""
     options: ConvOptions = {**CONV, "scale": scale}
     conv = partial(Conv2D_BN, **options)
     pool = partial(_average_pool, count_include_pad=count_include_pad)
@@ -92,7 +92,7 @@ def _reduction_a(conv: Layer, x: keras.KerasTensor, name: str) -> keras.KerasTen
 
 
 def _inception_b(conv: Layer, pool: Layer, x: keras.KerasTensor, inner: int, name: str) -> keras.KerasTensor:
-    """Four branches: 1x1, 7x7 as 1x7 and 7x1, that twice, pooling."""
+    """Four branches: 1x1, 7x7 as 1x7 and 7x1, the same twice, pooling."""
     single = conv(x, inner, 1, "same", 1, name=f"{name}_7x7_reduce")
     single = conv(single, inner, (1, 7), "same", 1, name=f"{name}_7x7_1")
     double = conv(x, inner, 1, "same", 1, name=f"{name}_double7x7_reduce")
@@ -139,7 +139,7 @@ def _inception_c(conv: Layer, pool: Layer, x: keras.KerasTensor, name: str) -> k
 
 
 def _average_pool(x: keras.KerasTensor, *, count_include_pad: bool, name: str) -> keras.KerasTensor:
-    """3x3 with stride 1 to maps of the same size."""
+    """Average over 3x3 with stride 1; the size of the maps stays."""
     if count_include_pad:
         x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return keras.layers.AveragePooling2D(3, strides=1, padding="valid" if count_include_pad else "same", name=name)(x)
@@ -148,7 +148,7 @@ def _average_pool(x: keras.KerasTensor, *, count_include_pad: bool, name: str) -
 def _aux_head(
     conv: Layer, x: keras.KerasTensor, num_classes: int, classifier_activation: str | None, name: str
 ) -> keras.KerasTensor:
-    """The side network; its output layer bears the head's name."""
+    """The side network; its output layer has the head's name."""
     height, width = (min(5, size) for size in x.shape[1:3])
     x = keras.layers.AveragePooling2D((height, width), strides=3, name=f"{name}_pool")(x)
     x = conv(x, 128, 1, "same", 1, name=f"{name}_conv1")

@@ -78,7 +78,7 @@ AUX = {"aux_conv1": "AuxLogits.conv0", "aux_conv2": "AuxLogits.conv1"}
 
 
 def keras_names() -> dict[str, str]:
-    """Keras' names by ours: it numbers its convolutions, and their normalisations alike."""
+    """Keras' names by ours; Keras numbers its convolutions, and their normalisations likewise."""
     names = {"predictions": "predictions"}
     for number, conv in enumerate(_convolutions()):
         suffix = f"_{number}" if number else ""

@@ -1,4 +1,4 @@
-"""Inception-v4 and the Inception-ResNets for ``cnn_registry``. Keras is imported when one of them is built."""
+"""Declares Inception-v4 and the Inception-ResNets for ``cnn_registry``. Keras is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAPER = Paper(
     url="https://arxiv.org/abs/1602.07261",
 )
 _INPUT_SHAPE = (299, 299, 3)
-_MIN_SIZE = 75  # below it the last reduction, without padding, has no place for a kernel
+_MIN_SIZE = 75  # in smaller images the kernels of the last reduction, which has no padding, do not fit
 
 
 @register_model(
@@ -30,8 +30,8 @@ _MIN_SIZE = 75  # below it the last reduction, without padding, has no place for
     trainable_params=42_679_816,
     non_trainable_params=63_168,
     macs=12_253_974_624,
-    # As for Inception V3 (https://arxiv.org/abs/1512.00567, section 8): where nothing limits the gradients, they grow
-    # through its many normalisations without shortcuts, and it hardly learns in its first epochs.
+    # As for Inception V3 (https://arxiv.org/abs/1512.00567, section 8): without a limit, gradients grow from one
+    # normalisation to the next, as there are no shortcuts, and the network hardly learns in the first epochs.
     recipe_settings={"default": {"optimizer.clipnorm": 2.0}},
     min_size=_MIN_SIZE,
     features={
@@ -54,20 +54,20 @@ def inception_v4(
 
     The stages are ``stem``, ``inception_a1`` to ``inception_a4``, ``reduction_a``, ``inception_b1`` to
     ``inception_b7``, ``reduction_b`` and ``inception_c1`` to ``inception_c3``; the names of layers begin with them.
-    Where a figure draws a 7x1 and a 1x7 convolution the other way round than the authors' code, or 1x7 twice
-    (figure 5), the code is followed: the parameters are the same. Convolutions have no bias, He initialisation, and a
-    normalisation before their ReLU with momentum 0.9 and, as in the authors' code, epsilon 0.001.
+    Where a figure shows a 7x1 and a 1x7 convolution in another order than the authors' code, or 1x7 twice (figure 5),
+    this network follows the code; the parameters are the same. Convolutions have He initialisation, no bias, and before
+    the ReLU a normalisation with momentum 0.9 and, as in the authors' code, epsilon 0.001.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 75.
         num_classes: number of outputs.
-        scale: whether the normalisations have a scale (gamma). The authors' code has none, which makes 42,648,232
-            trainable parameters; the published count of 42,679,816 is with it.
-        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        scale: whether the normalisations have a scale (gamma). Without it, as in the authors' code, there are
+            42,648,232 trainable parameters; the published count of 42,679,816 includes it.
+        dropout: dropout rate of the classifier's inputs; the paper keeps 0.8 of them.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
     """
     from ._network import inception_v4 as build
 
@@ -106,12 +106,12 @@ def inception_resnet_v1(
     ``inception_resnet_b1`` to ``inception_resnet_b10``, ``reduction_b`` and ``inception_resnet_c1`` to
     ``inception_resnet_c5``; the names of layers begin with them. Where the paper leaves a choice:
 
-    - A block draws a ReLU at its entrance and one behind the sum. All entrances are rectified already, so only the
-      one behind the sum is built, in the last block too.
+    - The figures of the blocks show a ReLU before the block and one after the sum. The input of every block already
+      comes from a ReLU, so only the one after the sum is built, including that of the last block.
     - The "linear" 1x1 convolution before each sum has a bias and no normalisation, as in the authors' code of
       Inception-ResNet-v2: the paper normalises "only on top of the traditional layers" (section 3.2).
 
-    Convolutions have no bias, He initialisation, and a normalisation before their ReLU with momentum 0.9 and epsilon
+    Convolutions have He initialisation, no bias, and before the ReLU a normalisation with momentum 0.9 and epsilon
     0.001.
 
     Args:
@@ -119,14 +119,14 @@ def inception_resnet_v1(
         num_classes: number of outputs.
         scale: whether the normalisations have a scale (gamma); off as in Inception-ResNet-v2. With it there are
             22,756,328 trainable parameters.
-        residual_scale: factors of what the blocks A, B and C add. Section 3.3 has 0.1 to 0.3, because with more than
-            1000 channels, which the blocks C have, training died without; these are those of the authors' code of
-            Inception-ResNet-v2. ``(1, 1, 1)`` is the plain sum.
-        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        residual_scale: factors of the branches of the blocks A, B and C. Section 3.3 recommends 0.1 to 0.3, because
+            training without them failed with more than 1000 channels, as in the blocks C. The default is that of the
+            authors' code of Inception-ResNet-v2; ``(1, 1, 1)`` is the plain sum.
+        dropout: dropout rate of the classifier's inputs; the paper keeps 0.8 of them.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
         UsageError: ``residual_scale`` is not three numbers.
@@ -176,30 +176,31 @@ def inception_resnet_v2(
 ) -> keras.Model:
     """Build Inception-ResNet-v2 as in its authors' code and `keras.applications`.
 
-    That network is not quite the paper's (figures 15 to 19). It has the stem of Inception-ResNet-v1 with an Inception
-    block at its end in place of figure 3's; 10, 20 and 10 blocks in place of 5, 10 and 5; 320, 1088 and 2080 channels
-    between them in place of 384, 1152 (figure 17 prints 1154) and 2144 (figure 19 prints 2048); and at its end a block
-    that is neither scaled nor activated and a 1x1 convolution of 1536 channels. The branches of the blocks are those
-    of figures 16 to 19.
+    That network differs from the paper's (figures 15 to 19). It has the stem of Inception-ResNet-v1 followed by an
+    Inception block, instead of the stem of figure 3; 10, 20 and 10 blocks instead of 5, 10 and 5; 320, 1088 and 2080
+    channels between them instead of 384, 1152 (1154 in figure 17) and 2144 (2048 in figure 19); and at the end a block
+    without scaling and activation and a 1x1 convolution to 1536 channels. The branches of the blocks are those of
+    figures 16 to 19.
 
     The stages are ``stem``, ``inception_resnet_a1`` to ``inception_resnet_a10``, ``reduction_a``,
     ``inception_resnet_b1`` to ``inception_resnet_b20``, ``reduction_b``, ``inception_resnet_c1`` to
-    ``inception_resnet_c10`` and ``final_conv``; the names of layers begin with them. Convolutions have no bias, He
-    initialisation, and a normalisation before their ReLU with momentum 0.9 and, as in the authors' code, epsilon
-    0.001; the 1x1 convolution before each sum has a bias and neither of the two.
+    ``inception_resnet_c10`` and ``final_conv``; the names of layers begin with them. Convolutions have He
+    initialisation, no bias, and before the ReLU a normalisation with momentum 0.9 and, as in the authors' code, epsilon
+    0.001. The 1x1 convolution before each sum has a bias, and neither normalisation nor ReLU.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 75.
         num_classes: number of outputs.
         scale: whether the normalisations have a scale (gamma); off as in the authors' code. With it there are
             55,843,464 trainable parameters.
-        residual_scale: factors of what the blocks A, B and C add, but for the last one; by default those of the
-            authors' code. Section 3.3 has 0.1 to 0.3, because with more than 1000 channels training died without.
-        dropout: fraction of the classifier's inputs that training drops; the paper keeps 0.8 of them.
+        residual_scale: factors of the branches of the blocks A, B and C, except for the last one; the default is that
+            of the authors' code. Section 3.3 recommends 0.1 to 0.3, because training without them failed with more than
+            1000 channels.
+        dropout: dropout rate of the classifier's inputs; the paper keeps 0.8 of them.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
         UsageError: ``residual_scale`` is not three numbers.

@@ -1,9 +1,9 @@
-"""The layers of the three networks: tables of channels, blocks made of them, and the networks as rows of blocks.
+"""The layers of the three networks: tables of channels, the blocks that they describe, and the networks.
 
 The figures are those of Szegedy et al. (2016), https://arxiv.org/abs/1602.07261. The layers of a block named ``b`` are
 the convolutions ``b_branch1_conv1``, ``b_branch1_conv2``, ``b_branch2_conv1``, ... (each with ``_bn`` and ``_relu``),
-then ``b_pool``, ``b_pool_proj`` and ``b_concat``. A residual block goes on with ``b_up``, ``b_scale``, ``b_add`` and
-``b_relu``.
+then ``b_pool``, ``b_pool_proj`` and ``b_concat``. In a residual block, ``b_up``, ``b_scale``, ``b_add`` and
+``b_relu`` follow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Branch = Sequence[tuple[int, int | tuple[int, int]]]
 """Convolutions one after another: number of filters, and the kernel's height and width or one number for both."""
 
 Branches = Sequence[Branch]
-"""What a block puts side by side."""
+"""The parallel branches of a block."""
 
 INCEPTION_A: Branches = (  # figure 4
     [(96, 1)],
@@ -44,7 +44,7 @@ RESNET_V1_REDUCTION_B: Branches = (  # figure 12
     [(256, 1), (256, 3), (256, 3)],
 )
 
-RESNET_V2_STEM: Branches = ([(96, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)])  # in the authors' code alone
+RESNET_V2_STEM: Branches = ([(96, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)])  # only in the authors' code
 RESNET_V2_A: Branches = ([(32, 1)], [(32, 1), (32, 3)], [(32, 1), (48, 3), (64, 3)])  # figure 16
 RESNET_V2_B: Branches = ([(192, 1)], [(128, 1), (160, (1, 7)), (192, (7, 1))])  # figure 17
 RESNET_V2_C: Branches = ([(192, 1)], [(192, 1), (224, (1, 3)), (256, (3, 1))])  # figure 19
@@ -67,8 +67,8 @@ def inception_v4(
     dropout: float,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Figure 9."""
-    # Without shortcuts gradients grow from layer to layer: at zero their norm starts at 20000 on images of 75 pixels.
+    """Build the network of figure 9."""
+    # Without shortcuts, gradients grow from layer to layer: with zeros, their norm at 75 pixels starts at 20000.
     options: ConvOptions = {**_conv_options(scale), "beta_initializer": "ones"}
     inputs = keras.Input(input_shape)
     x = _inception_stem(inputs, options)
@@ -93,7 +93,7 @@ def inception_resnet_v1(
     dropout: float,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Figure 15 with the stem of figure 14."""
+    """Build the network of figure 15 with the stem of figure 14."""
     options = _conv_options(scale)
     scale_a, scale_b, scale_c = _checked(residual_scale)
     inputs = keras.Input(input_shape)
@@ -120,7 +120,7 @@ def inception_resnet_v2(
     dropout: float,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Figure 15 as the authors' code has it: another stem, twice the blocks, and a convolution at the end."""
+    """Build the network of figure 15 as in the authors' code: another stem, twice the blocks, a last convolution."""
     options = _conv_options(scale)
     scale_a, scale_b, scale_c = _checked(residual_scale)
     inputs = keras.Input(input_shape)
@@ -150,7 +150,7 @@ def _checked(residual_scale: Sequence[float]) -> Sequence[float]:
 
 
 def _conv_options(scale: bool) -> ConvOptions:
-    # Keras' momentum of 0.99 leaves the moving statistics far behind in the few hundred steps of a small data set.
+    # With Keras' momentum of 0.99 the moving statistics lag behind in the few hundred steps of a small dataset.
     return {
         "order": "bn_relu",
         "use_bias": False,
@@ -162,7 +162,7 @@ def _conv_options(scale: bool) -> ConvOptions:
 
 
 def _inception_stem(x: keras.KerasTensor, options: ConvOptions) -> keras.KerasTensor:
-    """Figure 3: to an eighth of the size and 384 channels."""
+    """Figure 3; it reduces the size to an eighth and gives 384 channels."""
     x = _conv(x, 32, 3, "stem_conv1", options, stride=2, padding="valid")
     x = _conv(x, 32, 3, "stem_conv2", options, padding="valid")
     x = _conv(x, 64, 3, "stem_conv3", options)
@@ -192,7 +192,7 @@ def _inception_stem(x: keras.KerasTensor, options: ConvOptions) -> keras.KerasTe
 
 
 def _resnet_stem(x: keras.KerasTensor, options: ConvOptions) -> keras.KerasTensor:
-    """Figure 14 without its last convolution: to a quarter of the size and 192 channels."""
+    """Figure 14 without its last convolution; it reduces the size to a quarter and gives 192 channels."""
     x = _conv(x, 32, 3, "stem_conv1", options, stride=2, padding="valid")
     x = _conv(x, 32, 3, "stem_conv2", options, padding="valid")
     x = _conv(x, 64, 3, "stem_conv3", options)
@@ -204,13 +204,13 @@ def _resnet_stem(x: keras.KerasTensor, options: ConvOptions) -> keras.KerasTenso
 def _inception(
     x: keras.KerasTensor, branches: Branches, pool_filters: int, name: str, options: ConvOptions
 ) -> keras.KerasTensor:
-    """Figures 4 and 5: ``branches`` beside an average pooling; height and width stay."""
+    """Figures 4 and 5: ``branches`` and an average pooling; height and width stay."""
     outputs = [*_rows(x, branches, name, options), _pooled(x, pool_filters, name, options)]
     return keras.layers.concatenate(outputs, name=f"{name}_concat")
 
 
 def _inception_c(x: keras.KerasTensor, name: str, options: ConvOptions) -> keras.KerasTensor:
-    """Figure 6: two of its branches fork at their end."""
+    """Figure 6: two of the branches fork at the end."""
 
     def fork(x: keras.KerasTensor, name: str) -> list[keras.KerasTensor]:
         kernels = {"1x3": (1, 3), "3x1": (3, 1)}
@@ -245,8 +245,8 @@ def _residual(
 ) -> keras.KerasTensor:
     """Figures 10, 11, 13, 16, 17 and 19: ``x + scale * up(branches)``, then a ReLU; the shape stays.
 
-    The 1x1 convolution ``up`` brings the branches to the channels of ``x``. It has a bias and no normalisation, as in
-    the authors' code.
+    The 1x1 convolution ``up`` has as many filters as ``x`` has channels. It has a bias and no normalisation, as in the
+    authors' code.
     """
     mixed = keras.layers.concatenate([*_rows(x, branches, name, options)], name=f"{name}_concat")
     up = keras.layers.Conv2D(x.shape[-1], 1, kernel_initializer=options["kernel_initializer"], name=f"{name}_up")(mixed)

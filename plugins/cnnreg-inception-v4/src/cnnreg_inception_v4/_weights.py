@@ -1,12 +1,13 @@
 """The names of Inception-ResNet-v2's layers in ``keras.applications``.
 
-Keras numbers most convolutions as they are made, ``conv2d``, ``conv2d_1``, ..., and their normalisations alike.
+Keras numbers most convolutions in the order in which it makes them (``conv2d``, ``conv2d_1``, ...), and their
+normalisations likewise.
 """
 
 from __future__ import annotations
 
 BLOCKS = {"a": ("block35", 10), "b": ("block17", 20), "c": ("block8", 10)}
-"""The last convolution of a residual block has a name: Keras' prefix, and the number of blocks."""
+"""Keras' prefix in the name of a residual block's last convolution, and the number of blocks."""
 
 
 def keras_names() -> dict[str, str]:
@@ -22,7 +23,7 @@ def keras_names() -> dict[str, str]:
 
 
 def _numbered() -> list[str]:
-    """Our names of the convolutions that Keras numbers, in its order."""
+    """Our names of the convolutions that Keras numbers, in Keras' order."""
     return [
         *(f"stem_conv{number}" for number in range(1, 6)),
         *_convolutions("stem_inception", 1, 2, 3),
@@ -36,7 +37,7 @@ def _numbered() -> list[str]:
 
 
 def _convolutions(block: str, *branches: int) -> list[str]:
-    """Of a block whose branches have so many each."""
+    """The convolutions of a block, given their number in each branch."""
     return [
         f"{block}_branch{branch}_conv{number}"
         for branch, length in enumerate(branches, start=1)

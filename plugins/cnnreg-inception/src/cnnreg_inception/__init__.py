@@ -1,4 +1,4 @@
-"""GoogLeNet and BN-Inception for ``cnn_registry``. Keras is imported when one of them is built."""
+"""Declares GoogLeNet and BN-Inception for ``cnn_registry``. Keras is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _GOOGLENET_BLOCKS = {
         **_GOOGLENET_BLOCKS,
     },
     aux_heads=_AUX_HEADS,
-    # Where no layer normalises over the batch, the first steps need a lower rate.
+    # No layer normalises over the batch, so the first steps need a lower rate.
     recipe_settings={"default": {"optimizer.learning_rate": 0.02}},
 )
 def inception_v1(
@@ -50,31 +50,32 @@ def inception_v1(
     dropout: float = 0.4,
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build GoogLeNet as table 1 of the paper has it: convolutions with a bias, without batch normalisation.
+    """Build GoogLeNet as in table 1 of the paper, with biases and without batch normalisation.
 
     The stages are ``conv1``, ``conv2`` and ``inception_3a`` to ``inception_5b``; the names of layers begin with them.
-    The local response normalisations behind the first pooling and the third convolution are in the paper's figure 3,
-    their parameters are not: they are those of Krizhevsky et al. (2012). He initialisation, "same" padding.
+    The local response normalisations after the first pooling and the third convolution are in the paper's figure 3.
+    The paper does not state their parameters; they are those of Krizhevsky et al. (2012). Convolutions have "same"
+    padding and He initialisation.
 
-    The auxiliary heads follow ``inception_4a`` and ``inception_4d`` (section 5): average pooling over 5x5 with stride
-    3, a 1x1 convolution to 128 channels, a dense layer of 1024, dropout of 0.7 and a classifier. Where the maps are
-    smaller than 5 (images below 65 pixels) the pooling covers them whole; the dense layer has as many inputs as the
-    pooled maps have values, 2048 at 224 pixels, so heads of one input size do not fit another. With both there are
-    13,378,280 parameters.
+    The auxiliary heads follow ``inception_4a`` and ``inception_4d`` (section 5). Each has an average pooling over 5x5
+    with stride 3, a 1x1 convolution to 128 channels, a dense layer of 1024, dropout of 0.7 and a classifier. If the
+    maps are smaller than 5 (images below 65 pixels), the pooling covers them completely. The dense layer has as many
+    inputs as the pooled maps have values, 2048 at 224 pixels, so the heads for one input size do not fit another. With
+    both heads there are 13,378,280 parameters.
 
     Args:
-        input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
-            smaller).
+        input_shape: ``(height, width, channels)``; any size, but at least 64 pixels are recommended, because the
+            last maps are 32 times smaller.
         num_classes: number of outputs.
         large_kernel: size of the third branch's convolution, the ``_5x5`` layers: 5 as in the paper, or 3 as in
             torchvision.
-        aux_heads: whether the model has the heads: its outputs then are a dict of ``"predictions"``, ``"aux1"`` and
+        aux_heads: whether the model has the heads: its output is then a dict of ``"predictions"``, ``"aux1"`` and
             ``"aux2"``, each ``(batch, num_classes)``.
-        dropout: fraction of the classifier's inputs that training drops.
+        dropout: dropout rate of the classifier's inputs.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
         UsageError: ``large_kernel`` is neither 5 nor 3.
@@ -95,7 +96,7 @@ def inception_v1(
 
 @register_model(
     family="inception",
-    summary="GoogLeNet with batch normalisation and 3x3 convolutions for 5x5, as torchvision has it",
+    summary="GoogLeNet with batch normalisation and 3x3 convolutions for 5x5, as in torchvision",
     paper=_GOOGLENET,
     trainable_params=6_624_904,
     non_trainable_params=14_560,
@@ -111,7 +112,7 @@ def inception_v1(
         "torchvision:IMAGENET1K_V1": Pretrained(
             "https://download.pytorch.org/models/googlenet-1378be20.pth",
             torchvision_names,
-            pixels="signed",  # into which torchvision's model turns its inputs itself
+            pixels="signed",  # torchvision's model converts its inputs to it
             options={"large_kernel": 3},
         )
     },
@@ -125,29 +126,30 @@ def inception_v1_bn(
     dropout: float = 0.2,
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
-    """Build GoogLeNet with batch normalisation, layer by layer as torchvision's ``googlenet``.
+    """Build GoogLeNet with batch normalisation and the layers of torchvision's ``googlenet``.
 
-    What differs from the paper and `inception_v1`: every convolution is normalised (epsilon 0.001, momentum 0.9) in
-    place of its bias, there is no local response normalisation, the third branch convolves 3x3, and the last max
-    pooling is 2x2. Strides pad as in PyTorch: ``conv1`` by three zeros on each side, the max poolings at the end alone
-    and only where a window would pass it ("ceil mode"). At even sizes that is Keras' "same"; at odd ones "same" would
-    shift the windows and give one more. The layers' names are those of `inception_v1`.
+    It differs from the paper and `inception_v1` as follows: every convolution has a normalisation (epsilon 0.001,
+    momentum 0.9) instead of a bias, there is no local response normalisation, the third branch has a 3x3 convolution,
+    and the last max pooling is 2x2. Layers with a stride are padded as in PyTorch: ``conv1`` by three zeros on each
+    side, the max poolings only at the end, and only where a window would pass it ("ceil mode"). At even sizes this is
+    Keras' "same"; at odd sizes "same" would shift the windows and give one more. The layers have the names of
+    `inception_v1`.
 
-    The auxiliary heads are as in `inception_v1`, but average to 4x4 whatever the size of the maps, so that heads of
-    one input size fit any other. With both there are 13,004,888 trainable parameters.
+    The auxiliary heads are those of `inception_v1`, except that they average maps of any size to 4x4, so that the heads
+    for one input size fit any other. With both heads there are 13,004,888 trainable parameters.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 15.
         num_classes: number of outputs.
         large_kernel: size of the third branch's convolution, the ``_5x5`` layers: 3 as in torchvision, or 5 as in the
             paper.
-        aux_heads: whether the model has the heads: its outputs then are a dict of ``"predictions"``, ``"aux1"`` and
+        aux_heads: whether the model has the heads: its output is then a dict of ``"predictions"``, ``"aux1"`` and
             ``"aux2"``, each ``(batch, num_classes)``.
-        dropout: fraction of the classifier's inputs that training drops.
+        dropout: dropout rate of the classifier's inputs.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
         UsageError: ``large_kernel`` is neither 3 nor 5.
@@ -187,8 +189,8 @@ def inception_v1_bn(
     },
     aliases=("bn_inception",),
     recipe_settings={
-        # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon learnt by heart.
-        # With the usual limit to the gradients the first steps are so large that the epochs after them are lost.
+        # The paper needs no dropout on a million images (section 4.2.1); a few thousand are soon memorised.
+        # With the recipe's own limit of the gradients, the first steps are so large that the next epochs are lost.
         "default": {
             "epochs": 80,
             "optimizer.clipnorm": 2.0,
@@ -211,20 +213,20 @@ def inception_v2(
     """Build BN-Inception.
 
     Args:
-        input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
-            smaller).
+        input_shape: ``(height, width, channels)``; any size, but at least 64 pixels are recommended, because the
+            last maps are 32 times smaller.
         num_classes: number of outputs.
-        variant: how each convolution is made. ``"paper"``: without a bias, normalised, then activated; He
-            initialisation; moving statistics with momentum 0.9. ``"article"``: with a bias, activated, then
-            normalised; Glorot initialisation; momentum 0.99. It trains only at very low learning rates.
-        dropout: fraction of the classifier's inputs that training drops; neither variant has it of its own.
+        variant: ``"paper"`` for convolutions without a bias, normalised and then activated, with He initialisation and
+            moving statistics with momentum 0.9; ``"article"`` for convolutions with a bias, activated and then
+            normalised, with Glorot initialisation and momentum 0.99, which train only at very low learning rates.
+        dropout: dropout rate of the classifier's inputs; neither variant has dropout by default.
         classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
-        UsageError: ``variant`` is neither of the two.
+        UsageError: ``variant`` is not one of the two.
     """
     from ._network import build
 

@@ -33,12 +33,12 @@ AUX_BLOCKS = {"aux1": "4a", "aux2": "4d"}
 
 @dataclass(frozen=True)
 class Form:
-    """What the two forms make differently.
+    """The parts in which the two forms differ.
 
     Attributes:
-        conv: ``(x, filters, kernel, stride=1, name=...)``, a convolution with its activation.
+        conv: ``(x, filters, kernel, stride=1, name=...)``, a convolution and its activation.
         pool: ``(x, size, name=...)``, a max pooling with stride 2.
-        normalise: ``(x, name=...)``, what the stem has behind the first pooling and the third convolution.
+        normalise: ``(x, name=...)``, the stem's layer after the first pooling and the third convolution.
         aux_pool: ``(x, name=...)``, the average pooling of an auxiliary head.
         last_pool: size of the last max pooling.
     """
@@ -67,7 +67,7 @@ def _conv_bn(x: keras.KerasTensor, filters: int, kernel: int, stride: int = 1, *
         x,
         filters,
         kernel,
-        "same" if stride == 1 else kernel // 2,  # torchvision pads both sides alike
+        "same" if stride == 1 else kernel // 2,  # torchvision pads both sides equally
         stride,
         order="bn_relu",
         use_bias=False,
@@ -83,9 +83,9 @@ def _same_pool(x: keras.KerasTensor, size: int, *, name: str) -> keras.KerasTens
 
 
 def _ceil_pool(x: keras.KerasTensor, size: int, *, name: str) -> keras.KerasTensor:
-    """Pool as torchvision does in ceil mode: the end is padded where the last window would pass it, the start never.
+    """Pool as torchvision does in ceil mode: the end is padded where the last window would pass it, the start never is.
 
-    The maps come from a ReLU, so that a zero never is the maximum of a window with a pixel of the map in it.
+    The maps come from a ReLU, so a zero from the padding never changes the maximum of a window.
     """
     end = tuple((0, (n - size) % 2) for n in x.shape[1:3])
     x = keras.layers.ZeroPadding2D(end, name=f"{name}_pad")(x)
@@ -93,7 +93,7 @@ def _ceil_pool(x: keras.KerasTensor, size: int, *, name: str) -> keras.KerasTens
 
 
 def _paper_aux_pool(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """5x5 with stride 3, or the whole height or width of maps that are smaller than 5."""
+    """Average over 5x5 with stride 3, or over the whole height or width of maps smaller than 5."""
     height, width = (min(5, size) for size in x.shape[1:3])
     return keras.layers.AveragePooling2D((height, width), strides=3, name=name)(x)
 
@@ -125,7 +125,7 @@ def build(
     classifier_activation: str | None,
     name: str,
 ) -> keras.Model:
-    """Szegedy et al. (2014), table 1 and section 5."""
+    """Build the network of Szegedy et al. (2014), table 1 and section 5."""
     if large_kernel not in (3, 5):
         raise UsageError(f"large_kernel must be 5 or 3; got {large_kernel!r}.")
 
@@ -162,7 +162,7 @@ def build(
 
 
 def _inception(form: Form, x: keras.KerasTensor, block: str, large_kernel: int) -> keras.KerasTensor:
-    """Figure 2b: four branches side by side."""
+    """Figure 2b: four parallel branches."""
     channels_1x1, (reduce_3x3, channels_3x3), (reduce_5x5, channels_5x5), projection = BLOCKS[block]
     name = f"inception_{block}"
     small = form.conv(x, reduce_3x3, 1, name=f"{name}_3x3_reduce")
@@ -180,7 +180,7 @@ def _inception(form: Form, x: keras.KerasTensor, block: str, large_kernel: int) 
 def _aux_head(
     form: Form, x: keras.KerasTensor, num_classes: int, classifier_activation: str | None, name: str
 ) -> keras.KerasTensor:
-    """Section 5, the side network; its output layer bears the head's name."""
+    """Section 5, the side network; its output layer has the head's name."""
     x = form.aux_pool(x, name=f"{name}_pool")
     x = form.conv(x, 128, 1, name=f"{name}_conv")
     x = keras.layers.Flatten(name=f"{name}_flatten")(x)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import keras
 
 from cnn_registry.blocks import Conv2D_BN, ConvOptions, InceptionBlock_1, InceptionBlock_2, InceptionBlock_3
-from cnn_registry.errors import UsageError
-from cnn_registry.text import suggestion
+from cnn_registry.errors import UsageError, suggestion
 
 VARIANTS: dict[str, ConvOptions] = {
-    # Keras' momentum of 0.99 leaves the moving statistics far behind in the few hundred steps of a small data set.
+    # With Keras' momentum of 0.99 the moving statistics lag behind in the few hundred steps of a small dataset.
     "paper": {"order": "bn_relu", "use_bias": False, "kernel_initializer": "he_normal", "momentum": 0.9},
     "article": {},  # the defaults of the blocks
 }
-"""How each convolution is made."""
+"""The options of the convolutions, by variant."""
 
 
 def build(
@@ -24,7 +23,7 @@ def build(
     dropout: float,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """Ioffe & Szegedy (2015), figure 5, with a plain first convolution where they have a depth-separable one."""
+    """Build the network of Ioffe & Szegedy (2015), figure 5, without their depth-separable first convolution."""
     if variant not in VARIANTS:
         raise UsageError(f"variant must be 'paper' or 'article'; got {variant!r}.{suggestion(str(variant), VARIANTS)}")
     conv = VARIANTS[variant]
@@ -49,7 +48,7 @@ def build(
     x = InceptionBlock_1(x, [(352,), (192, 320), (160, 224), (128,)], name="inception_5a", **conv)
     x = InceptionBlock_3(x, [(352,), (192, 320), (192, 224), (128,)], name="inception_5b", **conv)
 
-    # At 224 pixels this is the average over 7x7; unlike a pooling of that size it takes any other input, too.
+    # At 224 pixels this is the average over 7x7; unlike a pooling of that size, it accepts any other input.
     x = keras.layers.GlobalAveragePooling2D(name="average")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     outputs = keras.layers.Dense(num_classes, activation=classifier_activation, name="predictions")(x)

@@ -1,15 +1,16 @@
-"""LeNet-5 for ``cnn_registry``. This module declares the model; Keras is imported when it is built."""
+"""Declares LeNet-5 for ``cnn_registry``. Keras is imported only when it is built."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cnn_registry import Feature, Paper, register_model
-from cnn_registry.errors import UsageError
-from cnn_registry.text import suggestion
+from cnn_registry.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
     import keras
+
+    from cnn_registry.blocks import Initializer
 
 Variant = Literal["modern", "paper"]
 """How closely the network follows the paper."""
@@ -35,8 +36,8 @@ Variant = Literal["modern", "paper"]
     min_size=32,  # leaves 5x5 for the last convolution's kernel
     recipe_settings={
         "default": {
-            "optimizer.clipnorm": 1.0,  # the paper's outputs are squares: steep far from a code
-            "epochs": 600,  # of a second each
+            "optimizer.clipnorm": 1.0,  # the paper's outputs are squares, which are steep far from a code
+            "epochs": 600,  # each takes about a second
             "precision": "float32",  # layers of a few channels are no faster in bfloat16
             "augmentation.rotation": 0.0,
             "mixing.cutmix": 1.0,
@@ -51,12 +52,12 @@ def lenet5(
     num_classes: int,
     *,
     variant: Variant = "modern",
-    kernel_initializer: str = "glorot_uniform",
+    kernel_initializer: Initializer = "glorot_uniform",
     classifier_activation: str | None = "softmax",
 ) -> keras.Model:
     """Build LeNet-5 (LeCun et al. 1998, section II.B and figure 2).
 
-    Both variants have the paper's layers C1, S2, C3, S4, C5 and F6 with their sizes. They differ in this:
+    Both variants have the layers C1, S2, C3, S4, C5 and F6 with the paper's sizes. They differ as follows:
 
     ==================== ============================ =====================================================
     layer                ``"modern"``                 ``"paper"``
@@ -68,23 +69,23 @@ def lenet5(
     trainable parameters 61,706 with 10 classes       60,000 with any number of classes
     ==================== ============================ =====================================================
 
-    The paper draws its codes as 7x12 pixel pictures of the characters; here they are random, as it suggests where no
-    such pictures exist. With softmax and cross-entropy over the negative distances the loss is the paper's
-    equation (9) without its constant j.
+    The paper's codes are 7x12 pixel pictures of the characters. Here they are random, as the paper suggests where such
+    pictures do not exist. With softmax and cross-entropy over the negative distances, the loss is equation (9) of the
+    paper without the constant j.
 
     Args:
         input_shape: ``(height, width, channels)``, height and width at least 32. The paper has one channel.
         num_classes: number of outputs.
         variant: ``"modern"`` or ``"paper"``.
         kernel_initializer: Keras initializer of all kernels.
-        classifier_activation: Keras activation of the outputs; ``None`` gives logits, in the paper's variant minus
-            its outputs.
+        classifier_activation: Keras activation of the outputs; ``None`` gives logits, which in the ``"paper"`` variant
+            are the paper's outputs with the sign changed.
 
     Returns:
-        A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+        A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
     Raises:
-        UsageError: an unknown ``variant``.
+        UsageError: ``variant`` is not one of the two.
     """
     variants = get_args(Variant)
     if variant not in variants:

@@ -1,4 +1,4 @@
-"""What LeNet-5 (LeCun et al. 1998) has and Keras lacks."""
+"""The layers of LeNet-5 (LeCun et al. 1998) that Keras lacks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def scaled_tanh(x: keras.KerasTensor) -> keras.KerasTensor:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Subsampling(keras.layers.Layer):  # type: ignore[misc]  # as above
-    """The sum of each 2x2 square, times a factor of the map, plus a bias of the map, activated (section II.B, S2).
+    """The sum of each 2x2 square, times a factor per map, plus a bias per map, activated (section II.B, S2).
 
-    ``(batch, height, width, channels)`` becomes ``(batch, height // 2, width // 2, channels)``. At first it averages.
+    It maps ``(batch, height, width, channels)`` to ``(batch, height // 2, width // 2, channels)``. The initial factor
+    makes it an average.
 
     Args:
         activation: Keras activation.
-        **options: keyword arguments of `keras.layers.Layer`, as ``name``.
+        **options: keyword options of every Keras layer, such as ``name``.
     """
 
     def __init__(self, activation: Any, **options: Any) -> None:
@@ -34,7 +35,7 @@ class Subsampling(keras.layers.Layer):  # type: ignore[misc]  # as above
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Make the two weights of each map."""
+        """Make a factor and a bias per map."""
         quarter = keras.initializers.Constant(0.25)
         self.factor = self.add_weight(shape=input_shape[-1:], initializer=quarter, name="factor")
         self.bias = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="bias")
@@ -45,23 +46,23 @@ class Subsampling(keras.layers.Layer):  # type: ignore[misc]  # as above
         return self.activation(sums * self.factor + self.bias)
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made from, for saving."""
+        """The arguments of the layer, for saving."""
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
-    """A convolution of which each output map sees only some input maps (section II.B, C3).
+    """A convolution whose output maps each see only some input maps (section II.B, C3).
 
-    ``(batch, height, width, channels)`` becomes ``(batch, height - kernel_size + 1, width - kernel_size + 1, maps)``.
-    The kernel has one slice ``(kernel_size, kernel_size)`` a connection, in the order of ``connections``.
+    It maps ``(batch, height, width, channels)`` to ``(batch, height - kernel_size + 1, width - kernel_size + 1,
+    maps)``. The kernel has one slice ``(kernel_size, kernel_size)`` per connection, in the order of ``connections``.
 
     Args:
-        connections: for each output map the numbers of the input maps it sees.
-        kernel_size: height and width of the kernel.
+        connections: the numbers of the input maps that each output map sees.
+        kernel_size: height and width of the kernel in pixels.
         activation: Keras activation.
-        kernel_initializer: Keras initializer, used as for a convolution that sees all maps.
-        **options: keyword arguments of `keras.layers.Layer`, as ``name``.
+        kernel_initializer: Keras initializer; it draws the kernel of a convolution that sees all maps.
+        **options: keyword options of every Keras layer, such as ``name``.
     """
 
     def __init__(
@@ -80,11 +81,11 @@ class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Make one slice of the kernel a connection, and one bias a map."""
+        """Make one slice of the kernel per connection and one bias per map."""
         channels, maps = input_shape[-1], len(self.connections)
         pairs = [(channel, number) for number, seen in enumerate(self.connections) for channel in seen]
         self.dense_shape = (self.kernel_size, self.kernel_size, channels, maps)
-        # Row i has its one in the column where slice i stands in the kernel of a convolution that sees all maps.
+        # Row i has a one in the column of slice i in the kernel of a convolution that sees all maps.
         self.places = np.zeros((len(pairs), channels * maps), "float32")
         for row, (channel, number) in enumerate(pairs):
             self.places[row, channel * maps + number] = 1
@@ -104,7 +105,7 @@ class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
         return self.activation(keras.ops.conv(inputs, kernel) + self.bias)
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made from, for saving."""
+        """The arguments of the layer, for saving."""
         return {
             **super().get_config(),
             "connections": self.connections,
@@ -116,15 +117,15 @@ class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NegativeSquaredDistance(keras.layers.Layer):  # type: ignore[misc]  # as above
-    """Minus the squared distance of the features from a fixed code of each class (equation 7, with its sign turned).
+    """The negative squared distance of the features from a fixed code per class (equation 7 with the sign changed).
 
-    ``(batch, features)`` becomes ``(batch, units)``: the greatest output is the nearest code. The codes consist of -1
-    and 1, drawn at random but always the same, and are not trained.
+    It maps ``(batch, features)`` to ``(batch, units)``; the nearest code gives the greatest output. The codes consist
+    of -1 and 1. They are drawn at random with a fixed seed, and are not trained.
 
     Args:
         units: number of classes.
-        activation: Keras activation; ``None`` leaves the distances as they are.
-        **options: keyword arguments of `keras.layers.Layer`, as ``name``.
+        activation: Keras activation; ``None`` for the distances themselves.
+        **options: keyword options of every Keras layer, such as ``name``.
     """
 
     def __init__(self, units: int, *, activation: Any, **options: Any) -> None:
@@ -146,7 +147,7 @@ class NegativeSquaredDistance(keras.layers.Layer):  # type: ignore[misc]  # as a
         return self.activation(-keras.ops.sum(keras.ops.square(differences), axis=1))
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made from, for saving."""
+        """The arguments of the layer, for saving."""
         return {
             **super().get_config(),
             "units": self.units,

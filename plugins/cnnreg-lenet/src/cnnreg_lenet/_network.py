@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+
+from cnn_registry.blocks import Initializer, own_initializer
 
 from ._layers import NegativeSquaredDistance, PartialConv2D, Subsampling, scaled_tanh
 
@@ -11,25 +15,28 @@ def lenet5(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    kernel_initializer: str,
+    kernel_initializer: Initializer,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """LeNet-5 with layers that Keras has."""
-    options = {"activation": "tanh", "kernel_initializer": kernel_initializer}
+    """Build LeNet-5 from Keras' own layers."""
+
+    def options() -> dict[str, Any]:
+        return {"activation": "tanh", "kernel_initializer": own_initializer(kernel_initializer)}
+
     return keras.Sequential(
         [
             keras.Input(input_shape),
-            keras.layers.Conv2D(6, 5, name="c1", **options),
+            keras.layers.Conv2D(6, 5, name="c1", **options()),
             keras.layers.AveragePooling2D(2, name="s2"),
-            keras.layers.Conv2D(16, 5, name="c3", **options),
+            keras.layers.Conv2D(16, 5, name="c3", **options()),
             keras.layers.AveragePooling2D(2, name="s4"),
-            keras.layers.Conv2D(120, 5, name="c5", **options),
+            keras.layers.Conv2D(120, 5, name="c5", **options()),
             keras.layers.Flatten(name="flatten"),
-            keras.layers.Dense(84, name="f6", **options),
+            keras.layers.Dense(84, name="f6", **options()),
             keras.layers.Dense(
                 num_classes,
                 activation=classifier_activation,
-                kernel_initializer=kernel_initializer,
+                kernel_initializer=own_initializer(kernel_initializer),
                 name="predictions",
             ),
         ],
@@ -41,21 +48,24 @@ def lenet5_paper(
     input_shape: tuple[int, int, int],
     num_classes: int,
     *,
-    kernel_initializer: str,
+    kernel_initializer: Initializer,
     classifier_activation: str | None,
 ) -> keras.Model:
-    """LeNet-5 of LeCun et al. (1998), section II.B: all units up to F6 squash their sums, the subsampling ones too."""
-    options = {"activation": scaled_tanh, "kernel_initializer": kernel_initializer}
+    """Build the network of LeCun et al. (1998), section II.B, where all units up to F6 squash their sums."""
+
+    def options() -> dict[str, Any]:
+        return {"activation": scaled_tanh, "kernel_initializer": own_initializer(kernel_initializer)}
+
     return keras.Sequential(
         [
             keras.Input(input_shape),
-            keras.layers.Conv2D(6, 5, name="c1", **options),
+            keras.layers.Conv2D(6, 5, name="c1", **options()),
             Subsampling(activation=scaled_tanh, name="s2"),
-            PartialConv2D(C3_INPUTS, 5, name="c3", **options),
+            PartialConv2D(C3_INPUTS, 5, name="c3", **options()),
             Subsampling(activation=scaled_tanh, name="s4"),
-            keras.layers.Conv2D(120, 5, name="c5", **options),
+            keras.layers.Conv2D(120, 5, name="c5", **options()),
             keras.layers.Flatten(name="flatten"),
-            keras.layers.Dense(84, name="f6", **options),
+            keras.layers.Dense(84, name="f6", **options()),
             NegativeSquaredDistance(num_classes, activation=classifier_activation, name="predictions"),
         ],
         name="lenet5",

@@ -1,4 +1,4 @@
-"""ResNet for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
+"""Declares the ResNets for ``cnn_registry``. Keras is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from . import _weights
 if TYPE_CHECKING:
     import keras
 
-    from cnn_registry.blocks.residual import StrideIn
+    from cnn_registry.blocks import StrideIn
 
 StrideUnit = Literal["last", "first"]
-"""The unit of a stage that bears the stride."""
+"""The unit of a stage that has the stride."""
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Number of residual units in each stage, by depth: table 1."""
 
 FILTERS = (64, 128, 256, 512)
-"""Number of filters of the 3x3 convolutions in each stage. Bottlenecks give four times as many channels."""
+"""Number of filters of the 3x3 convolutions in each stage. A bottleneck's output has four times as many channels."""
 
 _V1 = Paper(
     title="Deep Residual Learning for Image Recognition",
@@ -41,7 +41,7 @@ _V2 = Paper(
 def _basic(
     depth: int, *, trainable_params: int, non_trainable_params: int, macs: int, torchvision: str
 ) -> Callable[..., keras.Model]:
-    """Declare the ResNet of ``depth`` layers with weights, made of basic units."""
+    """Declare the ResNet with ``depth`` layers that have weights, made of basic units."""
 
     def build(
         input_shape: tuple[int, int, int],
@@ -51,22 +51,22 @@ def _basic(
         zero_init_residual: bool = True,
         classifier_activation: str | None = "softmax",
     ) -> keras.Model:
-        """Build the ResNet that the function's name says, of units with two 3x3 convolutions.
+        """Build the ResNet that the function is named after, from units with two 3x3 convolutions.
 
         He et al. (2015), table 1, with projections where the shape changes (shortcut B of section 4.1). Batch
         normalisation has torchvision's epsilon of 1e-5 and a momentum of 0.9.
 
         Args:
-            input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
-                smaller).
+            input_shape: ``(height, width, channels)``; any size, but at least 64 pixels are recommended, because
+                the last maps are 32 times smaller.
             num_classes: number of outputs.
-            use_bias: whether the convolutions have a bias, which the normalisation behind each makes useless.
+            use_bias: whether the convolutions have a bias; the normalisations cancel it.
             zero_init_residual: whether the last scale (gamma) of each unit's branch starts at zero, so that training
                 starts from a shallow network: Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 5.1.
             classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
         Returns:
-            A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+            A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
         """
         from ._network import resnet
 
@@ -115,22 +115,21 @@ def _bottleneck(
         of 1e-5 and a momentum of 0.9.
 
         Args:
-            input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
-                smaller).
+            input_shape: ``(height, width, channels)``; any size, but at least 64 pixels are recommended, because
+                the last maps are 32 times smaller.
             num_classes: number of outputs.
-            stride_in: the convolution that bears a unit's stride: ``"3x3"`` as in torchvision ("version 1.5"), or the
-                first ``"1x1"`` as in the paper and in ``keras.applications``; it needs 6 % fewer multiplications.
-            use_bias: whether the convolutions have a bias, as in ``keras.applications``, which the normalisation
-                behind each makes useless.
+            stride_in: the convolution that has a unit's stride: ``"3x3"`` as in torchvision ("version 1.5"), or the
+                first ``"1x1"`` as in the paper and in ``keras.applications``, with 6 % fewer multiplications.
+            use_bias: whether the convolutions have a bias, as in ``keras.applications``; the normalisations cancel it.
             zero_init_residual: whether the last scale (gamma) of each unit's branch starts at zero, so that training
                 starts from a shallow network: Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 5.1.
             classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
         Returns:
-            A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+            A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
         Raises:
-            UsageError: ``stride_in`` is neither of the two.
+            UsageError: ``stride_in`` is not one of the two.
         """
         from ._network import resnet
 
@@ -167,7 +166,7 @@ def _bottleneck(
 
 
 def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, macs: int) -> Callable[..., keras.Model]:
-    """Declare the ResNet V2 of ``depth`` layers with weights, made of bottleneck units with pre-activation."""
+    """Declare the ResNet V2 with ``depth`` layers that have weights, made of bottlenecks with pre-activation."""
 
     def build(
         input_shape: tuple[int, int, int],
@@ -177,29 +176,28 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
         zero_init_residual: bool = True,
         classifier_activation: str | None = "softmax",
     ) -> keras.Model:
-        """Build the ResNet V2 that the function's name says: each unit normalises and activates before it convolves.
+        """Build the ResNet V2 that the function is named after: each unit normalises and activates before it convolves.
 
-        He et al. (2016), figure 4e, in the form of ``keras.applications``: the first convolution is followed by the
-        pooling without normalisation, which the first unit brings, and it has a bias, as have the shortcuts'
-        convolutions and each unit's last. Batch normalisation has their epsilon of 1.001e-5 and a momentum of 0.9.
+        He et al. (2016), figure 4e, in the form of ``keras.applications``: the pooling directly follows the first
+        convolution, because the first unit normalises. The first convolution, the shortcuts' convolutions and the last
+        one of each unit have a bias. Batch normalisation has Keras' epsilon of 1.001e-5 and a momentum of 0.9.
 
         Args:
-            input_shape: ``(height, width, channels)``; any size, best from 64 pixels on (the last maps are 32 times
-                smaller).
+            input_shape: ``(height, width, channels)``; any size, but at least 64 pixels are recommended, because
+                the last maps are 32 times smaller.
             num_classes: number of outputs.
             stride_unit: the unit that halves height and width: the ``"last"`` of stages 1 to 3 as in
-                ``keras.applications``, or the ``"first"`` of stages 2 to 4 as in the paper; the latter needs
-                more multiplications.
+                ``keras.applications``, or the ``"first"`` of stages 2 to 4 as in the paper, with more multiplications.
             zero_init_residual: whether the last kernel of each unit's branch starts at zero, so that training starts
-                with the shortcuts alone. Otherwise the sums double from unit to unit, and the deepest of these networks
+                with the shortcuts. Otherwise the sums double from unit to unit, and the deepest of these networks
                 overflow float16 before their normalisations have seen any image.
             classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
         Returns:
-            A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+            A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
 
         Raises:
-            UsageError: ``stride_unit`` is neither of the two.
+            UsageError: ``stride_unit`` is not one of the two.
         """
         from ._network import resnet_v2
 
@@ -244,7 +242,7 @@ def _features(depth: int, expansion: int) -> dict[str, Feature]:
 
 
 def _features_v2(depth: int) -> dict[str, Feature]:
-    """The first convolution, what the last unit of each stage activates, and the last activation."""
+    """The first convolution, the first activation in the last unit of each stage, and the last activation."""
     features = {"stride2": Feature("conv1", (112, 112, 64))}
     for stage, (units, filters) in enumerate(zip(UNITS[depth][:-1], FILTERS, strict=False)):
         layer = f"stage{stage + 1}_block{units}_preact_relu"
@@ -253,7 +251,7 @@ def _features_v2(depth: int) -> dict[str, Feature]:
 
 
 def _torchvision(depth: int, options: dict[str, object], *versions: str) -> dict[str, Pretrained]:
-    """torchvision's weights of the network with ``options``, by the end of the file's name of each version."""
+    """torchvision's weights of the network with ``options``, given the last part of each version's file name."""
     names = partial(_weights.torchvision_names, UNITS[depth], 2 if depth < 50 else 3)
     return {
         f"torchvision:IMAGENET1K_V{number}": Pretrained(

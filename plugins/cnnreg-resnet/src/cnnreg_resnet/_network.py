@@ -1,7 +1,7 @@
 """The layers of the ResNets.
 
-Names are stable: ``conv1``, ``pool1``, the units ``stage<s>_block<b>`` (both from 1 on; their layers are named as
-`cnn_registry.blocks.residual` says), with pre-activation ``post_bn`` and ``post_relu``, then ``avg_pool`` and
+Their names are stable: ``conv1``, ``pool1``, the units ``stage<s>_block<b>`` (both numbered from 1; the residual blocks
+of `cnn_registry.blocks` name their layers), with pre-activation ``post_bn`` and ``post_relu``, then ``avg_pool`` and
 ``predictions``.
 """
 
@@ -11,20 +11,19 @@ from typing import get_args
 
 import keras
 
-from cnn_registry.blocks import BasicBlock, BottleneckBlock, Conv2D_BN, ConvOptions, PreactBottleneckBlock
-from cnn_registry.blocks.residual import StrideIn
+from cnn_registry.blocks import BasicBlock, BottleneckBlock, Conv2D_BN, ConvOptions, PreactBottleneckBlock, StrideIn
 from cnn_registry.errors import UsageError
 
 from . import FILTERS, UNITS, StrideUnit
 
 MOMENTUM = 0.9
-"""Of the moving statistics. Keras' 0.99 leaves them far behind in the few hundred steps of a small data set."""
+"""Momentum of the moving statistics. With Keras' 0.99 they lag behind in the few hundred steps of a small dataset."""
 
 EPSILON = 1e-5
-"""Added to the variances of V1: torchvision's. Keras has `EPSILON_V2` there, too."""
+"""Added to the variances of V1, as in torchvision; Keras also has `EPSILON_V2` there."""
 
 EPSILON_V2 = 1.001e-5
-"""Added to the variances of V2: that of ``keras.applications``."""
+"""Added to the variances of V2, as in ``keras.applications``."""
 
 
 def resnet(
@@ -38,7 +37,7 @@ def resnet(
     classifier_activation: str | None,
     name: str,
 ) -> keras.Model:
-    """He et al. (2015), table 1: of bottlenecks with their stride in ``stride_in``, or with ``None`` of basic units."""
+    """Build a network of He et al. (2015), table 1: of bottlenecks, or of basic units if ``stride_in`` is ``None``."""
     conv: ConvOptions = {
         "order": "bn_relu",
         "use_bias": use_bias,
@@ -72,7 +71,7 @@ def resnet_v2(
     classifier_activation: str | None,
     name: str,
 ) -> keras.Model:
-    """He et al. (2016), figure 4e, in the form of Keras' networks."""
+    """Build a network of He et al. (2016), figure 4e, in the form of Keras' networks."""
     if stride_unit not in get_args(StrideUnit):
         raise UsageError(f"stride_unit must be 'last' or 'first'; got {stride_unit!r}.")
 
@@ -99,9 +98,9 @@ def resnet_v2(
 
 
 def _pool(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Max pooling with zeros around.
+    """Max pooling with a border of zeros.
 
-    After a ReLU they never change a maximum. V2 has no ReLU here, and there they count, as in ``keras.applications``.
+    After a ReLU the zeros never change a maximum. V2 has no ReLU here, so they do, as in ``keras.applications``.
     """
     x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name="pool1")(x)
@@ -110,7 +109,7 @@ def _pool(x: keras.KerasTensor) -> keras.KerasTensor:
 def _classifier(
     inputs: keras.KerasTensor, x: keras.KerasTensor, num_classes: int, activation: str | None, name: str
 ) -> keras.Model:
-    # At 224 pixels this is the average over 7x7; unlike a pooling of that size it takes any other input, too.
+    # At 224 pixels this is the average over 7x7; unlike a pooling of that size, it accepts any other input.
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     outputs = keras.layers.Dense(num_classes, activation=activation, name="predictions")(x)
     return keras.Model(inputs, outputs, name=name)

@@ -1,6 +1,6 @@
 """The names of the ResNets' layers in ``keras.applications`` and in torchvision.
 
-The tables name a shortcut's convolution for the first unit of every stage, also where the network has none.
+The tables have a shortcut's convolution for the first unit of every stage, even where the network has none.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 
 def keras_names(units: Sequence[int]) -> dict[str, str]:
-    """Keras' names of ResNet V1 by ours; ``units`` is their number in each stage."""
+    """Keras' names of ResNet V1 by ours; ``units`` has the number of units in each stage."""
     names = {"conv1": "conv1_conv", "conv1_bn": "conv1_bn", "predictions": "predictions"}
     for stage, unit, parts in _units(units, convolutions=3):
         for part in parts:
@@ -31,7 +31,7 @@ def keras_v2_names(units: Sequence[int]) -> dict[str, str]:
 
 
 def torchvision_names(units: Sequence[int], convolutions: int) -> dict[str, str]:
-    """torchvision's names by ours; each unit has so many ``convolutions``."""
+    """torchvision's names by ours; ``convolutions`` is their number in a unit."""
     names = {"conv1": "conv1", "conv1_bn": "bn1", "predictions": "fc"}
     for stage, unit, parts in _units(units, convolutions):
         block = f"layer{stage}.{unit - 1}"
@@ -43,7 +43,7 @@ def torchvision_names(units: Sequence[int], convolutions: int) -> dict[str, str]
 
 
 def _units(units: Sequence[int], convolutions: int) -> Iterator[tuple[int, int, list[str]]]:
-    """Number of the stage, number of the unit in it, and the unit's convolutions."""
+    """The numbers of the stage and of the unit in it, and the unit's convolutions."""
     branch = [f"conv{number}" for number in range(1, convolutions + 1)]
     for stage, count in enumerate(units, start=1):
         for unit in range(1, count + 1):
@@ -51,5 +51,5 @@ def _units(units: Sequence[int], convolutions: int) -> Iterator[tuple[int, int, 
 
 
 def _number(part: str) -> int:
-    """Of a convolution in its branch; 0 for the shortcut's, as Keras numbers it."""
+    """The number of a convolution in its branch; 0 for the shortcut's, as in Keras."""
     return 0 if part == "shortcut" else int(part.removeprefix("conv"))

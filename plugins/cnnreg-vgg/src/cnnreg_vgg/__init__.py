@@ -1,4 +1,4 @@
-"""VGG for ``cnn_registry``. This module declares the models; Keras is imported when one is built."""
+"""Declares the VGGs for ``cnn_registry``. Keras is imported only when one is built."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from . import _weights
 if TYPE_CHECKING:
     import keras
 
+    from cnn_registry.blocks import Initializer
+
 FILTERS = (64, 128, 256, 512, 512)
 """Number of filters of the convolutions in each block."""
 
@@ -26,15 +28,15 @@ _PAPER = Paper(
     url="https://arxiv.org/abs/1409.1556",
 )
 _ARTICLE: dict[str, Any] = {"optimizer.learning_rate": 1e-5, "model.kernel_initializer": "glorot_uniform"}
-# From 64 to 95 pixels the dense layers have the same number of inputs: training can begin with small images, at half
+# From 64 to 95 pixels the dense layers have the same number of inputs, so training can start with small images, at half
 # the cost of 96 pixels, and end with larger ones.
 _DEFAULT_WITH_BN: dict[str, Any] = {
     "photos.size": 92,
     "photos.train_sizes": (64, 72, 80),
     "photos.decode_size": 112,
 }
-# Where nothing normalises, the first steps need a lower rate, and what tells images apart is small at first: with He's
-# kernels, or with much dropout, the network takes 20 epochs and more until it learns anything.
+# Without normalisation the first steps need a lower rate, and the differences between images are small at first: with
+# He's kernels, or with much dropout, the network learns nothing in the first 20 epochs or more.
 _DEFAULT_WITHOUT_BN: dict[str, Any] = _DEFAULT_WITH_BN | {
     "optimizer.learning_rate": 0.02,
     "optimizer.weight_decay": 5e-3,
@@ -52,28 +54,28 @@ def _declare(
     macs: int,
     torchvision: str,
 ) -> Callable[..., keras.Model]:
-    """Declare the VGG of ``depth`` layers with weights, counted without those of the normalisation."""
+    """Declare the VGG with ``depth`` layers that have weights, not counting normalisations."""
 
     def build(
         input_shape: tuple[int, int, int],
         num_classes: int,
         *,
         dropout: float = 0.5,
-        kernel_initializer: str = "he_normal",
+        kernel_initializer: Initializer = "he_normal",
         classifier_activation: str | None = "softmax",
     ) -> keras.Model:
-        """Build the VGG that the function's name says.
+        """Build the VGG that the function is named after.
 
         Args:
             input_shape: ``(height, width, channels)``, height and width at least 32.
             num_classes: number of outputs.
-            dropout: fraction of ``fc6``'s and ``fc7``'s outputs that training drops.
+            dropout: dropout rate of the outputs of ``fc6`` and ``fc7``.
             kernel_initializer: Keras initializer of every layer with a ReLU; the classifier's is
                 ``"glorot_uniform"``.
             classifier_activation: Keras activation of the outputs; ``None`` gives logits.
 
         Returns:
-            A model from ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
+            A model that maps ``(batch, height, width, channels)`` to ``(batch, num_classes)``.
         """
         from ._network import vgg
 
@@ -97,7 +99,7 @@ def _declare(
         non_trainable_params=non_trainable_params,
         macs=macs,
         features=_features(depth, "_relu" if batch_norm else ""),
-        min_size=32,  # five poolings halve it
+        min_size=32,  # five poolings halve the size
         weights=_pretrained(depth, batch_norm, torchvision),
         recipe_settings={"article": _ARTICLE, "default": _DEFAULT_WITH_BN if batch_norm else _DEFAULT_WITHOUT_BN},
     )(build)
@@ -115,7 +117,7 @@ def _features(depth: int, suffix: str) -> dict[str, Feature]:
 
 
 def _pretrained(depth: int, batch_norm: bool, torchvision: str) -> dict[str, Pretrained]:
-    """torchvision's weights, by the end of their file's name, and Keras' where there are any."""
+    """torchvision's weights, given the last part of their file's name, and Keras' if it has any."""
     convolutions, name = CONVOLUTIONS[depth], f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"
     weights = {
         "torchvision:IMAGENET1K_V1": Pretrained(

@@ -9,12 +9,12 @@ DENSE_TORCHVISION = {"fc6": "classifier.0", "fc7": "classifier.3", "predictions"
 
 
 def keras_names(convolutions: Sequence[int]) -> dict[str, str]:
-    """Keras' names by ours; ``convolutions`` is their number in each block."""
+    """Keras' names by ours; ``convolutions`` has the number of convolutions in each block."""
     return {name: name for block in _blocks(convolutions) for name in block} | DENSE_KERAS
 
 
 def torchvision_names(convolutions: Sequence[int], batch_norm: bool) -> dict[str, str]:
-    """torchvision's names by ours: there every convolution, normalisation, ReLU and pooling is counted."""
+    """torchvision's names by ours; torchvision counts every convolution, normalisation, ReLU and pooling."""
     names, position = {}, 0
     for block in _blocks(convolutions):
         for name in block:
