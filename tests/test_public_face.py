@@ -129,8 +129,8 @@ def test_pages_import_and_name_public_names_only(page: Path) -> None:
     assert list(page_faults(page.read_text(encoding="utf-8"))) == []
 
 
-GROUPS = {"models", "datasets", "recipes", "commands"}
-"""Entry-point groups, which are dotted names as well."""
+GROUPS = {"models", "datasets", "recipes", "commands", "model"}
+"""Entry-point groups, which are dotted names as well, and a misspelt one that a page warns of."""
 
 
 def page_faults(text: str) -> Iterator[str]:
