@@ -28,8 +28,8 @@ from cnn_registry.runs.history import read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
+from cnn_registry.workflows.plan import chosen_recipe, settled
 from cnn_registry.workflows.resume import resume, unfinished
-from cnn_registry.workflows.train import chosen_recipe, settled
 
 from .common import RESULTS, Facts, begin, load, save
 
@@ -43,7 +43,7 @@ def planned(asked: argparse.Namespace) -> Recipe:
     settings = {**parse_settings(asked.set), "split_seed": 0, "seed": 0}
     if asked.set and "name" not in settings:
         raise SystemExit("error: A recipe with changed settings needs its own name: --set name=NAME.")
-    return settled(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data))
+    return settled(chosen_recipe(spec, asked.recipe, settings), spec, load_dataset(DATASET, asked.data)).recipe
 
 
 def finished(name: str, recipe: Recipe) -> list[Facts]:

@@ -110,7 +110,7 @@ def killed(
         assert process.stderr is not None
         if len(done) < kills:
             for line in process.stderr:
-                if " training and " in line or " goes on in " in line:  # it is about to train
+                if " training and " in line or " resumes in " in line:  # it is about to train
                     break
             wait = rng.uniform(0, within)
             try:

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from cnn_registry import get_spec
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.workflows.train import chosen_recipe, decoded, settled
+from cnn_registry.workflows.plan import chosen_recipe, decoded, settled
 
 from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve, timed
 
@@ -32,7 +32,7 @@ RECIPES = ("article", "default")
 def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
     """Edge lengths in pixels of the images for evaluation, and of those that training crops are cut from."""
     spec = get_spec(MODEL)
-    chosen = settled(chosen_recipe(spec, recipe, {}), spec, dataset)
+    chosen = settled(chosen_recipe(spec, recipe, {}), spec, dataset).recipe
     image_size = chosen.image_size or spec.input_shape[0]
     return image_size, chosen.decode_size or image_size
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.first_step
 
-Plain Keras is the network as in a script, compiled and trained by `fit` on images in memory. Ours is `build_trainable`
-and `fit` with the library's pipeline, with the recipes ``article`` (Adam, the same network) and ``default`` (SGD).
+Plain Keras is the network as in a script, compiled and trained by `fit` on images in memory. Ours is `Fit`
+with the library's pipeline, with the recipes ``article`` (Adam, the same network) and ``default`` (SGD).
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ def our_side(optimizer: str) -> None:
     from cnn_registry.data.dataset import Split
     from cnn_registry.runs.record import RunRecord
     from cnn_registry.runs.run import Run
-    from cnn_registry.training.fit import Images, Manner, build_trainable, fit
-    from cnn_registry.workflows.train import chosen_recipe, settled
+    from cnn_registry.training.fit import Fit, Images, RunOptions
+    from cnn_registry.workflows.plan import chosen_recipe, settled
 
     spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)
-    recipe = chosen_recipe(spec, RECIPES[optimizer], {"batch_size": BATCH, "epochs": 1})
-    recipe = settled(recipe, spec, images.dataset)
-    network = build_trainable(model_record(spec, SIZE, recipe.model), recipe, 2 * BATCH)
+    chosen = chosen_recipe(spec, RECIPES[optimizer], {"batch_size": BATCH, "epochs": 1})
+    recipe = settled(chosen, spec, images.dataset).recipe
     every = np.arange(2 * BATCH)
+    form = model_record(spec, SIZE, recipe.model)
+    fit = Fit(spec, form, recipe, Images(images, images), Split(every, every, every[:0]))
     callback = backend.keras().callbacks.LambdaCallback(on_train_batch_end=_first_step_has_ended)
     with TemporaryDirectory() as directory:
         run = Run(Path(directory), RunRecord.model_construct())
-        fit(network, Images(images, images), Split(every, every, every[:0]), recipe, run, Manner([callback]))
+        fit.train(run, RunOptions([callback]))
 
 
 def _first_step_has_ended(batch: int, logs: Any) -> None:

@@ -16,7 +16,7 @@ from cnn_registry.data.pipeline.batches import training_batches
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.training.fit import build_trainable
-from cnn_registry.workflows.train import chosen_recipe, settled
+from cnn_registry.workflows.plan import chosen_recipe, settled
 
 from .common import model_record
 
@@ -52,7 +52,7 @@ def test_share_of_a_step(mixed: bool, benchmark: BenchmarkFixture, compare: Comp
     The pipeline and the step compete for the same cores, so CPU time is what counts.
     """
     images = noise(IMAGES, DECODED)
-    recipe = settled(chosen_recipe(get_spec(MODEL), None, {"image_size": SIZE}), get_spec(MODEL), images.dataset)
+    recipe = settled(chosen_recipe(get_spec(MODEL), None, {"image_size": SIZE}), get_spec(MODEL), images.dataset).recipe
     mixing = {"mixing.since": 0.0} if mixed else {"mixing.mixup": 0.0, "mixing.cutmix": 0.0}
     batches = epoch(images, recipe.with_settings(mixing), SIZE)
     step = training_step(recipe, next(iter(batches)))
@@ -92,7 +92,7 @@ def consume(batches: Any) -> None:
 def training_step(recipe: Recipe, batch: tuple[Any, Any]) -> Callable[[], object]:
     """A training step of the model that `train` builds, on one batch in memory, without the pipeline."""
     images, labels = batch
-    network = build_trainable(model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
+    network = build_trainable(get_spec(MODEL), model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
     return lambda: network.train_on_batch(images, labels)
 
 

@@ -19,7 +19,7 @@ from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.runs.record import RunRecord
 from cnn_registry.runs.run import Run
-from cnn_registry.training.fit import Images, Manner, build_trainable, fit
+from cnn_registry.training.fit import Fit, Images, RunOptions
 
 from .common import model_record
 
@@ -64,11 +64,11 @@ def plain_training(model: str, images: LoadedImages) -> Training:
 
 def our_training(model: str, images: LoadedImages, recipe: Recipe, directory: Path) -> Training:
     """An epoch of `train`: its pipeline, its callbacks, its files."""
-    network = build_trainable(model_record(get_spec(model), SIZE, {}), recipe, len(images.dataset))
-    every = np.arange(len(images.dataset))
+    spec, every = get_spec(model), np.arange(len(images.dataset))
     split = Split(train=every, val=every[:BATCH], test=every[:0])
     run = Run(directory, RunRecord.model_construct())
-    return lambda callback: fit(network, Images(images, images), split, recipe, run, Manner([callback]))
+    fit = Fit(spec, model_record(spec, SIZE, {}), recipe, Images(images, images), split)
+    return lambda callback: fit.train(run, RunOptions([callback]))
 
 
 def seconds_a_step(training: Training) -> float:

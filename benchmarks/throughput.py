@@ -90,12 +90,12 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
     from cnn_registry.data.pipeline.batches import training_batches
     from cnn_registry.networks.graph import cost
     from cnn_registry.training.fit import build_trainable
-    from cnn_registry.workflows.train import chosen_recipe
+    from cnn_registry.workflows.plan import chosen_recipe
 
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)
-    recipe = chosen_recipe(spec, "article", {"batch_size": batch, "precision": precision})
-    network = build_trainable(model_record(spec, size, recipe.model), recipe, batch)
+    recipe = chosen_recipe(spec, "article", {"batch_size": batch, "precision": precision}).recipe
+    network = build_trainable(spec, model_record(spec, size, recipe.model), recipe, batch)
     batches = training_batches(
         images,
         np.arange(batch),

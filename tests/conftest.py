@@ -45,7 +45,7 @@ def {name}(input_shape, num_classes, *, {options}):
     inputs = keras.Input(input_shape)
     x = keras.layers.Conv2D({width}, 3, padding="same")(inputs)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, keras.layers.Dense(num_classes)(x), name="{name}")
+    return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="{name}")
 '''
 
 PAPER = 'cnn_registry.Paper(title="A tiny network", authors="Doe", year=2020, url="https://example.org")'

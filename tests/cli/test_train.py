@@ -45,7 +45,7 @@ def test_a_stopped_process_says_how_to_resume_and_resumes(
         (["--resume", "auto"], "--resume auto needs the model"),
         (["tiny", "--resume", "somewhere"], "The run already determines what is trained; remove the model."),
         (["--resume", "somewhere", "--split", "stratified"], "remove --split"),
-        (["tiny", "--resume", "auto", "--folds", "3"], "--resume is for one run"),
+        (["tiny", "--resume", "auto", "--folds", "3"], "--resume auto resumes one run"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(cnnreg: Cnnreg, tiny: str, arguments: list[str], words: str) -> None:

@@ -53,10 +53,36 @@ def test_a_file_that_is_no_picture_is_one_error(trained: Path, tmp_path: Path) -
 
 
 def test_a_missing_file_is_one_error(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(CnnRegistryError, match=r"no file .*none\.jpg"):
+    with pytest.raises(CnnRegistryError, match=r"none\.jpg cannot be read as an image: no such file"):
         predict(Run.open(trained), [tmp_path / "none.jpg"])
 
 
 def test_no_classes_to_show_is_refused(trained: Path, colours: Path) -> None:
-    with pytest.raises(UsageError, match="1 or more"):
+    with pytest.raises(UsageError, match="at least 1"):
         predict(Run.open(trained), [colours / "red" / "0.png"], top=0)
+
+
+def test_bad_files_are_rows_with_their_reasons_and_the_others_are_predicted(
+    trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    good = colours / "red" / "0.png"
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:100])
+    files = [tmp_path / "text.jpg", good, tmp_path / "none.jpg", tmp_path / "cut.png", good]
+    found = predict(trained, files, on_bad_image="skip")
+    assert [prediction.image for prediction in found] == files
+    assert [bool(prediction.reason) for prediction in found] == [True, False, True, True, False]
+    assert found[1].classes[0][0] == found[4].classes[0][0] == "red"
+    assert "no such file" in found[2].reason
+    with pytest.raises(BadImageError):
+        predict(trained, [good] * 40 + [tmp_path / "cut.png"])
+
+
+def test_a_folder_stands_for_its_pictures(trained: Path, colours: Path, tmp_path: Path) -> None:
+    found = predict(str(trained), [str(colours)], top=1)
+    assert len(found) == 60
+    assert [prediction.image.parent.name for prediction in found[:20]] == ["blue"] * 20
+    assert found[2].image.name == "2.png", "naturally sorted"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CnnRegistryError, match=r"empty holds no pictures; expected JPEG"):
+        predict(trained, [tmp_path / "empty"])

@@ -74,7 +74,7 @@ def test_a_run_begins_with_the_weights_and_leaves_what_is_frozen(
     settings = FAST | {
         "fine_tuning.weights": str(weights),
         "fine_tuning.freeze": "stride2",
-        "fine_tuning.rate_decay": 0.5,
+        "fine_tuning.layer_decay": 0.5,
         "model.aux_heads": False,
     }
     run = train(two, data=colours, settings=settings, out=tmp_path)
@@ -97,7 +97,7 @@ def test_a_run_begins_with_the_weights_and_leaves_what_is_frozen(
         ({"fine_tuning.weights": "imagenet"}, "two has no weights 'imagenet'"),
         ({"fine_tuning.weights": "nowhere.weights.h5"}, r"no weights file nowhere\.weights\.h5"),
         ({"fine_tuning.freeze": "block9"}, "no stage 'block9'"),
-        ({"fine_tuning.rate_decay": 0}, "greater than 0"),
+        ({"fine_tuning.layer_decay": 0}, "greater than 0"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

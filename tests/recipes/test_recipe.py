@@ -140,11 +140,11 @@ def test_a_recipe_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"epochs = ", "no TOML"),
+        (b"epochs = ", "not valid TOML"),
         (b"\xff\xfe", "cannot be read"),
         (b"epoch = 3", "Did you mean 'epochs'"),
         (b"batch_size = 3", "'epochs' is missing"),
-        (b"a=" + b"[" * 5000, "no TOML"),
+        (b"a=" + b"[" * 5000, "not valid TOML"),
     ],
 )
 def test_a_bad_recipe_file_is_refused(tmp_path: Path, content: bytes, word: str) -> None:

@@ -84,7 +84,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     ("damage", "word"),
     [
         (lambda text: text[: len(text) // 2], "damaged"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "format"),
+        (lambda text: text.replace('"format": 2', '"format": 3'), "format"),
         (lambda text: text.replace('"status": "finished"', '"status": "ready"'), "status"),
         (lambda text: text.replace('"epochs": 3', '"epochs": -3'), "recipe.epochs"),
         (lambda text: "[]", "damaged"),
@@ -111,7 +111,7 @@ def test_odd_names_make_plain_directories(trained: Path, tmp_path: Path) -> None
     run = Run.create(tmp_path / "out", record.model_copy(update={"data": odd}))
     assert run.path.parent == tmp_path / "out"
     assert run.path.name.isascii()
-    assert (run.path / "labels.txt").read_text() == "a b\nc\n"
+    assert (run.path / "labels.txt").read_text() == "a\\nb\nc\n"
 
 
 def test_a_place_that_cannot_be_written_is_one_error(trained: Path, tmp_path: Path) -> None:

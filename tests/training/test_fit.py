@@ -88,12 +88,12 @@ def test_interrupted_before_the_first_epoch_ends(tiny: str, colours: Path, tmp_p
 
 def test_a_loss_that_is_no_number_ends_with_advice(tiny: str, colours: Path, tmp_path: Path) -> None:
     settings = SETTINGS | {"optimizer.learning_rate": 1e30, "schedule.name": "constant", "schedule.warmup_epochs": 0}
-    with pytest.raises(TrainingError, match=r"epoch 1, step 2 .*--set optimizer\.learning_rate=3e\+29"):
+    with pytest.raises(TrainingError, match=r"epoch 1, step 2 .*--set optimizer\.learning_rate=0\.1 "):
         train(tiny, data=colours, settings=settings, out=tmp_path)
     [path] = tmp_path.glob("*_tiny_colours")
     record = Run.open(path).record
     assert record.status == "failed"
-    assert "no finite number" in record.result["error"]
+    assert "no longer finite" in record.result["error"]
 
 
 def test_tensorboard_logs_are_written(tiny: str, colours: Path, tmp_path: Path) -> None:
@@ -174,11 +174,7 @@ def test_progressive_sizes_trace_the_step_once(plugins: FakePlugins, colours: Pa
 def test_a_network_that_flattens_its_maps_takes_no_other_sizes(
     plugins: FakePlugins, colours: Path, tmp_path: Path
 ) -> None:
-    source = (
-        plugins.declaration("flat")
-        .replace("GlobalAveragePooling2D", "Flatten")
-        .replace("Dense(num_classes)", "Dense(num_classes, activation='softmax')")
-    )
+    source = plugins.declaration("flat").replace("GlobalAveragePooling2D", "Flatten")
     plugins.install("cnnreg-flat", source=source, entries={"flat": "cnnreg_flat:flat"})
     with pytest.raises(UsageError, match=r"flat has other weights at 8 pixels than at 16, so it cannot go through"):
         train("flat", data=colours, settings=SETTINGS | {"train_sizes": [8, 16]}, out=tmp_path / "runs")

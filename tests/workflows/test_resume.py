@@ -196,19 +196,19 @@ def test_without_any_checkpoint_it_begins_again(stopped: Run, capfd: pytest.Capt
     for directory in (stopped.path / "checkpoints").iterdir():
         (directory / "manifest.sha256").unlink()
     assert resume(stopped.path).record.resumed[-1].step == 0
-    assert "has no checkpoint; its training begins again." in capfd.readouterr().err
+    assert "has no checkpoint; its training starts again." in capfd.readouterr().err
 
 
 def test_what_has_changed_is_refused_with_the_difference_unless_it_is_forced(stopped: Run, own_colours: Path) -> None:
-    with pytest.raises(RunError, match=r"optimizer\.learning_rate was 0\.1, is 0\.05\. --force goes on"):
+    with pytest.raises(RunError, match=r"optimizer\.learning_rate was 0\.1, is 0\.05\. Use --force to resume anyway"):
         resume(stopped.path, settings={"optimizer.learning_rate": 0.05})
     record = stopped.record.model_copy(update={"versions": stopped.record.versions | {"keras": "3.0.0"}})
     Run(stopped.path, record).save()
-    with pytest.raises(RunError, match=r"cannot go on as it was: keras was 3\.0\.0, is "):
+    with pytest.raises(RunError, match=r"cannot be resumed exactly: keras was 3\.0\.0, is "):
         resume(stopped.path)
     picture = next((own_colours / "red").glob("*.png"))
     picture.write_bytes(next((own_colours / "blue").glob("*.png")).read_bytes())
-    with pytest.raises(RunError, match=r"the images at .* or their classes are others"):
+    with pytest.raises(RunError, match=r"the images at .* or their classes have changed"):
         resume(stopped.path)
     ended = resume(stopped.path, force=True)
     assert len(ended.record.resumed[-1].changed) == 2
@@ -218,7 +218,7 @@ def test_a_run_that_has_ended_or_is_being_trained_is_refused(stopped: Run) -> No
     with stopped.locked(), pytest.raises(RunError, match="Another process is training in"):
         resume(stopped.path)
     resume(stopped.path)
-    with pytest.raises(RunError, match="there is nothing left to go on with"):
+    with pytest.raises(RunError, match="already finished; there is nothing to resume"):
         resume(stopped.path)
     with pytest.raises(RunError, match="batch_size cannot be changed"):
         resume(Run.open(stopped.path).updated(status="interrupted").path, settings={"batch_size": 4})

@@ -77,17 +77,22 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     }
     source = "".join(plugins.declaration(name, **facts) for name, facts in given.items())
     plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
-    photos = {"photos.size": 24, "photos.decode_size": 36, "photos.train_sizes": (18, 24)}
 
     def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
-        recipe = train(model, data=colours, settings=FAST | photos | settings, out=tmp_path).record.recipe
+        recipe = train(model, data=colours, settings=FAST | settings, out=tmp_path).record.recipe
         return recipe.image_size, recipe.decode_size, recipe.train_sizes
 
-    assert sizes("small") == (12, 18, (9, 12))
-    assert sizes("large") == (30, 45, (30, 30))
-    assert sizes("own") == (24, 36, (18, 24)), "its spec has a say about photographs"
+    assert sizes("small") == (12, 16, ())
+    assert sizes("large") == (96, 128, ())
+    assert sizes("own") == (16, 21, ()), "its spec has a say about photographs"
     assert sizes("large", image_size=40) == (40, None, ())
-    assert train("small", dataset="digits", settings=FAST | photos, out=tmp_path).record.recipe.decode_size is None
+    assert sizes("small", **{"photos.size": 24}) == (24, 32, ()), "what one writes holds, and the rest is scaled"
+    assert sizes("large", **{"photos.size": 48, "photos.decode_size": 50, "photos.train_sizes": [36]}) == (
+        48,
+        50,
+        (36,),
+    )
+    assert train("small", dataset="digits", settings=FAST, out=tmp_path).record.recipe.decode_size is None
 
 
 def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(

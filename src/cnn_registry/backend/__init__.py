@@ -11,6 +11,7 @@ from .environment import (
 )
 from .memory import forget
 from .precision import computes_bfloat16
+from .process import deterministic, process_kept
 from .processors import cpu_flags, usable_cpus
 
 __all__ = [
@@ -18,10 +19,12 @@ __all__ = [
     "chosen_backend",
     "computes_bfloat16",
     "cpu_flags",
+    "deterministic",
     "forget",
     "keras",
     "prepare",
     "prepared_imports",
+    "process_kept",
     "require_tensorflow",
     "tensorflow",
     "usable_cpus",

@@ -55,6 +55,7 @@ weights_option = click.option(
     show_default=True,
     help="Weights to use: best epoch by validation loss, or last epoch.",
 )
+force_option = click.option("--force", is_flag=True, help="Use the run although its network has changed.")
 tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
 
 

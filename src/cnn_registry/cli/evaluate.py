@@ -9,7 +9,15 @@ import click
 
 from cnn_registry.text import counted
 
-from .common import common_options, complete_datasets, json_option, tta_option, weights_option, wide_option
+from .common import (
+    common_options,
+    complete_datasets,
+    force_option,
+    json_option,
+    tta_option,
+    weights_option,
+    wide_option,
+)
 from .output import print_json, tell
 from .table import Column, print_table
 
@@ -32,6 +40,7 @@ COLUMNS = (
 )
 @weights_option
 @tta_option
+@force_option
 @wide_option
 @json_option
 @common_options
@@ -42,6 +51,7 @@ def command(
     part: Literal["train", "val", "test", "all"] | None,
     weights: Literal["best", "last"],
     tta: bool,
+    force: bool,
     wide: bool,
     as_json: bool,
 ) -> None:
@@ -49,7 +59,7 @@ def command(
     from cnn_registry.inference.evaluate import evaluate
     from cnn_registry.runs.run import Run
 
-    evaluation = evaluate(Run.open(run), dataset=dataset, data=data, part=part, weights=weights, tta=tta)
+    evaluation = evaluate(Run.open(run), dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
     report = evaluation.report()
     if as_json:
         print_json({"run": str(run), "weights": weights} | report)

@@ -7,7 +7,10 @@ from typing import Literal
 
 import click
 
-from .common import common_options, json_option, tta_option, weights_option, wide_option
+from cnn_registry.system.progress import note
+from cnn_registry.text import counted
+
+from .common import common_options, force_option, json_option, tta_option, weights_option, wide_option
 from .output import print_json
 from .table import Column, print_table
 
@@ -20,6 +23,15 @@ COLUMNS = (Column("image", at_least=16), Column("class", at_least=12), Column("p
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of classes to show.")
 @weights_option
 @tta_option
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["skip", "error"]),
+    default="skip",
+    show_default=True,
+    help="What to do about files that cannot be read: list them with the reason, or stop.",
+)
+@click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", help="Read images of up to N pixels, for scans.")
+@force_option
 @wide_option
 @json_option
 @common_options
@@ -29,14 +41,27 @@ def command(
     top: int,
     weights: Literal["best", "last"],
     tta: bool,
+    on_bad_image: Literal["skip", "error"],
+    max_pixels: int | None,
+    force: bool,
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES with the model of RUN, a run directory."""
+    """Classify IMAGES, files or folders of them, with the model of RUN, a run directory."""
     from cnn_registry.inference.predict import predict
     from cnn_registry.runs.run import Run
 
-    predictions = predict(Run.open(run), images, top=top, weights=weights, tta=tta)
+    predictions = predict(
+        Run.open(run),
+        images,
+        top=top,
+        weights=weights,
+        tta=tta,
+        on_bad_image=on_bad_image,
+        max_pixels=max_pixels,
+        force=force,
+    )
+    bad = [prediction for prediction in predictions if prediction.reason]
     if as_json:
         print_json(
             [
@@ -44,6 +69,7 @@ def command(
                     "image": str(prediction.image),
                     "classes": [{"class": name, "probability": p} for name, p in prediction.classes],
                 }
+                | ({"error": prediction.reason} if prediction.reason else {})
                 for prediction in predictions
             ]
         )
@@ -53,4 +79,11 @@ def command(
         for prediction in predictions
         for i, (name, probability) in enumerate(prediction.classes)
     ]
-    print_table(COLUMNS, rows, wide=wide)
+    if rows:
+        print_table(COLUMNS, rows, wide=wide)
+    for prediction in bad:
+        note(f"cannot be read: {prediction.image}: {prediction.reason}")
+    if bad:
+        note(f"{len(bad)} of {counted(len(predictions), 'image')} cannot be read.")
+    if len(bad) == len(predictions):
+        click.get_current_context().exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import click
 from click.core import ParameterSource
@@ -32,6 +32,9 @@ FOLDS = (
 )
 
 
+SETTINGS = (Column("setting"), Column("value"), Column("from"))
+
+
 class What(TypedDict):
     """Arguments that decide what is trained and where it is written."""
 
@@ -49,6 +52,12 @@ class How(TypedDict):
     checkpoint_minutes: float
     keep_going: bool
     on_nan: Literal["stop", "rollback"]
+    on_bad_image: Literal["skip", "error"]
+    max_pixels: int | None
+
+
+class Given(How, total=False):
+    """Those of them that the user gave."""
 
 
 @click.command("train")
@@ -94,6 +103,7 @@ class How(TypedDict):
     metavar="RUN|auto",
     help="Resume a stopped run; 'auto' resumes the newest run started with the same arguments, or starts a new one.",
 )
+@click.option("--dry-run", is_flag=True, help="Print what would be trained, and where each setting comes from.")
 @click.option("--force", is_flag=True, help="Resume although settings, images or versions have changed.")
 @click.option(
     "--checkpoint-minutes",
@@ -119,6 +129,12 @@ class How(TypedDict):
     show_default=True,
     help="What to do about images that cannot be read.",
 )
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Read images of up to N pixels, for scans; default 89 million, as larger ones may be decompression bombs.",
+)
 @json_option
 @common_options
 def command(
@@ -135,12 +151,14 @@ def command(
     split: str | None,
     out: Path,
     resumed: str | None,
+    dry_run: bool,
     force: bool,
     checkpoint_minutes: float,
     keep_going: bool,
     on_nan: Literal["stop", "rollback"],
     tensorboard: bool,
     on_bad_image: Literal["skip", "error"],
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Train MODEL and leave a run directory with weights, history, report and plots."""
@@ -151,12 +169,24 @@ def command(
     given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
     what = What(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
-    how = How(tensorboard=tensorboard, checkpoint_minutes=checkpoint_minutes, keep_going=keep_going, on_nan=on_nan)
-    if resumed and folds:
-        raise click.UsageError("--resume is for one run; name the run of a fold, without --folds.")
+    how = How(
+        tensorboard=tensorboard,
+        checkpoint_minutes=checkpoint_minutes,
+        keep_going=keep_going,
+        on_nan=on_nan,
+        on_bad_image=on_bad_image,
+        max_pixels=max_pixels,
+    )
+    if resumed == "auto" and folds:
+        raise click.UsageError("--resume auto resumes one run; with --folds, name the directory of the folds.")
     if force and not resumed:
         raise click.UsageError("--force is for --resume.")
-    if resumed and (run := _resumed(resumed, model, settings, force, what, how)):
+    if dry_run:
+        if resumed or folds:
+            raise click.UsageError("--dry-run is for a new training; leave --resume and --folds out.")
+        _print_plan(model, settings, what, how, as_json)
+        return
+    if resumed and not folds and (run := _resumed(resumed, model, settings, force, what, how)):
         _report(run, as_json)
         return
     if model is None:
@@ -164,10 +194,10 @@ def command(
     if folds:
         from cnn_registry.workflows.cross_validate import train_folds
 
-        found = train_folds(model, folds, settings=settings, on_bad_image=on_bad_image, **what, **how)
+        found = train_folds(model, folds, settings=settings, resume_from=resumed, **what, **how)
         _report_folds(found, as_json)
         return
-    _report(train(model, settings=settings, on_bad_image=on_bad_image, **what, **how), as_json)
+    _report(train(model, settings=settings, **what, **how), as_json)
 
 
 def _resumed(which: str, model: str | None, settings: dict[str, Any], force: bool, what: What, how: How) -> Run | None:
@@ -185,17 +215,52 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
         if found is None:
             note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
             return None
-        return resume(found, force=force, **how)
-    context = click.get_current_context()
-    extra = [
-        f"--{name.replace('_', '-')}"
-        for name in (*What.__annotations__, "on_bad_image")
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
+        return resume(found, force=force, **_given(how))
+    extra = [f"--{name.replace('_', '-')}" for name in What.__annotations__ if name != "data" and _is_given(name)]
     if model or extra:
         surplus = "the model" if model else min(extra)
         raise click.UsageError(f"The run already determines what is trained; remove {surplus}.")
-    return resume(which, settings=settings, force=force, **how)
+    return resume(which, data=what["data"], settings=settings, force=force, **_given(how))
+
+
+def _is_given(name: str) -> bool:
+    """Whether the user gave the option on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _given(how: How) -> Given:
+    """Those options that the user gave; a run is resumed with its own otherwise."""
+    return cast("Given", {name: value for name, value in how.items() if _is_given(name)})
+
+
+def _print_plan(model: str | None, settings: dict[str, Any], what: What, how: How, as_json: bool) -> None:
+    """Print what would be trained; nothing is written."""
+    from cnn_registry.registry.models import get_spec
+    from cnn_registry.workflows.plan import plan_training
+
+    if model is None:
+        raise click.UsageError("Name a model; see: cnnreg list.")
+    plan = plan_training(
+        get_spec(model),
+        settings=settings,
+        dataset=what["dataset"],
+        data=what["data"],
+        recipe=what["recipe"],
+        split=what["split"],
+        on_bad_image=how["on_bad_image"],
+        max_pixels=how["max_pixels"],
+        keep=False,
+    )
+    rows = plan.resolved.rows()
+    if as_json:
+        listed = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]
+        print_json({"plan": plan.line(), "data": plan.data.source, "split": plan.parts.name, "settings": listed})
+        return
+    tell(plan.line())
+    tell(f"data: {plan.data.source}; split: {plan.parts.name}")
+    for finding in plan.findings():
+        tell(finding)
+    print_table(SETTINGS, [[key, "none" if value is None else str(value), origin] for key, value, origin in rows])
 
 
 def _report(run: Run, as_json: bool) -> None:

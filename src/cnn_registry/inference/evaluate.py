@@ -61,6 +61,26 @@ class Evaluation:
         true = self.probabilities[np.arange(len(self.labels)), self.labels]
         return float(-np.log(np.maximum(true, 1e-7)).mean())
 
+    def remarks(self) -> list[str]:
+        """What a headline accuracy hides: a model that guesses, and classes that it never recognises; a line each."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        guessing = counts.max() / max(counts.sum(), 1)
+        remarks = []
+        if self.accuracy <= guessing:
+            remarks.append(
+                f"An accuracy of {self.accuracy:.1%} is not better than guessing: always naming the most frequent "
+                f"class is right for {guessing:.1%} of the {self.part}. Try a lower learning rate, or more epochs."
+            )
+        right = np.bincount(self.labels[self.predictions == self.labels], minlength=len(counts))
+        missed = [self.class_names[label] for label in np.flatnonzero((counts > 0) & (right == 0))]
+        if missed and len(counts) > 2:
+            more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
+            remarks.append(
+                f"{len(missed)} of {np.count_nonzero(counts)} classes are never recognised: "
+                f"{', '.join(map(repr, missed[:5]))}{more}."
+            )
+        return remarks
+
     def report(self) -> dict[str, Any]:
         """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images."""
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -109,6 +129,7 @@ def evaluate(
     part: Part | None = None,
     weights: Weights = "best",
     tta: bool = False,
+    force: bool = False,
 ) -> Evaluation:
     """Evaluate a run's model, on the run's own images or on others.
 
@@ -118,6 +139,7 @@ def evaluate(
         part: of the run's own images, default ``"val"``; of others, default all of them.
         weights: ``"best"`` or ``"last"``.
         tta: average over each image and its mirror image, see `with_mirrored`.
+        force: as for `load_model`.
 
     Raises:
         DataError: the images are not there any more, are not the same any more, or have classes unknown to the run.
@@ -133,7 +155,7 @@ def evaluate(
         indices, what = _foreign_part(images, part or "all")
     else:
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
-    model = fold_batch_norm(load_model(run, weights))
+    model = fold_batch_norm(load_model(run, weights, force=force))
     if tta:
         model, what = with_mirrored(model), f"{what}, each with its mirror image"
     recipe = run.record.recipe

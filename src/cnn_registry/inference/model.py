@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Literal
 
-from cnn_registry.errors import RunError
-from cnn_registry.networks.build import create_model
+from cnn_registry.errors import RunError, UnknownNameError, UnknownProviderError
+from cnn_registry.networks.build import build_model
+from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.registry.models import get_spec, refuse_unknown_options
+from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import is_own_file
+from cnn_registry.system.progress import note
 
 if TYPE_CHECKING:
     import keras
@@ -20,12 +24,18 @@ Weights = Literal["best", "last"]
 """The epoch with the lowest validation loss, or the last one."""
 
 
-def load_model(run: Run, weights: Weights = "best") -> keras.Model:
+def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> keras.Model:
     """Build the run's model and load its weights.
 
+    Args:
+        run: the run.
+        weights: ``"best"`` or ``"last"``.
+        force: load them although the installed package builds another network than the one that was trained.
+
     Raises:
-        RunError: the run has no such weights, they are a link, or its model takes other images than squares of RGB.
-        UnknownNameError: the plugin that provides the model is not installed.
+        RunError: the run has no such weights, they are a link, its model takes other images than squares of RGB, or the
+            package that provides the model is not installed.
+        BrokenPluginError: the plugin that provides the model cannot be used.
         UnknownOptionError: the installed model has no such option. Nothing else that `create_model` takes is passed on.
         WeightsError: the weights do not fit, or their file is damaged.
     """
@@ -33,14 +43,76 @@ def load_model(run: Run, weights: Weights = "best") -> keras.Model:
     if os.path.lexists(path) and not is_own_file(path):
         raise RunError(f"{run.path} has no {path.name} of its own: expected a file, not a link. Restore it.")
     if not path.is_file():
-        helps = "Train it again." if run.record.status in ENDED else f"Go on with: cnnreg train --resume {run.path}"
+        helps = (
+            "Train it again."
+            if run.record.status in ENDED
+            else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
+        )
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")
     model = run.record.model
     height, width, channels = model.input_shape
     if height != width or channels != 3:
         raise RunError(f"The model of {run.path} takes {height}x{width}x{channels}; expected squares of RGB pixels.")
-    refuse_unknown_options(get_spec(model.name), model.options)
+    spec = spec_of(run)
+    refuse_unknown_options(spec, model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
-    network = create_model(model.name, num_classes=model.num_classes, input_shape=model.input_shape, **options)
+    network = build_model(spec, num_classes=model.num_classes, input_shape=model.input_shape, **options)
+    if fault := changed_network(run, spec, fingerprint(network)):
+        if not force:
+            raise RunError(f"{fault}, or use --force to load the weights into it anyway.")
+        note(f"{fault}. Its weights are loaded into it anyway.")
     load_exactly(network, path, run.record.data.class_names)
     return network
+
+
+def changed_network(run: Run, spec: ModelSpec, found: str) -> str:
+    """What to say where the network with the fingerprint ``found`` is not the run's, or an empty string.
+
+    Where the run has none to compare, of an earlier version, and the package's version differs, that is a note.
+    """
+    model, provider = run.record.model, run.record.model.spec["provider"]
+    distribution, version = provider["distribution"], provider["version"]
+    other = spec.provider.version != version
+    recorded = model.fingerprint or ""
+    if recorded.partition(":")[0] != found.partition(":")[0]:
+        if other:
+            note(f"{run.path} was trained with {distribution} {version}, not {spec.provider.version}.")
+        return ""
+    if recorded == found:
+        return ""
+    helps = (
+        f" Install the former with: pip install {requirement(distribution, version)}" if other and distribution else ""
+    )
+    return (
+        f"{run.path} was trained with {distribution or 'this session'} {version or ''}; {spec.provider} builds another "
+        f"network by the name {spec.name!r}.{helps}"
+    )
+
+
+def spec_of(run: Run) -> ModelSpec:
+    """The spec of the run's model.
+
+    Raises:
+        RunError: the package that provides it is not installed; the message says how to install it.
+        BrokenPluginError: it cannot be used.
+    """
+    model = run.record.model
+    try:
+        return get_spec(model.name)
+    except (UnknownNameError, UnknownProviderError) as error:
+        provider = model.spec["provider"]
+        name, distribution, version = model.spec["name"], provider["distribution"], provider["version"]
+        if distribution is None:
+            raise RunError(
+                f"The model {name!r} of {run.path} was registered in the session that trained it; register it again "
+                f"before the run is used."
+            ) from error
+        raise RunError(
+            f"The model {name!r} of {run.path} comes from {distribution} {version or ''}, which does not provide it "
+            f"here. Install it with: pip install {requirement(distribution, version)}"
+        ) from error
+
+
+def requirement(distribution: str, version: str | None) -> str:
+    """The argument of ``pip install`` for the version that a run was made with."""
+    return f"'{distribution}=={version}'" if version else distribution

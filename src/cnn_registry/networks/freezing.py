@@ -43,7 +43,7 @@ def rate_shares(model: keras.Model, spec: ModelSpec, decay: float) -> list[tuple
         UsageError: the model names no features.
     """
     if not spec.features:
-        raise UsageError(f"{spec.name} names no features, so fine_tuning.rate_decay has no parts to tell apart.")
+        raise UsageError(f"{spec.name} names no features, so fine_tuning.layer_decay cannot be applied.")
     shares: dict[str, tuple[keras.Variable, float]] = {}
     for exponent, part in zip(range(len(spec.features), 0, -1), spec.features.values(), strict=True):
         for layer in _up_to(model, [model.get_layer(part.layer)]):

@@ -63,7 +63,7 @@ def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Mode
 
 
 def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> keras.Model:
-    """The network that ends in ``last``: maps ``(batch, height, width, channels)``, or pooled, ``(batch, channels)``."""
+    """The network up to ``last``: maps ``(batch, height, width, channels)``, or pooled, ``(batch, channels)``."""
     keras = backend.keras()
     x = model.get_layer(last).output
     if pooling == "avg":

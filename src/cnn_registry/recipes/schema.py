@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnn_registry.data.pipeline.augment import Augmentation
@@ -20,6 +20,15 @@ from cnn_registry.registry.spec import Pixels
 from cnn_registry.text import one_line
 
 from .messages import complaint, short
+
+OLDER_NAMES = {"fine_tuning.rate_decay": "fine_tuning.layer_decay"}
+"""Keys as earlier versions wrote them, and what they are now."""
+
+
+LARGEST_EDGE = 8192
+"""The largest height or width in pixels of images that networks are trained on."""
+
+Edge = Annotated[int, Field(gt=0, le=LARGEST_EDGE)]
 
 
 class Settings(BaseModel):
@@ -88,9 +97,9 @@ class PhotoSettings(Settings):
         decode_size, train_sizes: as in `Recipe`.
     """
 
-    size: int = Field(gt=0)
-    decode_size: int | None = Field(default=None, gt=0)
-    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    size: Edge
+    decode_size: Edge | None = None
+    train_sizes: tuple[Edge, ...] = ()
 
 
 class FineTuningSettings(Settings):
@@ -100,13 +109,23 @@ class FineTuningSettings(Settings):
         weights: published weights of the model or a file, as for `create_model`; ``None`` to train from scratch.
         freeze: a stage of the network that stays as it is with everything before it: a feature of the model's spec,
             a layer's name, or the beginning of layers' names up to an underscore.
-        rate_decay: share of the learning rate that each part of the network, between one feature and the next, gets
-            of that of the part behind it; 1 for the same rate everywhere.
+        layer_decay: factor from the learning rate of one part of the network, between one feature and the next, to that
+            of the part before it; 1 for the same rate everywhere. Its older name ``rate_decay`` is still read.
     """
 
     weights: str | None = None
     freeze: str | None = None
-    rate_decay: float = Field(default=1.0, gt=0, le=1)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_older_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "rate_decay" in data:
+            return {
+                **{key: value for key, value in data.items() if key != "rate_decay"},
+                "layer_decay": data["rate_decay"],
+            }
+        return data
 
 
 class Recipe(Settings):
@@ -150,9 +169,9 @@ class Recipe(Settings):
     extends: str | None = None
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=32, gt=0)
-    image_size: int | None = Field(default=None, gt=0)
-    train_sizes: tuple[Annotated[int, Field(gt=0)], ...] = ()
-    decode_size: int | None = Field(default=None, gt=0)
+    image_size: Edge | None = None
+    train_sizes: tuple[Edge, ...] = ()
+    decode_size: Edge | None = None
     pixels: Pixels = "unit"
     ema: float | None = Field(default=None, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -189,7 +208,7 @@ class Recipe(Settings):
         """
         data = self.model_dump()
         for key, value in settings.items():
-            _set(data, key, value)
+            put(data, key, value)
         return validated(data, self.name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,9 +216,13 @@ class Recipe(Settings):
         return self.model_dump(mode="json")
 
 
-def _set(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one dotted key in nested ``data``; a table that is None so far (early stopping), or unknown, is begun."""
-    *tables, last = dotted.split(".")
+def put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one dotted key in nested ``data``; a table that is None so far (early stopping), or unknown, is created.
+
+    Raises:
+        RecipeError: the key leads into a single value.
+    """
+    *tables, last = OLDER_NAMES.get(dotted, dotted).split(".")
     for depth, table in enumerate(tables):
         if data.get(table) is None:
             data[table] = {}  # an unknown name is reported where it stands, with the names that exist there

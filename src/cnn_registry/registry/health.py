@@ -46,7 +46,9 @@ def _is_near(group: str) -> bool:
     """Whether ``group`` is a slip for one that is known: another case, another separator, a letter more or less."""
     letters = _letters(group)
     known = map(_letters, KNOWN_GROUPS)
-    return letters.startswith("cnnregistry") or ("cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85)))
+    return letters.startswith("cnnregistry") or (
+        "cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85))
+    )
 
 
 def _letters(group: str) -> str:

@@ -8,7 +8,7 @@ from .history import Epoch
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training has come. It changes with every step.
 
     Attributes:

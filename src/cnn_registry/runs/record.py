@@ -6,23 +6,35 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cnn_registry.recipes.schema import Recipe
+from cnn_registry.recipes.schema import Edge, Recipe
 from cnn_registry.registry.spec import name_fault
 
 Status = Literal["running", "finished", "stopped early", "interrupted", "terminated", "failed"]
 """Whether a training is running, or how it ended."""
 
 ENDED = ("finished", "stopped early")
-"""How a training has ended that cannot go on."""
+"""How a training has ended that is complete."""
+
+ROLLBACKS = 3
+"""How often a training goes back at most."""
 
 
 class ModelRecord(BaseModel):
-    """The model of a run: which one, in which form."""
+    """The model of a run: which one, in which form.
+
+    Attributes:
+        spec: the spec as JSON-ready data, with the distribution that provides it and its version.
+        options: options of its builder.
+        num_classes: number of outputs.
+        input_shape: ``(height, width, channels)``.
+        fingerprint: of the network that was trained; ``None`` in runs of earlier versions.
+    """
 
     spec: dict[str, Any]
     options: dict[str, Any]
-    num_classes: int
-    input_shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    num_classes: int = Field(gt=0, le=1_000_000)
+    input_shape: tuple[Edge, Edge, Annotated[int, Field(gt=0, le=64)]]
+    fingerprint: str | None = None
 
     @field_validator("spec")
     @classmethod
@@ -91,8 +103,23 @@ class Resumption(BaseModel):
     """
 
     at: str
-    step: int
+    step: int = Field(ge=0, lt=2**53)
     changed: list[str]
+
+
+class OptionsRecord(BaseModel):
+    """How a training is carried out, which changes nothing of what it ends with; resumed with the same.
+
+    Attributes:
+        tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `cnn_registry.train`.
+    """
+
+    tensorboard: bool = False
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    keep_going: bool = False
+    on_nan: Literal["stop", "rollback"] = "stop"
+    on_bad_image: Literal["skip", "error"] = "skip"
+    max_pixels: int | None = Field(default=None, gt=0)
 
 
 class RunRecord(BaseModel):
@@ -103,7 +130,7 @@ class RunRecord(BaseModel):
         status: how the training ended, or that it has not.
         created: UTC, ISO 8601.
         command: the process's arguments.
-        model, recipe, data, split: see there.
+        model, recipe, data, split, options: see there.
         versions: of Python and the libraries.
         machine: what its speed depends on.
         resumed: each time that the training went on after it had been stopped.
@@ -113,7 +140,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     status: Status = "running"
     created: str
     command: list[str]
@@ -124,13 +151,29 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     resumed: list[Resumption] = Field(default_factory=list)
-    rollbacks: int = Field(default=0, ge=0)
+    options: OptionsRecord = OptionsRecord()
+    rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
     result: dict[str, Any] = Field(default_factory=dict)
 
     def lowered(self) -> Recipe:
         """The recipe with the learning rate that going back has left of it."""
-        rate = self.recipe.optimizer.learning_rate / 2**self.rollbacks
-        return self.recipe.with_settings({"optimizer.learning_rate": rate})
+        return self.lowered_from(self.recipe)
+
+    def lowered_from(self, recipe: Recipe) -> Recipe:
+        """``recipe`` with its learning rate halved as often as the training went back."""
+        rate = recipe.optimizer.learning_rate / 2**self.rollbacks
+        return recipe.with_settings({"optimizer.learning_rate": rate})
+
+    @field_validator("result")
+    @classmethod
+    def _has_figures(cls, result: dict[str, Any]) -> dict[str, Any]:
+        for name in ("last", "best"):
+            row = result.get(name, {})
+            if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+                raise ValueError(f"expected the figures of the {name} epoch")
+            if row and not {"epoch", "val_loss", "val_accuracy"} <= row.keys():
+                raise ValueError(f"expected the validation loss and accuracy of the {name} epoch")
+        return result
 
     @model_validator(mode="after")
     def _has_a_name_for_each_class(self) -> Self:
@@ -145,6 +188,8 @@ class RecordChanges(TypedDict, total=False):
     status: Status
     model: ModelRecord
     recipe: Recipe
+    data: DataRecord
+    options: OptionsRecord
     versions: dict[str, str]
     resumed: list[Resumption]
     rollbacks: int

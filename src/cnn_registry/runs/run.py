@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.system.files import check_own, is_own_folder, write_file
+from cnn_registry.text import printable
 
 from .checkpoints import Checkpoints
 from .record import RecordChanges, RunRecord, Status
@@ -82,7 +83,7 @@ class Run:
             run = cls(_new_directory(out, stamped(*parts)), record)
         except OSError as error:
             raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
-        run.write("labels.txt", "".join(f"{_one_line(name)}\n" for name in record.data.class_names))
+        run.write("labels.txt", "".join(f"{label_line(name)}\n" for name in record.data.class_names))
         run.save()
         return run
 
@@ -100,7 +101,7 @@ class Run:
             raise RunError.not_a_run(path)
         try:
             if file.stat().st_size > MAX_BYTES:
-                raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is no record of a run.")
+                raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is not a run record.")
             content = file.read_bytes()
             body, seal, _ = content.rpartition(SEAL)
             record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
@@ -111,7 +112,7 @@ class Run:
         # A record without a digest is one that a person wrote or changed, and says so by having none.
         if seal and content != _sealed(body):
             raise RunError(
-                f"{file} is not what was written: its sha256 does not fit. Restore it from a copy; if you changed it "
+                f"{file} fails its SHA-256 check. Restore it from a copy; if you changed it "
                 f'on purpose, remove "sha256" from its end.'
             )
         return cls(path, record)
@@ -127,13 +128,17 @@ class Run:
 
         _check_own(self.path)
         _check_kinds(self.path)
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
             raise RunError(f"Another process is training in {self.path}; wait for its end, or stop it.") from None
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def finish(self, status: Status, result: Mapping[str, Any]) -> Run:
         """Record how the training ended, and return the changed run.
@@ -170,7 +175,8 @@ class Run:
 
     def save(self) -> None:
         """Write ``run.json``."""
-        body = self.record.model_dump_json(indent=2).removesuffix("\n}").encode()
+        record = self.record.model_copy(update={"format": 2})
+        body = record.model_dump_json(indent=2).removesuffix("\n}").encode()
         self.write("run.json", _sealed(body).decode())
 
     def write(self, name: str, text: str) -> None:
@@ -249,5 +255,9 @@ def _sealed(body: bytes) -> bytes:
     return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
-def _one_line(name: str) -> str:
-    return " ".join(name.splitlines())
+def label_line(name: str) -> str:
+    r"""A class's name as one line of ``labels.txt``; different names give different lines.
+
+    What a terminal obeys is written as an escape, ``\x1b`` for instance, and a backslash as two.
+    """
+    return printable(name.replace("\\", "\\\\"))

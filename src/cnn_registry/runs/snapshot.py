@@ -18,7 +18,7 @@ class Snapshot:
     """A training at one step.
 
     Attributes:
-        step, seconds, history: as in `Progress`.
+        step, seconds, history: as in `TrainingProgress`.
         averaged: the last step that the average of weights has read.
         arrays: ``"model"`` (weights, statistics, states of random generators), ``"optimizer"``, ``"metrics"`` (running
             sums of the epoch that has begun) and ``"average"``.

@@ -60,6 +60,27 @@ def is_own_file(path: Path) -> bool:
         return False
 
 
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file; a pipe or a device, which may have no end, is not opened for reading.
+
+    Args:
+        path: the file; it may be a link to one.
+        limit: the most bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is not a regular file, or is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(f"{path} has more than {limit:,} bytes")
+    return content
+
+
 def _is_link(facts: os.stat_result) -> bool:
     return stat.S_ISLNK(facts.st_mode) or getattr(facts, "st_reparse_tag", 0) == _JUNCTION
 

@@ -1,4 +1,4 @@
-"""From a model, its input pipeline and a recipe to trained weights in a run directory."""
+"""From a plan to trained weights in a run directory: one training as an object."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
 from cnn_registry import backend
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, steps_per_epoch, training_batches
 from cnn_registry.data.sources.cache import LoadedImages
-from cnn_registry.errors import DivergedError, TrainingError, UsageError
+from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError, UsageError
 from cnn_registry.networks.acceleration import accelerate, set_precision
-from cnn_registry.networks.build import build_model, create_model
+from cnn_registry.networks.build import build_model
+from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.freezing import freeze, rate_shares
-from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.graph import MAIN, main_network
 from cnn_registry.recipes.schema import Recipe
-from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.history import Epoch, best_epoch, has_stalled
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
@@ -37,6 +39,7 @@ from .state import Training
 if TYPE_CHECKING:
     import keras
 
+    from .callbacks.averaging import WeightAverage
     from .callbacks.progress_bar import ProgressBar
 
 
@@ -53,24 +56,23 @@ class Images(NamedTuple):
 
 
 LONGEST_AVERAGE = 10
-"""An average of weights forgets in at most one tenth of the training: the weights of its beginning are no good."""
+"""An average of weights forgets within one tenth of the training at most: the weights of its beginning are poor."""
 
 Ending = Literal["finished", "stopped early", "interrupted", "terminated"]
 
-
 OnNaN = Literal["stop", "rollback"]
-"""What to do when the loss is no number: end, or go back to the latest checkpoint and halve the learning rate."""
+"""What to do when the loss becomes NaN or infinite: end, or go back to the latest checkpoint and halve the rate."""
 
 
 @dataclass(frozen=True)
-class Manner:
+class RunOptions:
     """How a training is carried out, which changes nothing of what it ends with.
 
     Attributes:
         callbacks: Keras callbacks, called after the loop's own.
         tensorboard: also write TensorBoard logs into the run directory.
-        checkpoint_minutes: from one checkpoint to the next inside an epoch; there is one at each epoch's end, too.
-        keep_going: go on without checkpoints where they cannot be written.
+        checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
+        keep_going: train on without checkpoints where they cannot be written.
         on_nan: see there.
     """
 
@@ -86,9 +88,9 @@ class Trained:
     """How a training ended.
 
     Attributes:
-        ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by SIGTERM.
+        ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by a signal.
         history: one row for each epoch that was completed.
-        at_once: it was not even given the time to write where it stood.
+        at_once: it did not even get the time to write where it stood.
     """
 
     ending: Ending
@@ -102,54 +104,282 @@ class Trained:
         return {"last": asdict(self.history[-1]), "best": asdict(best_epoch(self.history))}
 
 
-def build_trainable(
-    record: ModelRecord,
-    recipe: Recipe,
-    num_images: int,
-    *,
-    class_names: Sequence[str] | None = None,
-    pretrained: bool = True,
-) -> keras.Model:
-    """The model of ``record`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
+class Fit:
+    """One training: what is trained, how, on which images, and how far it has come.
 
-    With ``pretrained`` false, weights that the recipe names are left out, as a checkpoint will bring others; of other
-    weights the classifier is only kept for the same ``class_names``, as `build_model` says.
-    Everything that creates variables is made here, in one place that a distribution strategy's scope can wrap.
+    Args:
+        spec: the model's spec.
+        form: in which form it is built.
+        recipe: how to train.
+        images: both decodings of the dataset.
+        split: which of them are for what.
+        pretrained: whether to load the weights that the recipe names; a checkpoint brings others.
+
+    Attributes:
+        model: the network with the recipe's loss, optimizer and metrics.
+        average: of its weights, if the recipe asks for one.
+        progress: the epochs and steps so far.
 
     Raises:
         UsageError: the model has no such stage to freeze, no features for rates of their own, or other weights at
             one of the recipe's sizes.
         CnnRegistryError: as `create_model`.
     """
+
+    model: keras.Model
+    average: WeightAverage | None
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        form: ModelRecord,
+        recipe: Recipe,
+        images: Images,
+        split: Split,
+        *,
+        pretrained: bool = True,
+    ) -> None:
+        self.spec, self.form, self.recipe, self.images, self.split = spec, form, recipe, images, split
+        self.progress = TrainingProgress(steps_per_epoch(len(split.train), recipe.batch_size))
+        self._resumed_from: Snapshot | None = None
+        self._make_variables(pretrained)
+        self.state = Training(self.model, self.progress, self.average)
+
+    def _make_variables(self, pretrained: bool) -> None:
+        """Everything that makes variables, in one place that a distribution strategy's scope can wrap."""
+        self.model = build_trainable(
+            self.spec,
+            self.form,
+            self.recipe,
+            len(self.split.train),
+            class_names=self.images.evaluation.dataset.class_names,
+            pretrained=pretrained,
+        )
+        self.average = None
+        if self.recipe.ema:
+            from .callbacks.averaging import WeightAverage
+
+            recipe, steps = self.recipe, self.progress.steps_per_epoch
+            epochs = min(self.recipe.ema, recipe.epochs / LONGEST_AVERAGE)
+            idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, steps) else 0  # its rate is zero
+            self.average = WeightAverage(self.model, epochs * steps, self.progress, idle)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the network without its auxiliary heads."""
+        return fingerprint(main_network(self.model))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from ``snapshot``.
+
+        Raises:
+            RunError: it belongs to another training.
+        """
+        self.state.restore(snapshot)
+        self._resumed_from = snapshot
+
+    def forget(self) -> None:
+        """Give back the memory of all variables; the object cannot be used afterwards."""
+        averages = self.average.averages if self.average else []
+        backend.forget([*self.model.variables, *self.model.optimizer.variables, *averages])
+
+    def train(self, run: Run, options: RunOptions) -> Trained:
+        """Train, and write history, checkpoints and weights into ``run``.
+
+        The first Ctrl-C, SIGTERM or SIGHUP ends it after the step, with a checkpoint; a second Ctrl-C at once.
+
+        Args:
+            run: where everything is written; its record is the caller's.
+            options: how it is carried out; ``on_nan`` is the caller's.
+
+        Raises:
+            TrainingError: the loss or a weight is no longer finite, or a step or a callback failed.
+            RunError: something cannot be written.
+        """
+        from .callbacks.endings import Diverged, Stopped
+
+        ending: Ending = "finished"
+        at_once = False
+        with self._bar() as bar, stop_requests() as request:
+            callbacks = [*self._own_callbacks(run, options, request, bar), *options.callbacks]
+            try:
+                self._fit_epochs(callbacks)
+            except Stopped:
+                ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
+            except KeyboardInterrupt:
+                ending, at_once = "interrupted", True
+            except Diverged:
+                raise DivergedError(self._diverged()) from None
+            except (CnnRegistryError, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:  # TensorFlow's, or a callback's, which may be anyone's code
+                raise TrainingError(self._failed(error)) from error
+        if ending == "finished" and self.progress.epochs < self.recipe.epochs:
+            ending = "stopped early"
+        if not at_once:
+            self.save_last(run)
+        return Trained(ending, tuple(self.progress.history), at_once)
+
+    def save_last(self, run: Run) -> None:
+        """Write the weights as they are now, or their average, unless they are no longer finite."""
+        if self.average:
+            self.average.swap_in()
+        if all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            save_weights(main_network(self.model), run.last_weights, run.record.data.class_names)
+
+    @contextmanager
+    def _bar(self) -> Iterator[ProgressBar | None]:
+        """The bar of a terminal or a notebook."""
+        from .callbacks.progress_bar import ProgressBar
+
+        if not shows_bars():
+            yield None
+            return
+        bar = ProgressBar(self.recipe.epochs, self.progress, self.recipe.batch_size)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+    def _own_callbacks(
+        self, run: Run, options: RunOptions, request: StopRequest, bar: ProgressBar | None
+    ) -> list[keras.callbacks.Callback]:
+        """The callbacks that move the training's state, in their order."""
+        from .callbacks.checkpoint import CheckpointCallback
+        from .callbacks.early_stopping import StopEarly
+        from .callbacks.recorder import Recorder
+
+        recipe, progress, show = self.recipe, self.progress, bar.print if bar else note
+        recorder = Recorder(
+            run,
+            progress,
+            len(self.split.train),
+            lambda epoch: show(epoch.line(recipe.epochs, bar.width if bar else 80)),
+        )
+        stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
+        logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if options.tensorboard else None
+        checkpoint = CheckpointCallback(
+            run,
+            self.state,
+            options.checkpoint_minutes,
+            request,
+            keep_going=options.keep_going,
+            resume_from=self._resumed_from,
+        )
+        return [item for item in (recorder, self.average, bar, stop_early, logs, checkpoint) if item]
+
+    def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        """All epochs that are left, the first of them from where it was left."""
+        recipe, progress, images = self.recipe, self.progress, self.images
+        validation = evaluation_batches(
+            images.evaluation, self.split.val, batch_size=recipe.batch_size, pixels=recipe.pixels
+        )
+        while progress.epochs < recipe.epochs and not self._is_over():
+            self.model.fit(
+                training_batches(
+                    images.training,
+                    self.split.train,
+                    batch_size=recipe.batch_size,
+                    epochs=recipe.epochs,
+                    seed=recipe.seed,
+                    augmentation=recipe.augmentation,
+                    mixing=recipe.mixing,
+                    pixels=recipe.pixels,
+                    sizes=recipe.train_sizes or (images.evaluation.source.size,),
+                    first_step=progress.step,
+                ),
+                initial_epoch=progress.epochs,
+                # Keras counts an epoch's steps from its beginning, so what is left of one is an epoch of its own.
+                epochs=progress.epochs + 1 if progress.batch else recipe.epochs,
+                steps_per_epoch=progress.steps_per_epoch - progress.batch,
+                validation_data=validation,
+                callbacks=list(callbacks),
+                shuffle=False,  # the pipeline has chosen the order
+                verbose=0,
+            )
+            if self.model.stop_training:  # by early stopping, or by a callback of the user
+                return
+
+    def _is_over(self) -> bool:
+        stopping = self.recipe.early_stopping
+        return stopping is not None and has_stalled(self.progress.history, stopping.patience, stopping.min_delta)
+
+    def _diverged(self) -> str:
+        progress, recipe = self.progress, self.recipe
+        rate = float(backend.keras().ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        lower = min(recipe.optimizer.learning_rate / 3, HIGHEST_ADVISED)
+        return (
+            f"The loss or a weight was no longer finite in epoch {progress.epochs + 1}, step {progress.step} "
+            f"(learning rate {rate:.2g}). Try --set optimizer.learning_rate={lower:.1g} or "
+            f"--set optimizer.clipnorm=5, or --on-nan rollback."
+        )
+
+    def _failed(self, error: BaseException) -> str:
+        """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's, or of a callback."""
+        where = f"Training failed after step {self.progress.step} (epoch {self.progress.epochs + 1})"
+        if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
+            half = max(self.recipe.batch_size // 2, 1)
+            return f"{where}: out of memory. Try --set batch_size={half} or a smaller image_size."
+        cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)
+        return f"{where}: {cause[1] if cause else one_line(error)}"
+
+
+HIGHEST_ADVISED = 0.1
+"""The highest learning rate that is advised after one that diverged."""
+
+
+def build_trainable(
+    spec: ModelSpec,
+    form: ModelRecord,
+    recipe: Recipe,
+    num_images: int,
+    *,
+    class_names: Sequence[str] | None = None,
+    pretrained: bool = True,
+) -> keras.Model:
+    """The model of ``spec`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
+
+    Args:
+        spec: the model's spec.
+        form: in which form it is built.
+        recipe: how to train.
+        num_images: training images per epoch.
+        class_names: in the order of the outputs; the classifier of weights is only kept for the same ones, as
+            `build_model` says.
+        pretrained: whether to load the weights that the recipe names.
+
+    Raises:
+        UsageError, CnnRegistryError: as `Fit`.
+    """
     from cnn_registry.networks.heads import with_aux_losses
 
     keras = backend.keras()
     keras.utils.set_random_seed(recipe.seed)
-    options = record.options | ({"aux_heads": True} if record.aux_heads else {})
-    tuning, spec = recipe.fine_tuning, get_spec(record.name)
+    options = form.options | ({"aux_heads": True} if form.aux_heads else {})
+    tuning = recipe.fine_tuning
     model = build_model(
         spec,
-        num_classes=record.num_classes,
-        input_shape=record.input_shape,
+        num_classes=form.num_classes,
+        input_shape=form.input_shape,
         weights=tuning.weights if pretrained else None,
         class_names=class_names,
         **options,
     )
+    check_outputs(model, spec, form)
     if recipe.train_sizes:
-        _check_sizes(model, spec, record, recipe.train_sizes, options)
-    if record.aux_heads:
-        model = with_aux_losses(model, record.aux_heads)
+        _check_sizes(model, spec, form, recipe.train_sizes, options)
+    if form.aux_heads:
+        model = with_aux_losses(model, form.aux_heads)
     if recipe.train_sizes:
-        model.input_spec = (
-            None  # the graph's layers take other sizes; Keras would compare with the one it was built for
-        )
+        # The graph's layers take other sizes; Keras would compare with the one that it was built for.
+        model.input_spec = None
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
     if recipe.precision == "bfloat16":
-        built_for = record.input_shape[0]
+        built_for = form.input_shape[0]
         set_precision(model, recipe.precision, min((built_for, *recipe.train_sizes)) / built_for)
     accelerate(model)
-    shares = rate_shares(model, spec, tuning.rate_decay) if tuning.rate_decay < 1 else ()
+    shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)
@@ -162,8 +392,42 @@ def build_trainable(
     return model
 
 
+def check_outputs(model: keras.Model, spec: ModelSpec, form: ModelRecord) -> None:
+    """Refuse outputs that the loss does not take: undeclared heads, and anything but probabilities.
+
+    Raises:
+        UsageError: there are any.
+    """
+    outputs = getattr(model, "output", None)
+    if isinstance(outputs, dict) and not form.aux_heads:
+        others = ", ".join(repr(name) for name in outputs if name != MAIN)
+        raise UsageError(
+            f"{spec.name} has the outputs {MAIN!r} and {others}, but declares no auxiliary heads. Its plugin must "
+            f"declare them with register_model(aux_heads=...), or return a single output."
+        )
+    if _ends_in_softmax(model, outputs[MAIN] if isinstance(outputs, dict) else outputs):
+        return
+    called = model(np.random.default_rng(0).random((2, *form.input_shape), np.float32), training=False)
+    values = backend.keras().ops.convert_to_numpy(called[MAIN] if isinstance(called, dict) else called)
+    if np.isfinite(values).all() and not (values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
+        raise UsageError(
+            f"The outputs of {spec.name} are not probabilities: they sum to {values[0].sum():.3g} for one image, "
+            f"and go from {values.min():.3g} to {values.max():.3g}. End the network in a softmax."
+        )
+
+
+def _ends_in_softmax(model: keras.Model, output: Any) -> bool:
+    """Whether the layer that makes ``output`` is known to make probabilities; saves calling the network."""
+    keras = backend.keras()
+    last = [layer for layer in model.layers if getattr(layer, "output", None) is output and output is not None]
+    return any(
+        isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+        for layer in last
+    )
+
+
 def _check_sizes(
-    model: keras.Model, spec: ModelSpec, record: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]
+    model: keras.Model, spec: ModelSpec, form: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]
 ) -> None:
     """Refuse sizes for which the network would have other weights than ``model``.
 
@@ -175,178 +439,12 @@ def _check_sizes(
     def shapes(network: keras.Model) -> list[tuple[int, ...]]:
         return [tuple(weight.shape) for weight in network.weights]
 
-    evaluated_at = record.input_shape[0]
+    evaluated_at = form.input_shape[0]
     for size in set(sizes) - {evaluated_at}:
         with backend.keras().StatelessScope(initialize_variables=False):
-            other = create_model(spec.name, num_classes=record.num_classes, input_shape=(size, size, 3), **options)
+            other = build_model(spec, num_classes=form.num_classes, input_shape=(size, size, 3), **options)
         if shapes(other) != shapes(model):
             raise UsageError(
                 f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "
                 f"train_sizes; leave them out."
             )
-
-
-def fit(
-    model: keras.Model,
-    images: Images,
-    split: Split,
-    recipe: Recipe,
-    run: Run,
-    manner: Manner,
-    resume_from: Snapshot | None = None,
-) -> Trained:
-    """Train ``model`` on the split's training images and write history, checkpoints and weights into ``run``.
-
-    The first Ctrl-C or SIGTERM ends it after the step, with a checkpoint; a second Ctrl-C at once.
-
-    Args:
-        model: of `build_trainable`.
-        images: both decodings of the data set.
-        split: which of them are for what.
-        recipe: how to train.
-        run: where everything is written.
-        manner: how it is carried out; ``on_nan`` is the caller's.
-        resume_from: the state to go on from; default from the beginning.
-
-    Raises:
-        TrainingError: the loss or a weight is no finite number any more, or a step failed.
-        RunError: something cannot be written, or ``resume_from`` is of another training.
-    """
-    from .callbacks.endings import Diverged, Stopped
-
-    if recipe.deterministic:
-        backend.tensorflow().config.experimental.enable_op_determinism()
-    progress = Progress(steps_per_epoch(len(split.train), recipe.batch_size))
-    with _bar(recipe, progress) as bar, stop_requests() as request:
-        training, own = _own_parts(model, len(split.train), recipe, run, progress, bar, manner, request, resume_from)
-        ending: Ending = "finished"
-        at_once = False
-        try:
-            _fit_epochs(training, images, split, recipe, [*own, *manner.callbacks])
-        except Stopped:
-            ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
-        except KeyboardInterrupt:
-            ending, at_once = "interrupted", True
-        except Diverged:
-            raise DivergedError(_diverged(model, progress, recipe)) from None
-        except (backend.tensorflow().errors.OpError, MemoryError) as error:
-            raise TrainingError(_failed(error, progress, recipe)) from error
-    if ending == "finished" and progress.epochs < recipe.epochs:
-        ending = "stopped early"
-    if not at_once:
-        if training.average:
-            training.average.swap_in()
-        save_weights(main_network(model), run.last_weights, run.record.data.class_names)
-    return Trained(ending, tuple(progress.history), at_once)
-
-
-@contextmanager
-def _bar(recipe: Recipe, progress: Progress) -> Iterator[ProgressBar | None]:
-    """The bar of a terminal or a notebook."""
-    from .callbacks.progress_bar import ProgressBar
-
-    if not shows_bars():
-        yield None
-        return
-    bar = ProgressBar(recipe.epochs, progress, recipe.batch_size)
-    try:
-        yield bar
-    finally:
-        bar.close()
-
-
-def _own_parts(
-    model: keras.Model,
-    num_images: int,
-    recipe: Recipe,
-    run: Run,
-    progress: Progress,
-    bar: ProgressBar | None,
-    manner: Manner,
-    request: StopRequest,
-    resume_from: Snapshot | None,
-) -> tuple[Training, list[keras.callbacks.Callback]]:
-    """The state of the training, taken up where it was left, and the callbacks that move it, in their order."""
-    from .callbacks.averaging import WeightAverage
-    from .callbacks.checkpoint import CheckpointCallback
-    from .callbacks.early_stopping import StopEarly
-    from .callbacks.recorder import Recorder
-
-    average = None
-    if recipe.ema:
-        epochs = min(recipe.ema, recipe.epochs / LONGEST_AVERAGE)
-        idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch) else 0  # its rate is zero
-        average = WeightAverage(model, epochs * progress.steps_per_epoch, progress, idle)
-    training = Training(model, progress, average)
-    if resume_from:
-        training.restore(resume_from)
-    tell = bar.print if bar else note
-    recorder = Recorder(
-        run,
-        progress,
-        num_images,
-        lambda epoch: tell(epoch.line(recipe.epochs, bar.width if bar else 80)),
-    )
-    stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
-    logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if manner.tensorboard else None
-    checkpoints = CheckpointCallback(
-        run, training, manner.checkpoint_minutes, request, keep_going=manner.keep_going, resume_from=resume_from
-    )
-    return training, [item for item in (recorder, average, bar, stop_early, logs, checkpoints) if item]
-
-
-def _fit_epochs(
-    training: Training, images: Images, split: Split, recipe: Recipe, callbacks: Sequence[keras.callbacks.Callback]
-) -> None:
-    """All epochs that are left, the first of them from where it was left."""
-    progress = training.progress
-    validation = evaluation_batches(images.evaluation, split.val, batch_size=recipe.batch_size, pixels=recipe.pixels)
-    while progress.epochs < recipe.epochs and not _is_over(recipe, progress):
-        training.model.fit(
-            training_batches(
-                images.training,
-                split.train,
-                batch_size=recipe.batch_size,
-                epochs=recipe.epochs,
-                seed=recipe.seed,
-                augmentation=recipe.augmentation,
-                mixing=recipe.mixing,
-                pixels=recipe.pixels,
-                sizes=recipe.train_sizes or (images.evaluation.source.size,),
-                first_step=progress.step,
-            ),
-            initial_epoch=progress.epochs,
-            # Keras counts an epoch's steps from its beginning, so what is left of one is an epoch of its own.
-            epochs=progress.epochs + 1 if progress.batch else recipe.epochs,
-            steps_per_epoch=progress.steps_per_epoch - progress.batch,
-            validation_data=validation,
-            callbacks=list(callbacks),
-            shuffle=False,  # the pipeline has chosen the order
-            verbose=0,
-        )
-        if training.model.stop_training:  # by early stopping, or by a callback of the user
-            return
-
-
-def _is_over(recipe: Recipe, progress: Progress) -> bool:
-    stopping = recipe.early_stopping
-    return stopping is not None and has_stalled(progress.history, stopping.patience, stopping.min_delta)
-
-
-def _diverged(model: keras.Model, progress: Progress, recipe: Recipe) -> str:
-    rate = float(backend.keras().ops.convert_to_numpy(model.optimizer.learning_rate))
-    lower = recipe.optimizer.learning_rate / 3
-    return (
-        f"The loss or a weight was no finite number in epoch {progress.epochs + 1}, step {progress.step} "
-        f"(learning rate {rate:.2g}). Try --set optimizer.learning_rate={lower:.1g} or --set optimizer.clipnorm=5, "
-        f"or --on-nan rollback."
-    )
-
-
-def _failed(error: Exception, progress: Progress, recipe: Recipe) -> str:
-    """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's."""
-    where = f"Training failed after step {progress.step} (epoch {progress.epochs + 1})"
-    if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
-        return f"{where}: out of memory. Try --set batch_size={max(recipe.batch_size // 2, 1)} or a smaller image_size."
-    cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)
-    return f"{where}: {cause[1] if cause else one_line(error)}"

@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, or SIGTERM from whatever runs the process."""
+"""Requests to stop: Ctrl-C, SIGTERM from whatever runs the process, SIGHUP when its terminal is gone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-STOPPING = b"\nStopping after this step; Ctrl-C stops at once.\n"
+STOPPING = b"\nStopping after this step; press Ctrl-C again to stop immediately.\n"
+
+STOPPING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StopRequest:
@@ -26,23 +28,28 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.signal is None:
-            os.write(2, STOPPING)  # not print: it may have been interrupted
             self.signal = signal.Signals(number)
+            with suppress(OSError):  # the terminal may be what is gone
+                os.write(2, STOPPING)  # not print: it may have been interrupted
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block the first Ctrl-C or SIGTERM only sets the request's signal; a second Ctrl-C stops at once.
+    """Within the block a first Ctrl-C, SIGTERM or SIGHUP only sets the request's signal; a second Ctrl-C stops.
 
-    In a thread other than the main one signals cannot be caught, and nothing is set.
+    In a thread other than the main one signals cannot be caught, and nothing is set. A signal that the process ignores
+    (as under ``nohup``), or whose handler is not Python's and could not be put back, keeps its handler.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+    replaced = {number: old for number, old in handlers.items() if old not in (None, signal.SIG_IGN)}
+    for number in replaced:
+        signal.signal(number, request._receive)
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in replaced.items():
             signal.signal(number, handler)

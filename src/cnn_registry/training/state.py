@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.errors import RunError
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Training:
     """
 
     model: keras.Model
-    progress: Progress
+    progress: TrainingProgress
     average: Average | None
 
     def snapshot(self) -> Snapshot:

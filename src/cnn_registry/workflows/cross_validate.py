@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry.data.sources.cache import OnBadImage
-from cnn_registry.errors import UsageError
+from cnn_registry.errors import RunError, UsageError
 from cnn_registry.inference.evaluate import Evaluation, evaluate
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.report.plots import plot_confusion
+from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, stamped
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
 from cnn_registry.training.fit import OnNaN
 
+from .resume import resume
 from .train import train
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ class Folds:
 
     Attributes:
         path: the directory of their run directories, of ``folds.json`` and of the report of all images together.
-        runs: one for each fold that was trained for an epoch or more, in order.
+        runs: one for each fold that was trained to its end, in order.
         stopped: how the last of them ended: ``"interrupted"`` or ``"terminated"`` where it was asked to stop.
     """
 
@@ -85,58 +88,97 @@ def train_folds(
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,
     out: str | Path = "runs",
+    resume_from: str | Path | None = None,
     on_bad_image: OnBadImage = "skip",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     tensorboard: bool = False,
     checkpoint_minutes: float = 10.0,
     keep_going: bool = False,
     on_nan: OnNaN = "stop",
+    max_pixels: int | None = None,
 ) -> Folds:
     """Train ``count`` models, each validated on a different part of the images, and report on all images together.
 
-    Folds are stratified, and drawn with the recipe's seed.
+    Folds are stratified, and drawn with the recipe's seed. A test part that the dataset brings is kept out of all of
+    them.
 
     Args:
         model: a model's name.
-        count: number of folds, from 2 to 9999.
-        split: must be ``None``, because the folds are the splits.
+        count: number of folds, 2 to 9999.
+        split: none can be given, as the folds are the splits.
         out: where the directory of the folds is made.
-        dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan:
-            as for `train`.
+        resume_from: the directory of a cross-validation that was stopped: its finished folds are kept, the one that was
+            cut short is resumed, and the others are trained.
+        dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan,
+            max_pixels: as for `train`.
 
     Returns:
-        The trainings; after Ctrl-C, those that were started.
+        The trainings; after Ctrl-C those so far.
 
     Raises:
-        UsageError: a split is given, or ``count`` is out of range.
-        CnnRegistryError: as for `train`. The folds that were trained before remain.
+        UsageError: a split was given, or ``count`` is not from 2 to 9999.
+        RunError: ``resume_from`` holds runs of another cross-validation.
+        CnnRegistryError: as `train`. The folds that were trained before stay.
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
-    path, runs = Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"), []
+    path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
+    before = _begun(path, model, count) if resume_from else {}
+    runs: list[Run] = []
     for number in range(1, count + 1):
-        run = train(
-            model,
-            dataset=dataset,
-            data=data,
-            recipe=recipe,
-            settings=settings,
-            split=f"fold-{number}-of-{count}",
-            out=path,
-            on_bad_image=on_bad_image,
-            callbacks=callbacks,
-            tensorboard=tensorboard,
-            checkpoint_minutes=checkpoint_minutes,
-            keep_going=keep_going,
-            on_nan=on_nan,
-        )
+        name = f"fold-{number}-of-{count}"
+        if (run := before.get(name)) is None:
+            run = train(
+                model,
+                dataset=dataset,
+                data=data,
+                recipe=recipe,
+                settings=settings,
+                split=name,
+                out=path,
+                on_bad_image=on_bad_image,
+                callbacks=callbacks,
+                tensorboard=tensorboard,
+                checkpoint_minutes=checkpoint_minutes,
+                keep_going=keep_going,
+                on_nan=on_nan,
+                max_pixels=max_pixels,
+            )
+        elif run.record.status not in ENDED:
+            run = resume(run.path, callbacks=callbacks)
         runs.append(run)
-        if runs[-1].record.status in ("interrupted", "terminated"):
+        if run.record.status in ("interrupted", "terminated"):
             break
-    folds = Folds(path, tuple(run for run in runs if run.record.result), runs[-1].record.status)
+    folds = Folds(path, tuple(run for run in runs if run.record.status in ENDED), runs[-1].record.status)
+    if cut := [run.record.split.name for run in runs if run.record.status not in ENDED]:
+        note(f"{', '.join(cut)} was cut short and does not count. Resume with: {_resume_command(model, count, path)}")
     if folds.runs:
         _report(folds)
     return folds
+
+
+def _resume_command(model: str, count: int, path: Path) -> str:
+    return f"cnnreg train {model} --folds {count} --resume {shlex.quote(str(path))}, with the same options"
+
+
+def _begun(path: Path, model: str, count: int) -> dict[str, Run]:
+    """The runs of a cross-validation that was stopped, by the names of their splits.
+
+    Raises:
+        RunError: there are none, or they are of another model or another number of folds.
+    """
+    runs = [Run.open(file.parent) for file in sorted(path.glob("*/run.json"))]
+    if not runs:
+        raise RunError(f"{path} holds no runs of a cross-validation; expected what cnnreg train --folds made.")
+    wanted = {f"fold-{number}-of-{count}" for number in range(1, count + 1)}
+    for run in runs:
+        trained, name = run.record.model.spec["name"], model.rpartition(":")[2]
+        if run.record.split.name not in wanted or name not in (trained, *run.record.model.spec.get("aliases", ())):
+            raise RunError(
+                f"{run.path} is {run.record.split.name} of {trained}; expected one of {count} folds of {name}. "
+                f"Name the directory of this cross-validation."
+            )
+    return {run.record.split.name: run for run in runs}
 
 
 def _report(folds: Folds) -> None:

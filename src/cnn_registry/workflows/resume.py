@@ -1,4 +1,4 @@
-"""Go on with a training that was stopped, so that it ends as if it had not been."""
+"""Resume a training that was stopped, so that it ends as if it had not been."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn_registry import backend
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError
+from cnn_registry.inference.model import changed_network, spec_of
+from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
-from cnn_registry.registry.models import get_spec, refuse_unknown_options
+from cnn_registry.registry.models import find_model
+from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import versions
-from cnn_registry.runs.record import ENDED, Resumption, RunRecord, SplitRecord
+from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
-from cnn_registry.training.fit import Images, Manner, OnNaN, build_trainable
+from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
 
-from .train import Plan, carry_out, check_manner, chosen_recipe, decoded, settled
+from .plan import Plan, chosen_recipe, decoded, settled
+from .train import carry_out, check_callbacks, check_options, options_record
 
 if TYPE_CHECKING:
     import keras
@@ -28,15 +34,18 @@ if TYPE_CHECKING:
 def resume(
     path: str | Path,
     *,
+    data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     force: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    tensorboard: bool = False,
-    checkpoint_minutes: float = 10.0,
-    keep_going: bool = False,
-    on_nan: OnNaN = "stop",
+    tensorboard: bool | None = None,
+    checkpoint_minutes: float | None = None,
+    keep_going: bool | None = None,
+    on_nan: OnNaN | None = None,
+    on_bad_image: OnBadImage | None = None,
+    max_pixels: int | None = None,
 ) -> Run:
-    """Go on with a training from its latest checkpoint.
+    """Resume a training from its latest checkpoint.
 
     With the recipe's ``deterministic`` on, weights, optimizer, history, best weights and the decision of early stopping
     end up equal, bit for bit, to those of a training that was not stopped, on the same machine. The state of callbacks
@@ -44,63 +53,131 @@ def resume(
 
     Args:
         path: the run directory.
+        data: where the images are now, if they were moved; their digest must be the run's.
         settings: dotted settings to change; needs ``force``.
-        force: go on although something is no longer as it was.
-        callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan: as for `train`.
+        force: resume although something is no longer as it was.
+        callbacks: as for `train`.
+        tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `train`; default as when
+            the run began.
 
     Raises:
         RunError: there is no such run, it has ended, another process is training it, or something is no longer as it
-            was (recipe, images, versions of the model's package or of a library) and ``force`` is false.
+            was (recipe, images, network, versions of the model's package or of a library) and ``force`` is false.
+            The run is as it was before then.
         CnnRegistryError: as `train`.
     """
-    manner = Manner(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
-    check_manner(manner)
     with Run.open(Path(path)).locked():
         run = Run.open(Path(path))  # as it is now that no other process can change it
-        return _gone_on(run, settings or {}, force, manner)
-
-
-def _gone_on(run: Run, settings: Mapping[str, Any], force: bool, manner: Manner) -> Run:
-    """The run, trained to its end."""
-    record = run.record
-    if record.status in ENDED:
-        raise RunError(f"{run.path} has {record.status}; there is nothing left to go on with.")
-    recipe, spec = record.recipe.with_settings(settings), get_spec(record.model.name)
-    refuse_unknown_options(spec, record.model.options)
-    given = None if record.data.given is None else Path(record.data.given)
-    loaded = load_dataset(record.data.dataset, given)
-    images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, "skip")
-    changed = [*_changes(record, recipe, spec.provider.version), *_changed_images(record, images)]
-    if recipe.batch_size != record.recipe.batch_size:
-        raise RunError("batch_size cannot be changed in the middle of a training: steps would no longer be the same.")
-    if changed and not force:
-        raise RunError(
-            f"{run.path} cannot go on as it was: {'; '.join(changed)}. --force goes on all the same, with another end."
+        recorded = run.record.options
+        options = RunOptions(
+            callbacks,
+            recorded.tensorboard if tensorboard is None else tensorboard,
+            recorded.checkpoint_minutes if checkpoint_minutes is None else checkpoint_minutes,
+            recorded.keep_going if keep_going is None else keep_going,
+            recorded.on_nan if on_nan is None else on_nan,
         )
+        check_options(options)
+        if run.record.status in ENDED:
+            raise RunError(f"{run.path} has already finished; there is nothing to resume.")
+        record = options_record(
+            options, on_bad_image or recorded.on_bad_image, recorded.max_pixels if max_pixels is None else max_pixels
+        )
+        with backend.process_kept():
+            plan, changed = plan_resumption(run, data, settings or {}, record)
+            if changed and not force:
+                raise RunError(
+                    f"{run.path} cannot be resumed exactly: {'; '.join(changed)}. Use --force to resume anyway; the "
+                    f"result will differ."
+                )
+            check_callbacks(options, plan.recipe)
+            with backend.deterministic(plan.recipe.deterministic):
+                return _resumed(run, plan, changed, options, record, force=force)
+
+
+def plan_resumption(
+    run: Run, data: str | Path | None, settings: Mapping[str, Any], options: OptionsRecord
+) -> tuple[Plan, list[str]]:
+    """What is trained when ``run`` is resumed, and what is no longer as it was, each in a few words.
+
+    Raises:
+        CnnRegistryError: the model or the images are not there any more.
+    """
+    record = run.record
+    recipe, spec = record.recipe.with_settings(settings), spec_of(run)
+    _refuse_fixed(record.recipe, recipe)
+    given = data if data is not None else record.data.given
+    loaded = load_dataset(record.data.dataset, None if given is None else Path(given))
+    images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, options.on_bad_image, options.max_pixels)
+    changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
+    resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
+    plan = Plan(
+        spec,
+        record.model.model_copy(update={"spec": spec.to_dict()}),
+        resolved.with_layer(Layer("--set", settings, own=True)) if settings else resolved,
+        images,
+        _split(images, record.split),
+        record.data if data is None else record.data.model_copy(update={"given": str(Path(data).absolute())}),
+        record.split,
+    )
+    return plan, changed
+
+
+FIXED = ("batch_size", "image_size", "split_seed", "fine_tuning.weights", "photos", "model")
+"""Settings, and tables of settings, that the steps or the weights of a checkpoint depend on."""
+
+
+def _refuse_fixed(before: Recipe, now: Recipe) -> None:
+    """Refuse other values of settings that a training cannot change in its middle, with --force either.
+
+    Raises:
+        RunError: there is one.
+    """
+    old, new = (dict(leaves(recipe.to_dict())) for recipe in (before, now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED):
+            raise RunError(
+                f"{key} cannot be changed in the middle of a training (was {old.get(key)}, asked {new.get(key)}): its "
+                f"steps and weights depend on it. Start a new training."
+            )
+
+
+def _resumed(
+    run: Run, plan: Plan, changed: list[str], options: RunOptions, record: OptionsRecord, *, force: bool
+) -> Run:
+    """The run, trained to its end. Its record changes once everything is built and restored."""
+    before = run.record
     run.checkpoints.sweep()
-    resume_from = run.checkpoints.latest()
-    step = resume_from.step if resume_from else 0
+    snapshot = run.checkpoints.latest()
+    fit = Fit(
+        plan.spec,
+        plan.form,
+        before.lowered_from(plan.recipe),
+        plan.images,
+        plan.split,
+        pretrained=snapshot is None,
+    )
+    if fault := changed_network(run, plan.spec, fit.fingerprint):
+        if not force:
+            raise RunError(f"{fault}, or use --force to resume anyway; the result will differ.")
+        changed = [*changed, f"the network of {plan.spec.name} is another one"]
+    if snapshot:
+        fit.restore(snapshot)
+    step = snapshot.step if snapshot else 0
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
     run = run.updated(
         status="running",
-        model=record.model.model_copy(update={"spec": spec.to_dict()}),
-        recipe=recipe,
+        model=plan.form.model_copy(update={"fingerprint": fit.fingerprint}),
+        recipe=plan.recipe,
+        data=plan.data,
         versions=versions(),
-        resumed=[*record.resumed, resumption],
+        options=record,
+        resumed=[*before.resumed, resumption],
         result={},
     )
-    lowered, split = run.record.lowered(), _split(images, record.split)
-    network = build_trainable(
-        record.model,
-        lowered,
-        len(split.train),
-        class_names=record.data.class_names,
-        pretrained=resume_from is None,
-    )
-    if not resume_from:
-        note(f"{run.path} has no checkpoint; its training begins again.")
-    note(f"{spec.name} on {record.data.name} goes on in {run.path} after {step} steps")
-    return carry_out(network, Plan(spec, recipe, images, split, run.record), run, manner, resume_from)
+    if not snapshot:
+        note(f"{run.path} has no checkpoint; its training starts again.")
+    note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {step} steps")
+    return carry_out(fit, plan, run, options, before)
 
 
 def unfinished(
@@ -113,16 +190,18 @@ def unfinished(
     split: str | None = None,
     out: str | Path = "runs",
 ) -> Path | None:
-    """The newest run in ``out`` that has not ended and was begun with these arguments, which are those of `train`."""
-    spec = get_spec(model)
+    """The newest run in ``out`` that has not ended and began with these arguments, which are those of `train`."""
+    spec = find_model(model)
+    if not isinstance(spec, ModelSpec):
+        return None  # what is wrong with it is reported where it is trained
     wanted = chosen_recipe(spec, recipe, settings or {})
-    chosen = settled(wanted, spec, load_dataset(dataset, None if data is None else Path(data)))
+    chosen = settled(wanted, spec, load_dataset(dataset, None if data is None else Path(data))).recipe
     given = None if data is None else str(Path(data).absolute())
 
     def is_same(record: RunRecord) -> bool:
         asked = dataset is None or dataset == record.data.dataset
         return (
-            get_spec(record.model.name) == spec
+            find_model(record.model.name) == spec
             and record.recipe == chosen
             and record.data.given == given
             and asked
@@ -138,17 +217,20 @@ def _runs(out: Path) -> Iterator[Run]:
     for path in sorted(out.glob("*/run.json")):
         try:
             run = Run.open(path.parent)
-            get_spec(run.record.model.name)
+            find_model(run.record.model.name)
         except CnnRegistryError:
             continue
         yield run
 
 
-def _changes(record: RunRecord, recipe: Recipe, plugin_version: str | None) -> Iterator[str]:
+def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str]:
     """What differs from when the run began, each in a few words."""
     provider = record.model.spec["provider"]
-    before = _flat(record.recipe.to_dict()) | record.versions | {str(provider["distribution"]): provider["version"]}
-    now = _flat(recipe.to_dict()) | versions() | {str(provider["distribution"]): plugin_version}
+    before = dict(leaves(record.recipe.to_dict())) | record.versions
+    now = dict(leaves(recipe.to_dict())) | versions()
+    if not record.model.fingerprint:  # with one, the network itself is compared
+        before[str(provider["distribution"])] = provider["version"]
+        now[str(provider["distribution"])] = spec.provider.version
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             yield f"{name} was {before.get(name)}, is {now.get(name)}"
@@ -156,15 +238,7 @@ def _changes(record: RunRecord, recipe: Recipe, plugin_version: str | None) -> I
 
 def _changed_images(record: RunRecord, images: Images) -> Iterator[str]:
     if images.evaluation.digest != record.data.digest:
-        yield f"the images at {record.data.source} or their classes are others"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        yield f"the images at {record.data.source} or their classes have changed"
 
 
 def _split(images: Images, recorded: SplitRecord) -> Split:

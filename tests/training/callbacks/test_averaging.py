@@ -12,14 +12,16 @@ import pytest
 
 from cnn_registry import backend, create_model, train
 from cnn_registry.runs.history import best_epoch, read_history
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.training.callbacks.averaging import WeightAverage
 from cnn_registry.workflows.resume import resume
 
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
+    import keras
 
-keras = backend.keras()
+    from tests.conftest import FakePlugins
+else:
+    keras = backend.keras()
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": 1.0}
 
@@ -28,9 +30,9 @@ def in_validation(steps_per_epoch: int, epochs: int, every: int, steps: float, i
     """What a weight is in each validation, where its own value in each step is a power of 1.1."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     model.set_weights([np.full((1, 1), -1000)])  # untrained
-    progress = Progress(steps_per_epoch)
+    progress = TrainingProgress(steps_per_epoch)
     average = WeightAverage(model, steps, progress, idle)
-    average.EVERY = every  # type: ignore[misc]
+    average.EVERY = every
     seen = []
     for epoch in range(epochs):
         average.on_epoch_begin(epoch)

@@ -79,6 +79,8 @@ def load_sizes(
     *,
     on_bad_image: OnBadImage = "skip",
     memory_limit: int | None = None,
+    max_pixels: int | None = None,
+    keep: bool = True,
 ) -> dict[int, LoadedImages]:
     """Make the images of a data set readable at some sizes; each file is read and decoded once for all of them.
 
@@ -87,6 +89,8 @@ def load_sizes(
         sizes: edge lengths in pixels.
         on_bad_image: ``"skip"`` leaves unreadable images out and says so, ``"error"`` raises.
         memory_limit: bytes of pixels from which on they are streamed; default half of the machine's memory.
+        max_pixels: the largest image that is decoded, width times height; default Pillow's limit.
+        keep: whether decoded images are written to the cache.
 
     Raises:
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, or a class has no readable image.
@@ -98,13 +102,14 @@ def load_sizes(
         return {size: LoadedImages(dataset, ArrayImages(images[size]), (), digest, tuple(hashes)) for size in sizes}
     limit = psutil.virtual_memory().total // 2 if memory_limit is None else memory_limit
     in_memory = len(dataset) * sum(size * size * 3 for size in sizes) <= limit
-    pixels, reasons = _cached(dataset.images, {size: _key(hashes, size) for size in sizes}, in_memory)
+    keys = {size: _key(hashes, size, max_pixels) for size in sizes}
+    pixels, reasons = _cached(dataset.images, keys, in_memory, max_pixels, keep=keep)
     bad = tuple(BadImage(dataset.ids[index], reason) for index, reason in reasons.items())
-    keep = np.ones(len(dataset), bool)
-    keep[list(reasons)] = False
+    readable = np.ones(len(dataset), bool)
+    readable[list(reasons)] = False
     if bad:
         _report(bad, len(dataset), on_bad_image)
-        dataset, hashes = dataset.select(keep), [hashes[index] for index in np.flatnonzero(keep)]
+        dataset, hashes = dataset.select(readable), [hashes[index] for index in np.flatnonzero(readable)]
     _check_classes(dataset)
     files, digest = dataset.images, _digest(dataset, hashes)
     assert isinstance(files, tuple)
@@ -132,8 +137,8 @@ def _file_hash(file: Path) -> bytes:
         return b""
 
 
-def _key(hashes: Sequence[bytes], size: int) -> str:
-    made_by = f"{FORMAT} {size} {decoder()}".encode()
+def _key(hashes: Sequence[bytes], size: int, max_pixels: int | None) -> str:
+    made_by = f"{FORMAT} {size} {decoder(max_pixels)}".encode()
     return hashlib.sha256(b"\0".join([made_by, *hashes])).hexdigest()[:32]
 
 
@@ -142,14 +147,17 @@ def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
 
 
 def _cached(
-    files: Sequence[Path], keys: Mapping[int, str], in_memory: bool
+    files: Sequence[Path], keys: Mapping[int, str], in_memory: bool, max_pixels: int | None, *, keep: bool
 ) -> tuple[dict[int, Bytes | None], dict[int, str]]:
     """The pixels of all readable ``files`` by size, ``None`` if not ``in_memory``, and why others are not readable."""
     entries = {size: decoded_dir() / key for size, key in keys.items()}
     found = {size: _read(entry, len(files), size, in_memory) for size, entry in entries.items()}
     if missing := [size for size in entries if found[size] is None]:
-        decoded, reasons = _decode_all(files, missing, in_memory)
+        decoded, reasons = _decode_all(files, missing, in_memory, max_pixels)
         for size in missing:
+            if not keep:
+                found[size] = decoded[size], reasons
+                continue
             shutil.rmtree(entries[size], ignore_errors=True)  # whatever is there is damaged
             _write(entries[size], decoded[size], reasons)
             found[size] = _read(entries[size], len(files), size, in_memory) or (decoded[size], reasons)
@@ -187,14 +195,14 @@ def _write(entry: Path, pixels: Bytes | None, reasons: dict[int, str]) -> None:
 
 
 def _decode_all(
-    files: Sequence[Path], sizes: Sequence[int], in_memory: bool
+    files: Sequence[Path], sizes: Sequence[int], in_memory: bool, max_pixels: int | None
 ) -> tuple[dict[int, Bytes | None], dict[int, str]]:
     pixels = {size: np.empty((len(files), size, size, 3), np.uint8) for size in sizes} if in_memory else {}
     reasons: dict[int, str] = {}
     done = 0
 
     with progress(f"Decoding {len(files)} images", len(files)) as advance:
-        for index, result in enumerate(in_threads(partial(attempt, sizes=sizes), files)):
+        for index, result in enumerate(in_threads(partial(attempt, sizes=sizes, max_pixels=max_pixels), files)):
             if isinstance(result, BadImageError):
                 reasons[index] = result.reason
             else:

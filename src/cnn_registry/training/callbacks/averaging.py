@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +43,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
     EVERY = 4
     """Steps between readings: one reads all weights, which takes 5 % of a step of AlexNet."""
 
-    def __init__(self, model: keras.Model, steps: float, progress: Progress, idle: int = 0) -> None:
+    def __init__(self, model: keras.Model, steps: float, progress: TrainingProgress, idle: int = 0) -> None:
         super().__init__()
         self._steps, self._progress, self._idle = steps, progress, idle
         self.weights = [weight for weight in model.weights if keras.backend.is_float_dtype(weight.dtype)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.recipes.schema import EarlyStoppingSettings
 from cnn_registry.runs.history import has_stalled
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,7 @@ else:
 class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # as above
     """Ends training when the validation loss has stalled, which the history alone tells: there is nothing to forget."""
 
-    def __init__(self, settings: EarlyStoppingSettings, progress: Progress) -> None:
+    def __init__(self, settings: EarlyStoppingSettings, progress: TrainingProgress) -> None:
         super().__init__()
         self.settings, self.progress = settings, progress
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.system.progress import WIDE, Bar, note, open_bar
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ship
     EVERY = 0.1
     """Seconds between updates of the bar."""
 
-    def __init__(self, epochs: int, progress: Progress, batch_size: int) -> None:
+    def __init__(self, epochs: int, progress: TrainingProgress, batch_size: int) -> None:
         super().__init__()
         self.epochs, self.progress, self.batch_size = epochs, progress, batch_size
         self._bar: Bar | None = None

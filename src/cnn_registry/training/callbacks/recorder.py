@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.networks.graph import main_network
 from cnn_registry.runs.history import Epoch, best_epoch, csv_text
-from cnn_registry.runs.progress import Progress
+from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.weights_file import save_weights
 
@@ -38,7 +38,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
     def __init__(
         self,
         run: Run,
-        progress: Progress,
+        progress: TrainingProgress,
         num_images: int,
         show: Callable[[Epoch], None],
     ) -> None:

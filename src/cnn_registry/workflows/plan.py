@@ -1,0 +1,238 @@
+"""What will be trained, how and on which images: a value that can be made and looked at before anything is written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cnn_registry import backend
+from cnn_registry.data.checks import findings
+from cnn_registry.data.dataset import ImageDataset, Indices, Split
+from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_sizes
+from cnn_registry.data.split import STRATIFIED, make_split
+from cnn_registry.errors import UsageError
+from cnn_registry.networks.weights.source import find_source
+from cnn_registry.recipes.resolution import Layer, Resolved, resolve
+from cnn_registry.recipes.schema import Recipe
+from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
+from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.runs.machine import machine, versions
+from cnn_registry.runs.record import DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
+from cnn_registry.system.paths import as_text
+from cnn_registry.training.fit import Images
+
+FINE_TUNE = "fine_tune"
+"""The recipe for training from given weights where none is named."""
+
+FOR_THE_IMAGES = "for these images and this model"
+FOR_THE_MACHINE = "for this machine"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be trained.
+
+    Attributes:
+        spec: the model's spec.
+        form: in which form it is built.
+        resolved: how it is trained, with everything resolved, and where each value comes from.
+        images: the readable images, decoded.
+        split: which of them are for what.
+        data: what a run records of the images.
+        parts: what a run records of the split.
+    """
+
+    spec: ModelSpec
+    form: ModelRecord
+    resolved: Resolved
+    images: Images
+    split: Split
+    data: DataRecord
+    parts: SplitRecord
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        return self.resolved.recipe
+
+    def record(self, options: OptionsRecord, fingerprint: str) -> RunRecord:
+        """The record of a run that begins now, of a network with that fingerprint."""
+        return RunRecord(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=[as_text(argument) for argument in sys.argv],
+            model=self.form.model_copy(update={"fingerprint": fingerprint}),
+            recipe=self.recipe,
+            data=self.data,
+            split=self.parts,
+            versions=versions(),
+            machine=machine(),
+            options=options,
+        )
+
+    def findings(self) -> list[str]:
+        """What its images have that makes results misleading, a line each."""
+        return [str(finding) for finding in findings(self.images.evaluation, self.split)]
+
+    def line(self) -> str:
+        """The plan in one line."""
+        height, width, _ = self.form.input_shape
+        epochs = self.recipe.epochs
+        precision = ", in bfloat16" if self.recipe.precision == "bfloat16" else ""
+        return (
+            f"{self.spec.name} on {self.data.name}: {len(self.split.train)} training and {len(self.split.val)} "
+            f"validation images of {len(self.data.class_names)} classes at {height}x{width}, recipe "
+            f"{self.recipe.name}{precision}, {epochs} epoch{'' if epochs == 1 else 's'}"
+        )
+
+
+def plan_training(
+    spec: ModelSpec,
+    *,
+    dataset: str | None = None,
+    data: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    split: str | None = None,
+    on_bad_image: OnBadImage = "skip",
+    max_pixels: int | None = None,
+    keep: bool = True,
+) -> Plan:
+    """The plan of a new training; arguments as for `cnn_registry.train`.
+
+    With ``keep`` false nothing is written, decoded images neither.
+
+    Raises:
+        CnnRegistryError: something is wrong with the request or with the data.
+    """
+    wanted = chosen_recipe(spec, recipe, settings or {})
+    found = load_dataset(dataset, None if data is None else Path(data))
+    resolved = settled(wanted, spec, found)
+    shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
+    images = decoded(found, shape[0], resolved.recipe.decode_size, on_bad_image, max_pixels, keep=keep)
+    readable, chosen = images.evaluation.dataset, resolved.recipe
+    parts = make_split(readable, split, seed=chosen.seed if chosen.split_seed is None else chosen.split_seed)
+    form = ModelRecord(
+        spec=spec.to_dict(), options=dict(chosen.model), num_classes=len(readable.class_names), input_shape=shape
+    )
+    name = split or readable.default_split or STRATIFIED
+    return Plan(
+        spec,
+        form,
+        resolved,
+        images,
+        parts,
+        _data_record(images.evaluation, dataset, data),
+        _split_record(readable, parts, name),
+    )
+
+
+def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Mapping[str, Any]) -> Resolved:
+    """The recipe with the model's adjustments and the user's settings, its model options checked.
+
+    Pretrained weights bring what they were trained with: options of the model, and how it sees its pixels.
+
+    Raises:
+        UnknownNameError, RecipeError: as `load_recipe`.
+        UnknownOptionError: the model has no such option.
+        UsageError: the weights are not there, or belong to other options of the model.
+    """
+    single = Layer("--set", settings, own=True)
+    asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
+    resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
+    refuse_unknown_options(spec, resolved.recipe.model)
+    weights = resolved.recipe.fine_tuning.weights
+    if not weights:
+        return resolved
+    source = find_source(spec, weights)
+    needs: dict[str, Any] = {"model": source.options(resolved.recipe.model)}
+    if source.published:
+        needs["pixels"] = source.published.pixels
+    return resolve(asked, spec.recipe_settings, spec.name, [Layer(f"weights {weights}", needs)]).with_layer(single)
+
+
+def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
+    """The recipe as it is carried out: with its sizes for these images and this model, and this machine's precision."""
+    resolved = _sized(resolved, spec, dataset)
+    if resolved.recipe.precision != "auto":
+        return resolved
+    precision = "bfloat16" if backend.computes_bfloat16() else "float32"
+    return resolved.with_layer(Layer(FOR_THE_MACHINE, {"precision": precision}))
+
+
+def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
+    """The recipe with the sizes that it has for these images and this model."""
+    recipe = resolved.recipe
+    photos = recipe.photos
+    if photos is None or recipe.image_size or dataset.image_size:
+        return resolved
+    meant = resolved.inherited.get("photos.size", photos.size)  # for which the other sizes were chosen
+    size = photos.size
+    if "photos.size" not in resolved.own:
+        adjusts = any("photos.size" in settings for settings in spec.recipe_settings.values())
+        size = max(size if adjusts else min(size, spec.input_shape[0]), spec.min_size)
+
+    def scaled(key: str, edge: int) -> int:
+        return edge if key in resolved.own else max(round(edge * size / meant), spec.min_size)
+
+    sizes = {
+        "image_size": size,
+        "decode_size": photos.decode_size and scaled("photos.decode_size", photos.decode_size),
+        "train_sizes": [scaled("photos.train_sizes", edge) for edge in photos.train_sizes],
+    }
+    return resolved.with_layer(Layer(FOR_THE_IMAGES, sizes))
+
+
+def _input_shape(spec: ModelSpec, resolved: Resolved, dataset: ImageDataset) -> tuple[int, int, int]:
+    """The shape that the model is built for.
+
+    Raises:
+        UsageError: the model takes rectangles, which cannot be trained yet, and the user asked for no square.
+    """
+    height, width, _ = spec.input_shape
+    if height != width and "image_size" not in resolved.own:
+        raise UsageError(
+            f"{spec.name} takes images of {height}x{width} pixels; training takes squares only. "
+            f"Name an edge length with --set image_size={min(height, width)}."
+        )
+    size = resolved.recipe.image_size or dataset.image_size or height
+    return size, size, 3
+
+
+def decoded(
+    dataset: ImageDataset,
+    size: int,
+    decode_size: int | None,
+    on_bad_image: OnBadImage,
+    max_pixels: int | None = None,
+    *,
+    keep: bool = True,
+) -> Images:
+    """The readable images at the size of evaluation, and at that of decoding for training."""
+    decode_size = decode_size or size
+    loaded = load_sizes(dataset, (decode_size, size), on_bad_image=on_bad_image, max_pixels=max_pixels, keep=keep)
+    return Images(training=loaded[decode_size], evaluation=loaded[size])
+
+
+def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | None) -> DataRecord:
+    found = images.dataset
+    return DataRecord(
+        dataset=None if dataset is None and data is not None else found.name,
+        name=as_text(found.name),
+        source=as_text(found.source),
+        given=None if data is None else as_text(str(Path(data).absolute())),
+        digest=images.digest,
+        class_names=list(found.class_names),
+        left_out={bad.id: bad.reason for bad in images.bad},
+    )
+
+
+def _split_record(dataset: ImageDataset, split: Split, name: str) -> SplitRecord:
+    def ids(indices: Indices) -> list[str]:
+        return [dataset.ids[index] for index in indices]
+
+    return SplitRecord(name=name, train=ids(split.train), val=ids(split.val), test=ids(split.test))
