@@ -250,6 +250,27 @@ def test_images_that_were_moved_are_given_when_a_run_is_resumed(tiny: str, own_c
     assert resume(run.path, data=moved).record.data.given == str(moved)
 
 
+@pytest.mark.parametrize("ema", [None, 1.0])
+def test_a_finished_run_is_trained_on_for_more_epochs(
+    tiny: str, colours: Path, tmp_path: Path, ema: float | None
+) -> None:
+    run = train(tiny, data=colours, settings=SETTINGS | {"epochs": 2, "ema": ema}, out=tmp_path)
+    before = read_history(run.history_csv)
+    with pytest.raises(RunError, match=r"already finished.*cnnreg train --resume .* --epochs 4"):
+        resume(run.path)
+    with pytest.raises(RunError, match="seed was 0, is 1"):
+        resume(run.path, settings={"epochs": 4, "seed": 1})
+    assert Run.open(run.path).record == run.record
+    longer = resume(run.path, settings={"epochs": 4})
+    rows = read_history(longer.history_csv)
+    assert (longer.record.status, longer.record.recipe.epochs) == ("finished", 4)
+    assert [row.epoch for row in rows] == [1, 2, 3, 4]
+    assert rows[:2] == before
+    assert rows[2].learning_rate > rows[3].learning_rate, "it follows the schedule of all four epochs"
+    assert rows[2].loss < rows[0].loss
+    assert longer.record.resumed[-1].step == 2 * 3
+
+
 def test_a_picture_that_cannot_be_drawn_is_a_note(
     tiny: str, colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

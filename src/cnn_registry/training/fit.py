@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from cnn_registry.networks.build import build_model
 from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import MAIN, main_network
+from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.history import Epoch, best_epoch, has_stalled
@@ -28,7 +30,7 @@ from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
-from cnn_registry.runs.weights_file import save_weights
+from cnn_registry.runs.weights_file import save_weights, without_optimizer
 from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
@@ -177,6 +179,26 @@ class Fit:
         """
         self.state.restore(snapshot)
         self._resumed_from = snapshot
+
+    def train_on(self, weights: Path, history: Sequence[Epoch], class_names: Sequence[str]) -> None:
+        """Continue a training that has ended, from its last weights, with a new optimizer at the step that it came to.
+
+        Args:
+            weights: the file; auxiliary heads are not in it, and keep their random initialization.
+            history: the epochs so far.
+            class_names: of the run, in the order of the outputs.
+
+        Raises:
+            WeightsError: they do not fit, or their file is damaged.
+        """
+        network = main_network(self.model)
+        with without_optimizer(network):
+            load_exactly(network, weights, class_names)
+        self.progress.history[:] = history
+        self.progress.step = len(history) * self.progress.steps_per_epoch
+        self.model.optimizer.iterations.assign(self.progress.step)
+        if self.average:
+            self.average.start_again()
 
     def forget(self) -> None:
         """Give back the memory of all variables; the object cannot be used afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.runs.history import read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
@@ -45,7 +47,10 @@ def resume(
     on_bad_image: OnBadImage | None = None,
     max_pixels: int | None = None,
 ) -> Run:
-    """Resume a training from its latest checkpoint.
+    """Resume a training from its latest checkpoint, or train a finished run on.
+
+    A finished run has no checkpoint. With more ``epochs`` in the settings it is trained on from its last weights: the
+    optimizer starts without momentum, and the learning rate follows the schedule of all epochs together.
 
     With the recipe's ``deterministic`` on, weights, optimizer, history, best weights and the decision of early stopping
     end up equal, bit for bit, to those of a training that was not stopped, on the same machine. The state of callbacks
@@ -77,8 +82,11 @@ def resume(
             recorded.on_nan if on_nan is None else on_nan,
         )
         check_options(options)
-        if run.record.status in ENDED:
-            raise RunError(f"{run.path} has already finished; there is nothing to resume.")
+        if run.record.status in ENDED and not _asks_for_more(run.record, settings or {}):
+            raise RunError(
+                f"{run.path} has already finished; there is nothing to resume. To train it on, ask for more epochs: "
+                f"cnnreg train --resume {shlex.quote(str(run.path))} --epochs {2 * run.record.recipe.epochs}"
+            )
         record = options_record(
             options, on_bad_image or recorded.on_bad_image, recorded.max_pixels if max_pixels is None else max_pixels
         )
@@ -122,6 +130,16 @@ def plan_resumption(
     return plan, changed
 
 
+FREE_AT_THE_END = ("epochs", "early_stopping", "optimizer", "schedule")
+"""Settings, and tables of settings, that may change where a finished run is trained on."""
+
+
+def _asks_for_more(record: RunRecord, settings: Mapping[str, Any]) -> bool:
+    """Whether the settings have more epochs than a finished run has."""
+    epochs = settings.get("epochs", 0)
+    return isinstance(epochs, int) and epochs > int(record.result.get("last", {}).get("epoch", record.recipe.epochs))
+
+
 FIXED = ("batch_size", "image_size", "split_seed", "fine_tuning.weights", "photos", "model")
 """Settings, and tables of settings, that the steps or the weights of a checkpoint depend on."""
 
@@ -146,15 +164,16 @@ def _resumed(
 ) -> Run:
     """The run, trained to its end. Its record changes once everything is built and restored."""
     before = run.record
+    trains_on = before.status in ENDED
     run.checkpoints.sweep()
-    snapshot = run.checkpoints.latest()
+    snapshot = None if trains_on else run.checkpoints.latest()
     fit = Fit(
         plan.spec,
         plan.form,
         before.lowered_from(plan.recipe),
         plan.images,
         plan.split,
-        pretrained=snapshot is None,
+        pretrained=snapshot is None and not trains_on,
     )
     if fault := changed_network(run, plan.spec, fit.fingerprint):
         if not force:
@@ -162,7 +181,9 @@ def _resumed(
         changed = [*changed, f"the network of {plan.spec.name} is another one"]
     if snapshot:
         fit.restore(snapshot)
-    step = snapshot.step if snapshot else 0
+    elif trains_on:
+        fit.train_on(run.last_weights, read_history(run.history_csv), before.data.class_names)
+    step = fit.progress.step
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
     run = run.updated(
         status="running",
@@ -174,7 +195,12 @@ def _resumed(
         resumed=[*before.resumed, resumption],
         result={},
     )
-    if not snapshot:
+    if trains_on:
+        note(
+            f"{run.path} is trained on from its last weights, for {plan.recipe.epochs} epochs in all: without momentum "
+            f"at first, and at the learning rate that the schedule {plan.recipe.schedule.name!r} has there."
+        )
+    elif not snapshot:
         note(f"{run.path} has no checkpoint; its training starts again.")
     note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {step} steps")
     return carry_out(fit, plan, run, options, before)
@@ -231,8 +257,9 @@ def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str
     if not record.model.fingerprint:  # with one, the network itself is compared
         before[str(provider["distribution"])] = provider["version"]
         now[str(provider["distribution"])] = spec.provider.version
+    free = FREE_AT_THE_END if record.status in ENDED else ()
     for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
+        if before.get(name) != now.get(name) and name.partition(".")[0] not in free:
             yield f"{name} was {before.get(name)}, is {now.get(name)}"
 
 

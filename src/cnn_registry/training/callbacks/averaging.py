@@ -75,6 +75,11 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
         if self.in_place:
             self._swap()
 
+    def start_again(self) -> None:
+        """Begin with the weights as they are now, whatever was read before."""
+        self._copy()
+        self.read = self._idle = self._progress.step
+
     def _catch_up(self) -> None:
         """Read the weights, unless that was done at this step."""
         if self.read < self._progress.step:
