@@ -1,68 +1,90 @@
-"""The pictures of a run.
+"""The plots of a run.
 
 Figures are drawn without pyplot, so that drawing needs no display and leaves no global state behind.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.system.files import whole_file
-from cnn_registry.text import printable
+from cnn_registry.text import cell_width, shorten, shorten_all
+
+from .fonts import Lettering, lettering, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAIN, VAL, BEST = "#7f8fa6", "#d35400", "#2c3e50"
-MOST_NAMED = 40
-"""With more classes than this their names would lie upon each other in the confusion matrix."""
+
+DPI = 110
+TITLE, TICK, SMALL, COUNT = 11.0, 8.0, 6.5, 8.0
+"""Sizes of texts in points: titles, names of classes, names of many classes, and at most of counts."""
+
+SMALLEST, LARGEST = 3.2, 14.0
+"""Edge of the confusion matrix, in inches."""
+
+DIGIT = 0.64
+"""Width of a digit, as a share of the size of its font."""
+
+NAME = 24
+"""Columns of a terminal to which names of classes are shortened."""
+
+MOST_NAMED = 110
+"""With more classes the confusion matrix has no room for their names."""
 
 
-def plot_curves(history: Sequence[Epoch], path: Path, *, title: str) -> None:
-    """Loss and accuracy by epoch, training against validation, the best epoch marked."""
+@quiet()
+def plot_curves(history: Sequence[Epoch], path: Path, *, title: str, letters: Lettering | None = None) -> None:
+    """Loss and accuracy by epoch, training against validation, the best epoch marked.
+
+    Args:
+        history: one row per epoch.
+        path: PNG to write.
+        title: above the plot; long ones go over several lines.
+        letters: fonts for the title; default those that have its letters.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(_literal(title))
+    figure = Figure(figsize=(10, 4.4), dpi=DPI, layout="constrained")
+    letters = letters or lettering([title])
+    figure.suptitle("\n".join(_title_lines(title, figure.get_figwidth() - 0.2, letters)), fontsize=TITLE)
     loss, accuracy = figure.subplots(1, 2)
-    _draw(loss, history, "loss", label_offset=8)
-    _draw(accuracy, history, "accuracy", label_offset=-16)
+    _draw(loss, history, "loss")
+    _draw(accuracy, history, "accuracy")
     loss.set_ylim(0, _loss_limit(history))
     accuracy.set_ylim(0, 1.02)
-    _save(figure, path)
+    _save(figure, path, letters)
 
 
-def _draw(axes: Axes, history: Sequence[Epoch], name: str, *, label_offset: int) -> None:
+def _draw(axes: Axes, history: Sequence[Epoch], name: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row.epoch for row in history]
     train, val = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
     best = best_epoch(history)
     at_best = getattr(best, f"val_{name}")
-    marker = "o" if len(epochs) == 1 else ""
-    axes.plot(epochs, train, color=TRAIN, marker=marker, label="training")
-    axes.plot(epochs, val, color=VAL, marker=marker, label="validation")
-    axes.plot([best.epoch], [at_best], "o", color=BEST, label=f"lowest val. loss: epoch {best.epoch}")
-    axes.annotate(
-        f"{at_best:.3f}",
-        (best.epoch, at_best),
-        textcoords="offset points",
-        xytext=(0, label_offset),
-        ha="center",
-        color=BEST,
-    )
+    is_point = len(epochs) == 1
+    points: dict[str, Any] = {"marker": "o"} if is_point else {}
+    axes.plot(epochs, train, color=TRAIN, markersize=9, label="training", **points)
+    axes.plot(epochs, val, color=VAL, markersize=5, label="validation", **points)
+    label = f"best epoch ({best.epoch}): {at_best:.4g}"
+    ring: dict[str, Any] = {"markersize": 13, "markerfacecolor": "none", "markeredgewidth": 1.8, "linestyle": "none"}
+    axes.plot([best.epoch], [at_best], color=BEST, marker="o", label=label, **ring)
     axes.set_xlabel("epoch")
     axes.set_ylabel(name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if is_point:
+        axes.set_xticks(epochs)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    # Below the axes it hides no curve; its label has the figure, which then covers nothing.
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1.2)
 
 
 def _loss_limit(history: Sequence[Epoch]) -> float:
@@ -72,44 +94,111 @@ def _loss_limit(history: Sequence[Epoch]) -> float:
     return 1.2 * max(finite, default=1.0) or 1.0
 
 
-def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
+@quiet()
+def plot_confusion(
+    confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str, letters: Lettering | None = None
+) -> None:
     """True classes in rows, predicted ones in columns; shaded by the share of the true class.
+
+    Up to 110 classes are named, by shortened names; more are numbered as the lines of ``labels.txt``, and so is a class
+    whose name has a letter that no installed font has. A cell shows its count if there is room for it.
 
     Args:
         confusion: int ``(num_classes, num_classes)``, counts.
         class_names: in that order.
         path: PNG to write.
-        title: above the picture.
+        title: above the plot; long ones go over several lines.
+        letters: fonts for the title and the names; default those that have their letters.
     """
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
+    letters = letters or lettering([title, *class_names])
     classes = len(class_names)
-    edge = min(4.0 + 0.32 * classes, 16.0)
+    edge = min(max(0.36 * classes, SMALLEST), LARGEST)
+    size = TICK if edge / classes >= 0.18 or classes > MOST_NAMED else SMALL
+    labels = _labels(class_names, letters)
+    beside = 0.5 + max(letters.width(label, size) for label in labels)  # names, ticks and the axis' own name
+    width = beside + edge + 1.2
+    lines = _title_lines(title, width - 0.2, letters)
+    height = beside + edge + 0.3 + 0.2 * len(lines)
+    # Every length is known, so the matrix has its size whatever stands around it.
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.suptitle("\n".join(lines), fontsize=TITLE, y=1 - 0.1 / height, va="top")
+    axes = figure.add_axes((beside / width, beside / height, edge / width, edge / height))
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(edge, edge), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="share of the true class")
-    axes.set(title=_literal(title), xlabel="predicted", ylabel="true")
+    # With many classes, the few images that are confused would be too pale to be seen.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if classes <= MOST_NAMED else 0.5, 0.0, 1.0))
+    bar = ((beside + edge + 0.2) / width, (beside + 0.15 * edge) / height, 0.2 / width, 0.7 * edge / height)
+    figure.colorbar(image, cax=figure.add_axes(bar), label="share of the true class")
+    step = _step(classes, edge)
+    positions = range(step - 1, classes, step)
+    axes.set_xticks(positions, [labels[index] for index in positions], rotation=90, fontsize=size)
+    axes.set_yticks(positions, [labels[index] for index in positions], fontsize=size)
+    numbered = classes > MOST_NAMED or not all(map(letters.has, class_names))
+    where = " (numbers: lines of labels.txt)" if numbered else ""
+    axes.set(xlabel=f"predicted class{where}", ylabel=f"true class{where}")
+    _write_counts(axes, confusion, shares, 72 * edge / classes)
+    _save(figure, path, letters)
+
+
+def _labels(class_names: Sequence[str], letters: Lettering) -> list[str]:
+    """Names of classes as the ticks show them."""
+    if len(class_names) > MOST_NAMED:
+        return [_number(index) for index in range(len(class_names))]
+    short = shorten_all([letters.shown(name) for name in class_names], NAME)
+    return [
+        label if letters.has(name) else _number(index)
+        for index, (name, label) in enumerate(zip(class_names, short, strict=True))
+    ]
+
+
+def _number(index: int) -> str:
+    return str(index + 1)
+
+
+def _step(classes: int, edge: float) -> int:
+    """From one tick to the next: each class as long as their names have room, else a round number."""
     if classes <= MOST_NAMED:
-        axes.set_xticks(range(classes), [_literal(name) for name in class_names], rotation=90)
-        axes.set_yticks(range(classes), [_literal(name) for name in class_names])
-        for true, predicted in np.argwhere(confusion):
-            colour = "white" if shares[true, predicted] > 0.5 else "black"
-            count = str(confusion[true, predicted])
-            axes.text(predicted, true, count, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+        return 1
+    return next(step for step in (2, 5, 10, 20, 50, 100, 200, 500, classes) if step * edge / classes >= 0.3)
 
 
-def _literal(name: str) -> str:
-    """``name`` as Matplotlib shows it: a dollar sign would begin a formula."""
-    return printable(name).replace("$", r"\$")
+def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray, cell: float) -> None:
+    """Write each count that is not 0 into its cell of ``cell`` points, unless the largest has no room there."""
+    size = min(COUNT, 0.85 * cell / (DIGIT * len(str(confusion.max(initial=0)))))
+    if size < 5:
+        return
+    for true, predicted in np.argwhere(confusion):
+        colour = "white" if shares[true, predicted] > 0.5 else "black"
+        count = str(confusion[true, predicted])
+        axes.text(predicted, true, count, ha="center", va="center", color=colour, fontsize=size)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _title_lines(title: str, room: float, letters: Lettering) -> list[str]:
+    """A title in lines of at most ``room`` inches; words that are too long are shortened."""
+    lines = [""]
+    for word in letters.shown(title).split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if letters.width(longer, TITLE) <= room:
+            lines[-1] = longer
+            continue
+        width = cell_width(word)
+        while letters.width(word, TITLE) > room:
+            width -= 1
+            word = shorten(word, width)
+        lines.append(word)
+    return [line for line in lines if line]
+
+
+def _save(figure: Figure, path: Path, letters: Lettering) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
     FigureCanvasAgg(figure)
-    with whole_file(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # shown as boxes; the data has the names
-        figure.savefig(temporary, format="png", dpi=110)
+    for text in figure.findobj(Text):
+        text.set_fontfamily(list(letters.families))
+        text.set_parse_math(False)  # a dollar sign in a name is one
+        text.set_usetex(False)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,4 +1,4 @@
-"""Write a run's report: data and pictures."""
+"""Write a run's report: data and plots."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cnn_registry.inference.evaluate import Evaluation
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.run import Run
 
+from .fonts import lettering
 from .plots import plot_confusion, plot_curves
 
 
@@ -19,10 +20,12 @@ def write_report(run: Run, history: Sequence[Epoch], evaluation: Evaluation) -> 
     report = evaluation.report()
     run.write("report.json", json.dumps(report, indent=2) + "\n")
     name = f"{run.record.model.spec['name']} on {run.record.data.name}"
-    plot_curves(history, run.path / "curves.png", title=name)
+    letters = lettering([name, *evaluation.class_names])
+    plot_curves(history, run.path / "curves.png", title=name, letters=letters)
     plot_confusion(
         np.array(report["confusion"]),
         evaluation.class_names,
         run.path / "confusion.png",
         title=f"{name}: {evaluation.accuracy:.1%} of {report['images']} {evaluation.part}, best weights",
+        letters=letters,
     )
