@@ -143,7 +143,7 @@ def test_a_run_cannot_make_a_module_or_a_plugin_load(
     rewrite_again["model"]["spec"] |= {"name": "tiny", "provider": provider | {"distribution": "cnnreg-tiny"}}
     (trained / "run.json").write_text(json.dumps(rewrite_again))
     assert cnnreg("predict", trained, picture).code == 0  # the model by its name; the object is not looked at
-    assert "no model" in refusal(cnnreg, "--no-plugins", "predict", trained, picture)
+    assert "may not provide plugins here" in refusal(cnnreg, "--no-plugins", "predict", trained, picture)
     assert not victim.exists()
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from cnn_registry.errors import CnnRegistryError, DataError, RunError, UnknownNameError, UsageError
+from cnn_registry import refresh
+from cnn_registry.errors import CnnRegistryError, DataError, RunError, UsageError
 from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.inference.predict import predict
 from cnn_registry.runs.run import Run
+
+if TYPE_CHECKING:
+    from tests.conftest import FakePlugins
 
 
 def test_a_report_counts_what_was_predicted() -> None:
@@ -105,5 +112,37 @@ def test_damaged_weights_are_one_error(trained: Path) -> None:
 
 def test_a_model_that_is_not_installed_is_one_error(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "cnnreg-tiny")
-    with pytest.raises(UnknownNameError, match="no model 'tiny'"):
+    with pytest.raises(RunError, match=r"comes from cnnreg-tiny 1\.0, which may not provide plugins here"):
         evaluate(Run.open(trained))
+    monkeypatch.delenv("CNNREG_DISABLE_PLUGINS")
+    run = Run.open(trained)
+    provider = run.record.model.spec["provider"]
+    for changes, words in (
+        ({"version": "0.9"}, r"cnnreg-tiny 0\.9, and the installed 1\.0 .* pip install 'cnnreg-tiny==0\.9'"),
+        ({"distribution": "cnnreg-gone"}, r"which is not installed\. .* pip install 'cnnreg-gone==1\.0'"),
+    ):
+        spec = {**run.record.model.spec, "name": "other", "provider": {**provider, **changes}}
+        gone = Run(trained, run.record.model_copy(update={"model": run.record.model.model_copy(update={"spec": spec})}))
+        with pytest.raises(RunError, match=words):
+            evaluate(gone)
+
+
+def test_a_plugin_that_builds_another_network_by_now_is_refused_unless_forced(
+    trained: Path, plugins: FakePlugins, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shapes and the names are the same, so the weights would load without a word."""
+    before = evaluate(Run.open(trained)).loss
+    [module] = plugins.root.rglob("cnnreg_tiny.py")
+    module.write_text(module.read_text().replace('activation="relu"', 'activation="sigmoid"'))
+    [info] = plugins.root.rglob("cnnreg_tiny-1.0.dist-info")
+    (info / "METADATA").write_text((info / "METADATA").read_text().replace("Version: 1.0", "Version: 1.1"))
+    sys.modules.pop("cnnreg_tiny", None)
+    refresh()
+    with pytest.raises(
+        RunError, match=r"trained with cnnreg-tiny 1\.0; cnnreg-tiny 1\.1 builds another network.*1\.0'"
+    ):
+        evaluate(Run.open(trained))
+    with pytest.raises(RunError, match="builds another network"):
+        predict(trained, [trained / "curves.png"])
+    assert evaluate(Run.open(trained), force=True).loss != before
+    assert "anyway" in capsys.readouterr().err

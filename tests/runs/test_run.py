@@ -41,7 +41,7 @@ def test_the_record_tells_everything(trained: Path, colours: Path) -> None:
     assert {"python", "keras", "numpy", "cnn-registry"} <= record["versions"].keys()
     assert record["machine"]["cpus"] >= 1
     assert record["command"]
-    assert {"last", "best", "report"} == record["result"].keys()
+    assert {"last", "best", "best_by", "report"} == record["result"].keys()
 
 
 def test_the_split_is_recorded_file_by_file(trained: Path, colours: Path) -> None:

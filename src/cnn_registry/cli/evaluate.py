@@ -71,5 +71,5 @@ def command(
     print_table(COLUMNS, rows, wide=wide)
     tell(
         f"{evaluation.part}: accuracy {evaluation.accuracy:.1%} of {counted(report['images'], 'image')}, "
-        f"loss {evaluation.loss:.4f} ({weights} weights)"
+        f"cross-entropy {evaluation.loss:.4f} ({weights} weights)"
     )

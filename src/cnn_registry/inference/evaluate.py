@@ -92,7 +92,8 @@ class Evaluation:
             "part": self.part,
             "images": len(self.labels),
             "accuracy": self.accuracy,
-            "loss": self.loss,
+            "cross_entropy": self.loss,
+            "loss": self.loss,  # its older name, which reads like the val_loss of a history, which is smoothed
             "classes": [
                 {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
                 for name, p, r, f, n in rows

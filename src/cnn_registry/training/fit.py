@@ -93,17 +93,25 @@ class Trained:
         ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by a signal.
         history: one row for each epoch that was completed.
         at_once: it did not even get the time to write where it stood.
+        label_smoothing: of the losses in the history.
     """
 
     ending: Ending
     history: tuple[Epoch, ...]
     at_once: bool = False
+    label_smoothing: float = 0.0
 
     def result(self) -> dict[str, Any]:
         """The figures of the last epoch and of the best one, for the run's record."""
         if not self.history:
             return {}
-        return {"last": asdict(self.history[-1]), "best": asdict(best_epoch(self.history))}
+        return {
+            "last": asdict(self.history[-1]),
+            "best": asdict(best_epoch(self.history)),
+            "best_by": f"lowest val_loss, with label smoothing {self.label_smoothing:g}"
+            if self.label_smoothing
+            else "lowest val_loss",
+        }
 
 
 class Fit:
@@ -240,7 +248,11 @@ class Fit:
             ending = "stopped early"
         if not at_once:
             self.save_last(run)
-        return Trained(ending, tuple(self.progress.history), at_once)
+        return self.trained(ending, at_once)
+
+    def trained(self, ending: Ending, at_once: bool = False) -> Trained:
+        """What there is so far, as a training that ended so."""
+        return Trained(ending, tuple(self.progress.history), at_once, self.recipe.label_smoothing)
 
     def save_last(self, run: Run) -> None:
         """Write the weights as they are now, or their average, unless they are no longer finite."""

@@ -24,7 +24,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.runs.weights_file import without_optimizer
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
-from cnn_registry.training.fit import Fit, OnNaN, RunOptions, Trained
+from cnn_registry.training.fit import Fit, OnNaN, RunOptions
 
 from .plan import Plan, plan_training
 
@@ -209,7 +209,7 @@ def _record_failure(fit: Fit, plan: Plan, run: Run, error: BaseException) -> Non
     """Leave a true state: how it ended and why, the last good weights, and a report of what was done."""
     ending: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-    trained = Trained("interrupted", tuple(fit.progress.history))
+    trained = fit.trained("interrupted")
     with suppress(Exception):  # the disk or the memory may be full, which is why it failed
         run = Run.open(run.path).finish(ending, trained.result() | {"error": reason})
     if trained.history:
