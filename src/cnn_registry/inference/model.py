@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError, UnknownNameError, UnknownProviderError
-from cnn_registry.registry.models import get_spec
+from cnn_registry.networks.build import build_model
+from cnn_registry.networks.fingerprint import fingerprint
+from cnn_registry.networks.weights.keras_file import load_exactly
+from cnn_registry.registry.models import get_spec, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import is_own_file
+from cnn_registry.system.progress import note
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +44,44 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
     if os.path.lexists(path) and not is_own_file(path):
         raise RunError(f"{run.path} has no {path.name} of its own: expected a file, not a link. Restore it.")
     if not path.is_file():
-        helps = f". Install the former with: pip install {requirement(distribution, version)}" if other else ""
+        helps = (
+            "Train it again."
+            if run.record.status in ENDED
+            else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
+        )
+        raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")
+    model = run.record.model
+    height, width, channels = model.input_shape
+    if height != width or channels != 3:
+        raise RunError(f"The model of {run.path} takes {height}x{width}x{channels}; expected squares of RGB pixels.")
+    spec = spec_of(run)
+    refuse_unknown_options(spec, model.options)
+    options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
+    network = build_model(spec, num_classes=model.num_classes, input_shape=model.input_shape, **options)
+    if fault := changed_network(run, spec, fingerprint(network)):
+        if not force:
+            raise RunError(f"{fault}, or use --force to load the weights into it anyway.")
+        note(f"{fault}. Its weights are loaded into it anyway.")
+    load_exactly(network, path, run.record.data.class_names)
+    return network
+
+
+def changed_network(run: Run, spec: ModelSpec, found: str) -> str:
+    """What to say where the network with the fingerprint ``found`` is not the run's, or an empty string.
+
+    Where the run has none to compare, of an earlier version, and the package's version differs, that is a note.
+    """
+    model, provider = run.record.model, run.record.model.spec["provider"]
+    distribution, version = provider["distribution"], provider["version"]
+    other = spec.provider.version != version
+    recorded = model.fingerprint or ""
+    if recorded.partition(":")[0] != found.partition(":")[0]:
+        if other:
+            note(f"{run.path} was trained with {distribution} {version}, not {spec.provider.version}.")
+        return ""
+    if recorded == found:
+        return ""
+    helps = f". Install the former with: pip install {requirement(distribution, version)}" if other else ""
     return (
         f"{run.path} was trained with {distribution or 'this session'} {version or ''}; {spec.provider} builds another "
         f"network by the name {spec.name!r}{helps if distribution else ''}"
