@@ -13,6 +13,7 @@ from .memory import forget
 from .precision import computes_bfloat16
 from .process import deterministic, process_kept
 from .processors import cpu_flags, usable_cpus
+from .settings import standard_settings
 
 __all__ = [
     "INSTALL_HINT",
@@ -26,6 +27,7 @@ __all__ = [
     "prepared_imports",
     "process_kept",
     "require_tensorflow",
+    "standard_settings",
     "tensorflow",
     "usable_cpus",
 ]
