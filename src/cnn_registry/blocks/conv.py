@@ -101,6 +101,7 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
         name=name,
     )(inputs)
     outputs = keras.layers.BatchNormalization(
+        axis=channel_axis(),
         momentum=momentum,
         epsilon=epsilon,
         scale=scale,
@@ -111,6 +112,14 @@ def Conv2D_BN(  # noqa: N802  (a layer to those who call it, and a fixed public 
     if activate_first or activation is None:
         return outputs
     return keras.layers.Activation(activation, name=layer_name(name, _activation_name(activation)))(outputs)
+
+
+def channel_axis() -> int:
+    """The axis of the channels under Keras' ``image_data_format``; convolutions and poolings follow that by themselves.
+
+    `create_model` builds with channels last whatever the setting is. In a network of one's own a block has the setting.
+    """
+    return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
 def layer_name(block: str | None, part: str) -> str | None:

@@ -15,7 +15,7 @@ import keras
 
 from cnn_registry.errors import UsageError
 
-from .conv import Conv2D_BN, ConvOptions, layer_name
+from .conv import Conv2D_BN, ConvOptions, channel_axis, layer_name
 
 Branches = Sequence[Sequence[int]]
 """Numbers of channels: a sequence per branch with a number per convolution; the two of a double branch share one."""
@@ -62,7 +62,7 @@ def InceptionBlock_2(  # noqa: N802  (as above)
     _check("InceptionBlock_2", channel_for_branch, _TWO_BRANCHES)
     pooled = keras.layers.MaxPooling2D(3, strides=2, padding="same", name=layer_name(name, "pool"))(inputs)
     branches = [*_branches_3x3(inputs, channel_for_branch, 2, name, options), pooled]
-    return keras.layers.concatenate(branches, name=layer_name(name, "concat"))
+    return keras.layers.concatenate(branches, axis=channel_axis(), name=layer_name(name, "concat"))
 
 
 def InceptionBlock_3(  # noqa: N802  (as above)
@@ -111,7 +111,7 @@ def _four_branches(
         *_branches_3x3(inputs, channels_3x3, 1, name, options),
         Conv2D_BN(pooled, channels_projection, 1, "same", 1, name=layer_name(name, "pool_proj"), **options),
     ]
-    return keras.layers.concatenate(branches, name=layer_name(name, "concat"))
+    return keras.layers.concatenate(branches, axis=channel_axis(), name=layer_name(name, "concat"))
 
 
 def _branches_3x3(

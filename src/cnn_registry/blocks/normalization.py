@@ -8,6 +8,8 @@ import keras
 
 from cnn_registry.errors import UsageError
 
+from .conv import channel_axis
+
 
 class LayerOptions(TypedDict, total=False):
     """The options of every Keras layer."""
@@ -26,13 +28,14 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
     divide ``alpha`` by ``size``; TensorFlow, the paper's text and this layer do not.
 
     The layer has no weights. Input and output have the shape ``(batch, height, width, channels)``, or any other that
-    ends in the channels.
+    ends in the channels; under Keras' ``image_data_format="channels_first"``, the channels come after the batch.
 
     Args:
         size: number of channels in the sum, odd; the paper's n. TensorFlow's ``depth_radius`` is ``size // 2``.
         alpha: factor of the sum.
         beta: exponent.
         k: constant added to the sum, so that a weak response is not divided by zero.
+        axis: the axis of the channels; default that of Keras' ``image_data_format``.
         **options: keyword options of every Keras layer, such as ``name``.
 
     Raises:
@@ -40,7 +43,14 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
     """
 
     def __init__(
-        self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0, **options: Unpack[LayerOptions]
+        self,
+        size: int = 5,
+        *,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 2.0,
+        axis: int | None = None,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         if size < 1 or size % 2 == 0:
@@ -48,9 +58,17 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
                 f"The size of a local response normalisation must be odd, so that it has a middle channel; got {size}."
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.axis = channel_axis() if axis is None else axis
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """The normalised ``inputs``."""
+        if self.axis in (-1, len(inputs.shape) - 1):
+            return self._normalized(inputs)
+        last = keras.ops.moveaxis(inputs, self.axis, -1)
+        return keras.ops.moveaxis(self._normalized(last), -1, self.axis)
+
+    def _normalized(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        """The normalised ``inputs``, whose last axis is that of the channels."""
         channels, radius = inputs.shape[-1], self.size // 2
         beyond = [(0, 0)] * (len(inputs.shape) - 1) + [(radius, radius)]
         squares = keras.ops.pad(keras.ops.square(inputs), beyond)
@@ -63,5 +81,10 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the layer, for saving."""
-        own = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
+        own = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k, "axis": self.axis}
         return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LocalResponseNormalization:
+        """The layer with saved arguments; where they name no axis, the channels come last."""
+        return cls(**{"axis": -1} | config)

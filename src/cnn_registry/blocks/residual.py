@@ -14,7 +14,7 @@ import keras
 
 from cnn_registry.errors import UsageError
 
-from .conv import Conv2D_BN, ConvOptions, layer_name
+from .conv import Conv2D_BN, ConvOptions, channel_axis, layer_name
 from .initializers import Initializer, own_initializer
 
 StrideIn = Literal["3x3", "1x1"]
@@ -146,9 +146,11 @@ def PreactBottleneckBlock(  # noqa: N802  (as above)
             name=layer_name(name, part),
         )(x)
 
-    preact = keras.layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=layer_name(name, "preact_bn"))
+    preact = keras.layers.BatchNormalization(
+        axis=channel_axis(), momentum=momentum, epsilon=epsilon, name=layer_name(name, "preact_bn")
+    )
     activated = keras.layers.Activation("relu", name=layer_name(name, "preact_relu"))(preact(inputs))
-    if inputs.shape[-1] != 4 * filters:
+    if inputs.shape[channel_axis()] != 4 * filters:
         shortcut = conv1x1(activated, stride, "shortcut", kernel_initializer)
     elif stride > 1:
         shortcut = keras.layers.MaxPooling2D(1, strides=stride, name=layer_name(name, "shortcut"))(inputs)
@@ -178,7 +180,7 @@ def _shortcut(
     inputs: keras.KerasTensor, filters: int, stride: int, name: str | None, options: ConvOptions
 ) -> keras.KerasTensor:
     """The inputs, or a 1x1 convolution of them where the block's output has another shape."""
-    if stride == 1 and inputs.shape[-1] == filters:
+    if stride == 1 and inputs.shape[channel_axis()] == filters:
         return inputs
     plain: ConvOptions = {**options, "activation": None}
     return Conv2D_BN(inputs, filters, 1, "same", stride, name=layer_name(name, "shortcut"), **plain)

@@ -51,15 +51,13 @@ def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
     """Cost and feature maps, read from the graph; it is built without its weights."""
     from dataclasses import asdict
 
-    from cnn_registry import backend
-    from cnn_registry.networks.build import build_model
+    from cnn_registry.networks.build import build_graph
     from cnn_registry.networks.graph import cost
 
     size = image_size or spec.input_shape[0]
-    with backend.keras().StatelessScope(initialize_variables=False):
-        model = build_model(spec, input_shape=(size, size, spec.input_shape[2]))
-        maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
-        return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
+    model = build_graph(spec, input_shape=(size, size, spec.input_shape[2]))
+    maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
+    return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
 
 
 def _print_facts(spec: ModelSpec, measured: dict[str, Any]) -> None:

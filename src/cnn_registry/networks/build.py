@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.backend import keras_internals
 from cnn_registry.errors import (
     CnnRegistryError,
     ModelBuildError,
@@ -23,12 +24,21 @@ from .weights.source import find_source
 if TYPE_CHECKING:
     import keras
 
+InputShape = tuple[int | None, int | None, int]
+"""``(height, width, channels)``; a size that is ``None`` may be any."""
+
+Build = Callable[[InputShape], "keras.Model"]
+Cut = Callable[["keras.Model"], "keras.Model"]
+
+OTHER_SIZE = 33
+"""Pixels more of an image whose size is compared with the model's own. An odd number changes what is rounded, too."""
+
 
 def create_model(
     name: str,
     *,
     num_classes: int = 1000,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: InputShape | None = None,
     weights: str | Path | None = None,
     include_top: bool = True,
     pooling: Pooling | None = None,
@@ -40,15 +50,20 @@ def create_model(
     Args:
         name: a name from `list_models`, an alias, or ``distribution:name``.
         num_classes: number of outputs.
-        input_shape: ``(height, width, channels)``; default the model's own.
+        input_shape: ``(height, width, channels)``; default the model's own. With ``None`` for height or width, the
+            model takes images of any size, where the network or the wanted part of it does.
         weights: published weights that ``get_spec(name).weights`` names, for instance ``"keras:imagenet"``; or a
             file: ``.weights.h5`` as Keras saves it, or a PyTorch state dict in a ``.pth`` or ``.safetensors`` file.
             A classifier for other classes keeps its random initialization. Options that the weights need are set.
             Default random initialization.
-        include_top: whether the model ends in its classifier, or in the last of its features.
+        include_top: whether the model ends in its classifier, or in the last of its features; default true. What comes
+            after the features is then not made and takes no memory.
         pooling: without the top: ``"avg"`` or ``"max"`` over each map; default the maps themselves.
         features: names of ``get_spec(name).features``: the model returns a dict of those maps instead.
         **options: the model's own options; see ``get_spec(name).options``.
+
+    Whatever ``keras.json`` and `keras.config` say, images are channels-last, and weights and computations float32.
+    Another precision is set layer by layer (``layer.dtype_policy``), or in training by the recipe's ``precision``.
 
     Returns:
         An uncompiled `keras.Model` from ``(batch, height, width, channels)`` to ``(batch, num_classes)``, to
@@ -79,7 +94,7 @@ def build_model(
     /,
     *,
     num_classes: int = 1000,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: InputShape | None = None,
     weights: str | Path | None = None,
     include_top: bool = True,
     pooling: Pooling | None = None,
@@ -96,26 +111,58 @@ def build_model(
     refuse_unknown_options(spec, options)
     if not is_count(num_classes):
         raise UsageError(f"num_classes must be a positive integer; got {num_classes!r}.")
-    shape = checked_input_shape(spec, input_shape)
+    shape = _checked_shape(spec, input_shape)
     _check_parts(spec, include_top, pooling, features)
     source = None if weights is None else find_source(spec, weights)
     options = source.options(options) if source else options
-    model = _build(spec, shape, int(num_classes), options)
-    if features is not None:
-        model = feature_network(model, {feature: spec.features[feature].layer for feature in features})
-    elif not include_top:
-        model = headless_network(model, list(spec.features.values())[-1].layer, pooling)
-    if source:
-        from .weights.load import load_weights
 
-        load_weights(
-            source,
-            model,
-            lambda: _build(spec, shape, int(num_classes), options),
-            class_names=class_names,
-            is_part=features is not None or not include_top,
-        )
+    def build(shape: InputShape) -> keras.Model:
+        return _build(spec, shape, int(num_classes), options)
+
+    with backend.standard_settings():
+        if is_part := features is not None or not include_top:
+            model = _part(spec, shape, build, _cut(spec, pooling, features))
+        else:
+            model = build(shape)
+        if source:
+            from .weights.load import load_weights
+
+            whole = _fixed(spec, shape)
+            load_weights(source, model, lambda: build(whole), class_names=class_names, is_part=is_part)
     return model
+
+
+def build_graph(spec: ModelSpec, /, **arguments: Any) -> keras.Model:
+    """As `build_model`, without the time and the memory that weights take: only its graph can be used.
+
+    Args:
+        spec: the model.
+        **arguments: those of `build_model`.
+    """
+    with keras_internals.declared_variables():
+        return build_model(spec, **arguments)
+
+
+def _checked_shape(spec: ModelSpec, input_shape: InputShape | None) -> InputShape:
+    """``input_shape``, or the model's own; height and width may be ``None``.
+
+    Raises:
+        InputShapeError: as `checked_input_shape`.
+    """
+    is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
+    if input_shape is None or not is_shape or None not in input_shape[:2] or input_shape[2] is None:
+        return checked_input_shape(spec, input_shape)
+    fixed = checked_input_shape(spec, _fixed(spec, input_shape))
+    height, width = (None if asked is None else size for asked, size in zip(input_shape[:2], fixed[:2], strict=True))
+    return height, width, fixed[2]
+
+
+def _fixed(spec: ModelSpec, shape: Sequence[int | None], more: int = 0) -> tuple[int, int, int]:
+    """``shape`` with the sizes of the model's own shape, and some ``more`` pixels, where it has none."""
+    height, width, channels = (
+        default + more if size is None else size for size, default in zip(shape, spec.input_shape, strict=True)
+    )
+    return height, width, channels
 
 
 def _check_parts(spec: ModelSpec, include_top: bool, pooling: str | None, features: Sequence[str] | None) -> None:
@@ -138,24 +185,102 @@ def _check_parts(spec: ModelSpec, include_top: bool, pooling: str | None, featur
         raise UsageError("pooling is for a model without its top; pass include_top=False.")
 
 
-def _build(spec: ModelSpec, shape: tuple[int, int, int], num_classes: int, options: Mapping[str, Any]) -> keras.Model:
-    backend.keras()
+def _cut(spec: ModelSpec, pooling: Pooling | None, features: Sequence[str] | None) -> Cut:
+    """What cuts the wanted part out of a network: some of its features, or all of it without the top."""
+
+    def cut(network: keras.Model) -> keras.Model:
+        what = "without its top" if features is None else "for its features"
+        if not getattr(network, "inputs", None):
+            fault = "its builder returned a subclassed model, which has no graph that could be cut"
+            raise ModelBuildError(spec.name, what, fault)
+        try:
+            if features is None:
+                return headless_network(network, list(spec.features.values())[-1].layer, pooling)
+            return feature_network(network, {feature: spec.features[feature].layer for feature in features})
+        except ValueError as error:  # there is no such layer
+            raise ModelBuildError(spec.name, what, one_line(error)) from error
+
+    return cut
+
+
+def _part(spec: ModelSpec, shape: InputShape, build: Build, cut: Cut) -> keras.Model:
+    """A part of a network.
+
+    Raises:
+        ModelBuildError: the network cannot be built or cut, or not for images of any size.
+    """
+    try:
+        return _cut_out(shape, build, cut)
+    except ModelBuildError:
+        if None not in shape or not keras_internals.variables_can_wait():
+            raise
+        return _part_of_any_size(spec, shape, build, cut)  # perhaps only the top needs images of one size
+
+
+def _cut_out(shape: InputShape, build: Build, cut: Cut) -> keras.Model:
+    """A part with its variables. Those of the rest, which may be most of them, are not made."""
+    if keras_internals.in_stateless_scope() or not keras_internals.variables_can_wait():
+        return cut(build(shape))
+    try:
+        with keras_internals.declared_variables() as declared:
+            whole = build(shape)
+            part = cut(whole)
+    except ModelBuildError:  # in some builders because they make or use variables themselves
+        return cut(build(shape))
+    if declared.has_values:
+        return cut(build(shape))
+    kept = {id(variable) for variable in part.variables}
+    rest = {id(variable) for layer in whole.layers for variable in layer.variables} - kept
+    keras_internals.make_variables(variable for variable in declared.variables if id(variable) not in rest)
+    return part
+
+
+def _part_of_any_size(spec: ModelSpec, shape: InputShape, build: Build, cut: Cut) -> keras.Model:
+    """A part for images of any size, of a network that can only be built for one.
+
+    It is built for two sizes. Where its layers are the same for both, they are laid out again for any.
+
+    Raises:
+        ModelBuildError: they are not, or cannot be made again from their settings.
+    """
+    keras = backend.keras()
+    with keras_internals.declared_variables():
+        part, other = (cut(build(_fixed(spec, shape, more))) for more in (0, OTHER_SIZE))
+    try:
+        if _settings(part) == _settings(other):
+            inputs = keras.Input(shape, name=part.inputs[0].name)
+            return keras.models.clone_model(part, input_tensors=inputs)
+        fault = "its layers depend on the size of the images"
+    except Exception as error:  # a layer's own code
+        fault = one_line(error)
+    raise ModelBuildError(spec.name, f"for input_shape={shape}", f"{fault}. Name a height and a width.")
+
+
+def _settings(model: keras.Model) -> list[tuple[type, dict[str, Any]]]:
+    """The classes and settings of the layers, without their names."""
+    layers = [layer for layer in model.layers if not isinstance(layer, backend.keras().layers.InputLayer)]
+    return [(type(layer), layer.get_config() | {"name": ""}) for layer in layers]
+
+
+def _build(spec: ModelSpec, shape: InputShape, num_classes: int, options: Mapping[str, Any]) -> keras.Model:
+    """The whole network."""
     by = f" by {spec.provider}" if spec.provider.distribution else ""
     what = f"for input_shape={shape}, num_classes={num_classes}{by}"
     try:
         with stdout_to_stderr():
             model = spec.build(shape, num_classes, **options)
-            fault = _fault(model, shape, num_classes)
+            mismatch = _output_mismatch(model, shape, num_classes)
     except (CnnRegistryError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the builder is somebody else's code, and may call sys.exit
-        raise ModelBuildError(spec.name, what, one_line(error)) from error
-    if fault:
-        raise ModelBuildError(spec.name, what, fault)
+        hint = " (It may need images of one size: name a height and a width.)" if None in shape else ""
+        raise ModelBuildError(spec.name, what, f"{one_line(error)}{hint}") from error
+    if mismatch:
+        raise ModelBuildError(spec.name, what, mismatch)
     return model
 
 
-def _fault(model: object, shape: tuple[int, int, int], num_classes: int) -> str:
+def _output_mismatch(model: object, shape: InputShape, num_classes: int) -> str:
     """What keeps a builder's result from being the classifier that was asked for, or an empty string."""
     keras = backend.keras()
     if not isinstance(model, keras.Model):

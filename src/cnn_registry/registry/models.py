@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -174,7 +174,7 @@ def refuse_unknown_options(spec: ModelSpec, options: Iterable[str]) -> None:
         raise UnknownOptionError(spec.name, unknown, spec.options)
 
 
-def checked_input_shape(spec: ModelSpec, input_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+def checked_input_shape(spec: ModelSpec, input_shape: Sequence[int | None] | None) -> tuple[int, int, int]:
     """``input_shape``, or the model's default for ``None``.
 
     Raises:

@@ -91,13 +91,9 @@ def check_mixed_bfloat16(subject: Subject) -> None:
 
 def _stay_finite(subject: Subject, policy: str, why: str) -> None:
     keras = backend.keras()
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    with backend.standard_settings(policy):
         model = subject.build()
         outputs = [model(subject.images, training=training) for training in (False, True)]
-    finally:
-        keras.config.set_dtype_policy(before)
     values = np.stack([np.asarray(keras.ops.convert_to_numpy(output), np.float32) for output in outputs])
     if not np.isfinite(values).all():
         raise failed(

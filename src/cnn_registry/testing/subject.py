@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry import backend
-from cnn_registry.networks.build import create_model
+from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import ModelSpec
 
@@ -68,13 +68,12 @@ class Subject:
 
     def new_graph(self, input_shape: tuple[int, int, int], num_classes: int, **options: Any) -> keras.Model:
         """As `graph`, built anew."""
-        with backend.keras().StatelessScope(initialize_variables=False):
-            return create_model(self.name, input_shape=input_shape, num_classes=num_classes, **options)
+        return build_graph(self.spec, input_shape=input_shape, num_classes=num_classes, **options)
 
     def build(self, **options: Any) -> keras.Model:
         """The network at the small size, with weights from a fixed seed."""
         backend.keras().utils.set_random_seed(SEED)
-        return create_model(self.name, input_shape=self.small_shape, num_classes=SMALL_CLASSES, **options)
+        return build_model(self.spec, input_shape=self.small_shape, num_classes=SMALL_CLASSES, **options)
 
     @cached_property
     def model(self) -> keras.Model:

@@ -18,7 +18,7 @@ from cnn_registry.data.pipeline.batches import evaluation_batches, steps_per_epo
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError, UsageError
 from cnn_registry.networks.acceleration import accelerate, set_precision
-from cnn_registry.networks.build import build_model
+from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import MAIN, main_network
@@ -475,8 +475,7 @@ def _check_sizes(
 
     evaluated_at = form.input_shape[0]
     for size in set(sizes) - {evaluated_at}:
-        with backend.keras().StatelessScope(initialize_variables=False):
-            other = build_model(spec, num_classes=form.num_classes, input_shape=(size, size, 3), **options)
+        other = build_graph(spec, num_classes=form.num_classes, input_shape=(size, size, 3), **options)
         if shapes(other) != shapes(model):
             raise UsageError(
                 f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "

@@ -42,7 +42,7 @@ class Subsampling(keras.layers.Layer):  # type: ignore[misc]  # as above
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """The subsampled ``inputs``."""
-        sums = 4 * keras.ops.average_pool(inputs, 2, strides=2)
+        sums = 4 * keras.ops.average_pool(inputs, 2, strides=2, data_format="channels_last")
         return self.activation(sums * self.factor + self.bias)
 
     def get_config(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
         """The convolved ``inputs``."""
         places = keras.ops.cast(self.places, self.compute_dtype)
         kernel = keras.ops.reshape(keras.ops.matmul(self.kernel, places), self.dense_shape)
-        return self.activation(keras.ops.conv(inputs, kernel) + self.bias)
+        return self.activation(keras.ops.conv(inputs, kernel, data_format="channels_last") + self.bias)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the layer, for saving."""
