@@ -399,7 +399,7 @@ def test_a_model_without_options_says_so(plugins: FakePlugins) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [224, (224, 224), (224, 224, 3, 1), (0, 9, 3), (9, 9, -1), (9.0, 9, 3), (True, 9, 3), "abc", (None, 9, 3)]
+    "shape", [224, (224, 224), (224, 224, 3, 1), (0, 9, 3), (9, 9, -1), (9.0, 9, 3), (True, 9, 3), "abc", (9, 9, None)]
 )
 def test_a_malformed_shape_is_refused(tiny_model: str, shape: Any) -> None:
     with pytest.raises(InputShapeError, match=r"must be \(height, width, channels\), three positive integers; got"):
