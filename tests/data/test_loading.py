@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.errors import DataError, UnknownNameError, UsageError
 from cnn_registry.registry.datasets import default_dataset, register_dataset
@@ -24,6 +24,11 @@ def register(result: object, name: str = "shapes", *, is_default: bool = False) 
 
     load.__name__ = name
     register_dataset(summary="Shapes", num_classes=2, num_images=4, is_default=is_default)(load)
+
+
+def given(train: list[float], val: list[float]) -> dict[str, Any]:
+    """The change to a dataset that gives it a split."""
+    return {"splits": {"given": Split(np.array(train), np.array(val), np.empty(0, np.int64))}}
 
 
 @pytest.fixture(autouse=True)
@@ -69,18 +74,24 @@ def test_a_loaders_own_error_stays_as_it_is() -> None:
     ("changes", "fault"),
     [
         ({"ids": ("one",)}, "1 ids, 4 images and 4 labels"),
-        ({"labels": np.array([0, 0, 1, 2])}, "labels must be whole numbers from 0 to 1"),
-        ({"labels": np.array([0.0, 0.0, 1.0, 1.0])}, "labels must be whole numbers"),
+        ({"labels": np.array([0, 0, 1, 2])}, "labels must be integers from 0 to 1"),
+        ({"labels": np.array([0.0, 0.0, 1.0, 1.0])}, "labels must be integers"),
         (
             {"images": np.zeros((4, 6, 6), np.uint8)},
             r"uint8 of shape \(N, height, width, 3\), not uint8 of \(4, 6, 6\)",
         ),
         ({"default_split": "official"}, "default split 'official' is not among its splits"),
+        ({"ids": ("a", "b", "a", "c")}, "two of its images have the same id"),
+        (given([0, 1], [2, 4]), r"its split 'given' must have positions from 0 to 3"),
+        (given([0, -1], [2]), r"its split 'given' must have positions from 0 to 3"),
+        (given([0.5], [2]), r"its split 'given' must have positions"),
+        (given([0, 1], [1, 2]), "its split 'given' uses an image twice"),
+        (given([], []), "its split 'given' is empty"),
     ],
 )
 def test_a_loaders_impossible_result_is_told(dataset: Made, changes: dict[str, Any], fault: str) -> None:
     register(replace(dataset(2, 2), **changes))
-    with pytest.raises(DataError, match=rf"loader of the data set 'shapes' .* is broken: .*{fault}"):
+    with pytest.raises(DataError, match=rf"loader of the dataset 'shapes' .* is broken: .*{fault}"):
         load_dataset("shapes", None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from cnn_registry.data.threads import in_threads
+from cnn_registry.data.threads import in_flight, in_threads
 
 
 def test_results_come_in_order_from_more_than_one_thread() -> None:
@@ -40,3 +40,12 @@ def test_work_ends_when_the_caller_stops() -> None:
     next(results)
     results.close()
     assert len(done) < 100
+
+
+def test_work_does_not_run_far_ahead_of_the_caller() -> None:
+    done = []
+    results = in_threads(lambda item: done.append(item), range(100_000))
+    next(results)
+    time.sleep(0.2)
+    assert len(done) <= in_flight() + 8
+    assert len(list(results)) == 99_999

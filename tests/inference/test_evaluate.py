@@ -79,12 +79,28 @@ def test_other_images_are_evaluated_all_with_labels_by_name(trained: Path, colou
     assert len(evaluation.labels) == 40
 
 
-def test_classes_unknown_to_the_run_are_refused(trained: Path, colours: Path, tmp_path: Path) -> None:
+def test_images_of_classes_unknown_to_the_run_are_left_out_and_counted(
+    trained: Path, colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(colours / "red", other / "red")
     shutil.copytree(colours / "green", other / "violet")
-    with pytest.raises(DataError, match=r"violet.*labels\.txt"):
+    evaluation = evaluate(Run.open(trained), data=other)
+    names = Run.open(trained).record.data.class_names
+    assert evaluation.class_names == tuple(names)
+    assert set(evaluation.labels.tolist()) == {names.index("red")}
+    images = len(list((other / "violet").iterdir()))
+    said = f"{images} images of {other} left out, of 1 class that the model does not know: 'violet'."
+    assert said in capsys.readouterr().err
+    shutil.rmtree(other / "red")
+    with pytest.raises(DataError, match=r"has no class that the model knows. It has 1 class .*: 'violet'"):
         evaluate(Run.open(trained), data=other)
+
+
+def test_one_class_alone_can_be_evaluated(trained: Path, colours: Path, tmp_path: Path) -> None:
+    shutil.copytree(colours / "green", tmp_path / "other" / "green")
+    evaluation = evaluate(Run.open(trained), data=tmp_path / "other")
+    assert evaluation.report()["images"] == len(list((colours / "green").iterdir()))
 
 
 def test_images_that_changed_since_the_run_are_refused(trained: Path, colours: Path, tmp_path: Path) -> None:

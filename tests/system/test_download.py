@@ -101,17 +101,17 @@ def test_the_next_address_is_tried_where_one_fails(server: Server, target: Path)
     assert target.read_bytes() == CONTENT
 
 
-def test_all_failures_are_told_in_one_line(server: Server, target: Path) -> None:
+def test_all_failures_are_reported_in_one_line(server: Server, target: Path) -> None:
     urls = ["http://127.0.0.1:1/file.tgz", server.url("elsewhere")]
     with pytest.raises(DownloadError) as caught:
         download(urls, target, digest=f"md5:{MD5}")
     assert str(caught.value) == (
-        f"file.tgz could not be fetched ({urls[0]}: no connection; {urls[1]}: HTTP 404 Not Found)."
+        f"file.tgz could not be downloaded ({urls[0]}: no connection; {urls[1]}: HTTP 404 Not Found)."
     )
     assert left(target) == []
 
 
-def test_a_download_goes_on_where_it_stopped(server: Server, target: Path) -> None:
+def test_a_download_resumes_where_it_stopped(server: Server, target: Path) -> None:
     target.parent.mkdir()
     (target.parent / "file.tgz.part").write_bytes(CONTENT[:100_000])
     download([server.url()], target, digest=f"md5:{MD5}")
@@ -119,7 +119,7 @@ def test_a_download_goes_on_where_it_stopped(server: Server, target: Path) -> No
     assert server.requests == [("/file.tgz", "bytes=100000-")]
 
 
-def test_a_broken_connection_is_taken_up_again(server: Server, target: Path) -> None:
+def test_a_broken_connection_is_resumed(server: Server, target: Path) -> None:
     server.break_after = 120_000
     download([server.url()], target, digest=f"md5:{MD5}")
     assert target.read_bytes() == CONTENT
@@ -161,7 +161,7 @@ def test_a_part_as_long_as_the_file_starts_over(server: Server, target: Path) ->
     assert target.read_bytes() == CONTENT
 
 
-def test_wrong_content_is_deleted_and_told(server: Server, target: Path) -> None:
+def test_wrong_content_is_deleted_and_reported(server: Server, target: Path) -> None:
     server.content = b"<html>Please log in</html>"
     came = hashlib.md5(server.content).hexdigest()
     with pytest.raises(DownloadError, match=rf"expected md5 {MD5}, got md5 {came}, 26 bytes"):

@@ -9,6 +9,7 @@ from .environment import (
     require_tensorflow,
     tensorflow,
 )
+from .limits import memory_limit
 from .memory import forget
 from .precision import computes_bfloat16
 from .process import deterministic, process_kept
@@ -23,6 +24,7 @@ __all__ = [
     "deterministic",
     "forget",
     "keras",
+    "memory_limit",
     "prepare",
     "prepared_imports",
     "process_kept",

@@ -1,4 +1,4 @@
-"""From what the user asked for, a name or a folder or nothing, to a data set."""
+"""From what the user asked for (a name, a folder, or nothing) to a dataset."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
 from cnn_registry.text import one_line
 
-from .dataset import ImageDataset
+from .dataset import ImageDataset, Split
 from .folder import load_folder
 
 
-def load_dataset(name: str | None, source: Path | None) -> ImageDataset:
-    """Find the images; nothing is decoded.
+def load_dataset(name: str | None, source: Path | None, *, min_classes: int = 2) -> ImageDataset:
+    """Find the images. Nothing is decoded.
 
     Args:
-        name: a data set's name; ``None`` with a ``source`` reads that folder, without one takes the default data set.
-        source: an archive or a folder that holds the data; ``None`` where the data set finds or fetches its own.
+        name: a dataset's name. ``None`` reads the folder ``source``, or the default dataset if there is no ``source``.
+        source: an archive or a folder that holds the data; ``None`` if the dataset finds or downloads its own.
+        min_classes: classes that a folder must have images of.
 
     Raises:
-        UsageError: there is no such data set, or none is the default.
-        DataError: the images are missing or not in a form that is understood.
-        DownloadError: they could not be fetched.
-        BrokenPluginError: the plugin that provides the data set cannot be used.
+        UsageError: there is no such dataset, or no default dataset.
+        DataError: the images are missing or in an unknown layout, or the loader returned something inconsistent.
+        DownloadError: they could not be downloaded.
+        BrokenPluginError: the plugin that provides the dataset cannot be used.
     """
     if name is None and source is not None:
-        return load_folder(source)
+        return load_folder(source, min_classes=min_classes)
     spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
         loaded = spec.build(source)
@@ -36,10 +37,10 @@ def load_dataset(name: str | None, source: Path | None) -> ImageDataset:
         raise
     except Exception as error:  # a loader may be anyone's code
         raise DataError(
-            f"The data set {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
+            f"The dataset {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
         ) from error
     if fault := _fault(loaded):
-        raise DataError(f"The loader of the data set {spec.name!r} ({spec.provider}) is broken: {fault}.")
+        raise DataError(f"The loader of the dataset {spec.name!r} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)
     return loaded
 
@@ -51,10 +52,24 @@ def _fault(loaded: object) -> str:
     images, labels, classes = loaded.images, np.asarray(loaded.labels), len(loaded.class_names)
     if not len(loaded.ids) == len(images) == len(labels) > 0:
         return f"it returned {len(loaded.ids)} ids, {len(images)} images and {len(labels)} labels"
+    if len(set(loaded.ids)) < len(loaded.ids):
+        return "two of its images have the same id"
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= classes:
-        return f"its labels must be whole numbers from 0 to {classes - 1}"
+        return f"its labels must be integers from 0 to {classes - 1}"
     if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3):
         return f"its images must be uint8 of shape (N, height, width, 3), not {images.dtype} of {images.shape}"
     if loaded.default_split is not None and loaded.default_split not in loaded.splits:
         return f"its default split {loaded.default_split!r} is not among its splits"
+    return next((fault for name, split in loaded.splits.items() if (fault := _split_fault(name, split, labels))), "")
+
+
+def _split_fault(name: str, split: Split, labels: np.ndarray) -> str:
+    """What is wrong with one of its splits, or an empty string."""
+    used = np.concatenate([np.asarray(part).reshape(-1) for part in (split.train, split.val, split.test)])
+    if not len(used):
+        return f"its split {name!r} is empty"
+    if not np.issubdtype(used.dtype, np.integer) or used.min() < 0 or used.max() >= len(labels):
+        return f"its split {name!r} must have positions from 0 to {len(labels) - 1}"
+    if len(np.unique(used)) < len(used):
+        return f"its split {name!r} uses an image twice"
     return ""

@@ -79,7 +79,7 @@ def _screen_jpeg(stream: BinaryIO) -> None:
             segments += 1
             exif += marker == _APP1 and body.startswith(b"Exif")
             if segments > MAX_SEGMENTS or exif > MAX_SEGMENTS // 32:  # Pillow joins these, one by one
-                raise ValueError(f"more than {segments - 1} segments")
+                raise ValueError(f"more than {segments - 1:,} segments")
         if marker in _SIZES:
             height, width = struct.unpack(">HH", body[1:5])
             pixels = height * width
@@ -180,7 +180,7 @@ def _screen_directory(stream: BinaryIO, layout: _Layout, offset: int, length: in
     for _ in range(tags):
         tag, kind, count, value = _unpacked(stream, layout.order + layout.tag)
         held += count * _TYPE_SIZES.get(kind, 1)
-        if held > length:
+        if held > 2 * length:
             raise ValueError("tags that are larger than the file")
         if tag in _STRIPS and count > MAX_STRIPS:
             raise ValueError(f"more than {MAX_STRIPS:,} strips or tiles")

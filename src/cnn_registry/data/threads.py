@@ -1,12 +1,14 @@
-"""The same work on many items, on as many threads as there are processors.
+"""The same work on many items, in as many threads as there are processors.
 
-Pillow and hashlib let go of the interpreter while they work, so threads are enough.
+Pillow and hashlib release the interpreter's lock while they work, so threads are enough.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from cnn_registry.backend import usable_cpus
@@ -14,18 +16,31 @@ from cnn_registry.backend import usable_cpus
 A = TypeVar("A")
 B = TypeVar("B")
 
-_CHUNK = 4  # items a task: few enough to keep all threads busy in one batch
+_CHUNK = 4  # items per task: few enough to keep all threads busy in one batch
+_AHEAD = 4  # tasks per thread that may be done before the caller takes their results
 
 
 def in_threads(function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
-    """``function`` of each of ``items``, in their order. When the caller stops early, so does the work."""
+    """``function`` of each of ``items``, in their order.
+
+    When the caller stops early, so does the work. At most `in_flight` results wait for the caller.
+    """
 
     def of_chunk(start: int) -> list[B]:
         return [function(item) for item in items[start : start + _CHUNK]]
 
+    starts = iter(range(0, len(items), _CHUNK))
     pool = ThreadPoolExecutor(usable_cpus())
     try:
-        for results in pool.map(of_chunk, range(0, len(items), _CHUNK)):
+        tasks = deque(pool.submit(of_chunk, start) for start in islice(starts, _AHEAD * usable_cpus()))
+        while tasks:
+            results = tasks.popleft().result()
+            tasks.extend(pool.submit(of_chunk, start) for start in islice(starts, 1))
             yield from results
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_flight() -> int:
+    """How many results of `in_threads` there are at most that the caller has not taken."""
+    return _CHUNK * _AHEAD * usable_cpus()

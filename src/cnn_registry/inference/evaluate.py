@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.classes import in_classes
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.pipeline.batches import evaluation_batches
+from cnn_registry.data.pipeline.batches import evaluation_batches, reading
 from cnn_registry.data.sources.cache import LoadedImages, load_images
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
@@ -107,7 +107,9 @@ def evaluate_model(
 ) -> Evaluation:
     """Predict the images at ``indices`` and put the truth beside it."""
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
-    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], _outputs(model, batches), part)
+    with reading(images):
+        outputs = _outputs(model, batches)
+    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], outputs, part)
 
 
 def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
@@ -143,16 +145,17 @@ def evaluate(
         force: as for `load_model`.
 
     Raises:
-        DataError: the images are not there any more, are not the same any more, or have classes unknown to the run.
+        DataError: the images are missing, have changed since the run, or have no class that the run knows.
         UsageError: the data has no such part.
     """
     given = dataset is not None or data is not None
-    loaded = load_dataset(dataset, data) if given else load_dataset(run.record.data.dataset, _own_source(run))
+    own = (run.record.data.dataset, _own_source(run))
+    loaded = load_dataset(dataset, data, min_classes=1) if given else load_dataset(*own)
     images = load_images(loaded, run.record.model.input_shape[0])
     if images.digest == run.record.data.digest:
         indices, what = _own_part(run, images, part or "val")
     elif given:
-        images = _in_classes_of(run, images)
+        images = in_classes(images, run.record.data.class_names)
         indices, what = _foreign_part(images, part or "all")
     else:
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
@@ -187,25 +190,3 @@ def _foreign_part(images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:
     if not len(indices):
         raise UsageError(f"{dataset.name} has no {part} images; leave --part out.")
     return indices, f"{part} images of {dataset.name}"
-
-
-def _in_classes_of(run: Run, images: LoadedImages) -> LoadedImages:
-    """The images with their labels in the order of the run's classes.
-
-    Raises:
-        DataError: a class of theirs is unknown to the run.
-    """
-    position = {name: index for index, name in enumerate(run.record.data.class_names)}
-    unknown = [name for name in images.dataset.class_names if name not in position]
-    if unknown:
-        raise DataError(
-            f"{images.dataset.source} has classes the run was not trained for: {', '.join(unknown[:5])}. "
-            f"The run's classes are in {run.path / 'labels.txt'}."
-        )
-    to_run = np.array([position[name] for name in images.dataset.class_names])
-    dataset: ImageDataset = replace(
-        images.dataset,
-        class_names=tuple(run.record.data.class_names),
-        labels=to_run[images.dataset.labels],
-    )
-    return replace(images, dataset=dataset)

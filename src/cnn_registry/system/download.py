@@ -1,10 +1,15 @@
-"""Fetch one file: resumable, bounded, and checked before it takes its place."""
+"""Download one file: resumable, bounded in size and time, and checked before it takes its place."""
 
 from __future__ import annotations
 
 import hashlib
+import queue
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -18,68 +23,122 @@ TIMEOUTS = (10, 30)
 """Seconds to wait for a connection, and for the next bytes."""
 
 MAX_BYTES = 4 * 2**30
-"""The largest file that is fetched where its size is not known beforehand."""
+"""The largest file that is downloaded if its size is not known beforehand."""
 
 _BLOCK = 1 << 16
 
 
-def download(urls: Sequence[str], target: Path, *, size: int | None = None, digest: str) -> None:
-    """Fetch a file from the first of ``urls`` that has it.
+@dataclass(frozen=True)
+class Patience:
+    """How slow a server may be.
 
-    What has arrived lies beside the target as ``<name>.part``, and the next attempt goes on from there where the
-    server can; a connection that breaks is taken up again as long as it brings something. The target appears only
-    when it is complete and right.
+    Attributes:
+        bytes: how much must arrive in every ``seconds``.
+        seconds: from the first request to a URL; waiting for connections and headers counts.
+        requests: at most so many are made to a URL for what is missing.
+    """
+
+    bytes: int = 1 << 16
+    seconds: float = 60.0
+    requests: int = 50
+
+
+def download(
+    urls: Sequence[str], target: Path, *, size: int | None = None, digest: str, patience: Patience | None = None
+) -> None:
+    """Download a file from the first of ``urls`` that has it.
+
+    What has arrived is kept beside the target as ``<name>.part``, and the next attempt continues from there if the
+    server can. A broken connection is resumed if it has brought something. The target appears only when it is complete
+    and correct.
 
     Args:
         urls: where the file is, in the order to try.
-        target: the file to make; its folder is made too.
+        target: the file to write; its folder is made if necessary.
         size: bytes of the file; default whatever the server says, up to `MAX_BYTES`.
-        digest: ``"sha256:..."`` or ``"md5:..."`` in hexadecimal, or its first digits where no more is published. So
-            few, and MD5, tell a damaged file from a whole one, nothing more.
+        digest: ``"sha256:..."`` or ``"md5:..."`` in hexadecimal, or its first digits if no more is published. So few,
+            and MD5, tell a damaged file from a whole one, nothing more.
+        patience: how slow a server may be; default 64 KiB per minute.
 
     Raises:
-        DownloadError: no URL gave the file, or one led from https to http; the message has the reason of each.
+        DownloadError: no URL gave the file, one led from https to http, or all were too slow; the message has the
+            reason for each.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     failures = []
     for url in urls:
         try:
-            _fetch(url, part, size)
+            _fetch(url, part, size, patience or Patience())
             _check(part, size, digest)
         except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             failures.append(f"{url}: {_reason(error)}")
         else:
             part.replace(target)
             return
-    raise DownloadError(f"{target.name} could not be fetched ({'; '.join(failures)}).")
+    raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)}).")
 
 
-def _fetch(url: str, part: Path, size: int | None) -> None:
-    """Bring ``part`` to its end, in as many requests as it takes while each brings something."""
-    while True:
+class _Pace:
+    """Measures whether enough arrives, over as many requests as it takes."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._arrived = 0
+        self._deadline = time.monotonic() + patience.seconds
+
+    def left(self) -> float:
+        """Seconds until more must have arrived.
+
+        Raises:
+            DownloadError: there are none.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self.too_slow()
+        return left
+
+    def add(self, count: int) -> None:
+        """So many bytes have arrived."""
+        self._arrived += count
+        if self._arrived >= self._patience.bytes:
+            self._arrived, self._deadline = 0, time.monotonic() + self._patience.seconds
+
+    def too_slow(self) -> DownloadError:
+        """The error for what takes too long."""
+        return DownloadError(
+            f"it is too slow: less than {self._patience.bytes:,} bytes in {self._patience.seconds:g} seconds"
+        )
+
+
+def _fetch(url: str, part: Path, size: int | None, patience: Patience) -> None:
+    """Complete ``part``, in as many requests as it takes while each brings something."""
+    pace = _Pace(patience)
+    for _ in range(patience.requests):
         before = _size(part)
         try:
-            return _request(url, part, size)
+            _request(url, part, size, pace)
+            return
         except (requests.ConnectionError, urllib3.exceptions.HTTPError):
             if _size(part) <= before:
                 raise
+    raise DownloadError(f"the connection broke {patience.requests} times")
 
 
-def _request(url: str, part: Path, size: int | None) -> None:
+def _request(url: str, part: Path, size: int | None, pace: _Pace) -> None:
     """One request for what ``part`` lacks."""
     have = _size(part)
-    # "identity": an archive that is compressed already must arrive as it is.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()
-            _request(url, part, size)
+    answer = _Answer(url, have, pace)
+    try:
+        response = answer.headers()
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # without it, the next request asks for the whole file
+            _request(url, part, size, pace)
             return
         response.raise_for_status()
         if url.startswith("https:") and not all(hop.url.startswith("https:") for hop in (*response.history, response)):
             raise DownloadError(f"it leads from https to {response.url}")
-        if not _goes_on_from(response, have):
+        if not _continues_from(response, have):
             have = 0
         announced = response.headers.get("Content-Length", "")
         total = have + (int(announced) if re.fullmatch("[0-9]{1,18}", announced) else 0)
@@ -88,16 +147,83 @@ def _request(url: str, part: Path, size: int | None) -> None:
             raise DownloadError(f"it has {total:,} bytes, at most {limit:,} were expected")
         with part.open("ab" if have else "wb") as file, progress(f"Downloading {url}", total, unit="bytes") as advance:
             advance(have)
-            for block in response.raw.stream(_BLOCK, decode_content=False):
+            for block in answer.blocks():
                 have += len(block)
                 if have > limit:
                     raise DownloadError(f"it has more than the {limit:,} bytes that were expected")
                 file.write(block)
+                pace.add(len(block))
                 advance(len(block))
+    finally:
+        answer.close()
 
 
-def _goes_on_from(response: requests.Response, have: int) -> bool:
-    """Whether the response is the rest of a file of which ``have`` bytes are here."""
+class _Answer:
+    """A server's answer, received in a thread of its own.
+
+    A timeout of the socket ends a wait for the next byte, and nothing ends a line of headers that arrives byte by byte.
+    So the caller waits for the thread no longer than its pace allows, and leaves it alone with its connection.
+    """
+
+    def __init__(self, url: str, have: int, pace: _Pace) -> None:
+        self._pace = pace
+        self._arrived: queue.Queue[requests.Response | bytes | Exception | None] = queue.Queue(maxsize=64)
+        self._closed = threading.Event()
+        # "identity": an archive that is already compressed must arrive as it is.
+        wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        threading.Thread(target=self._receive, args=(url, wanted), daemon=True).start()
+
+    def headers(self) -> requests.Response:
+        """The response, whose body is not to be read.
+
+        Raises:
+            DownloadError: it takes too long.
+        """
+        response = self._next()
+        assert isinstance(response, requests.Response)
+        return response
+
+    def blocks(self) -> Iterator[bytes]:
+        """The body, as it arrives.
+
+        Raises:
+            DownloadError: it takes too long.
+        """
+        while isinstance(block := self._next(), bytes):
+            yield block
+
+    def close(self) -> None:
+        """Let the thread end as soon as it notices."""
+        self._closed.set()
+
+    def _next(self) -> requests.Response | bytes | None:
+        try:
+            item = self._arrived.get(timeout=self._pace.left())
+        except queue.Empty:
+            raise self._pace.too_slow() from None
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def _receive(self, url: str, wanted: dict[str, str]) -> None:
+        try:
+            with requests.get(url, headers=wanted, stream=True, timeout=TIMEOUTS) as response:
+                self._put(response)
+                while not self._closed.is_set() and (block := response.raw.read1(_BLOCK, decode_content=False)):
+                    self._put(block)
+            self._put(None)
+        except Exception as error:
+            self._put(error)
+
+    def _put(self, item: requests.Response | bytes | Exception | None) -> None:
+        while not self._closed.is_set():
+            with suppress(queue.Full):
+                self._arrived.put(item, timeout=1)
+                break
+
+
+def _continues_from(response: requests.Response, have: int) -> bool:
+    """Whether the response is the rest of a file of which ``have`` bytes have arrived."""
     came = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     return response.status_code == requests.codes.partial_content and came is not None and int(came[1]) == have
 
@@ -111,7 +237,7 @@ def _check(part: Path, size: int | None, digest: str) -> None:
         part.unlink()
         wanted = f"{algorithm} {expected}" + (f" and {size:,} bytes" if size else "")
         raise DownloadError(
-            f"what came is not the expected file: expected {wanted}, got {algorithm} {came}, {length:,} bytes"
+            f"what arrived is not the expected file: expected {wanted}, got {algorithm} {came}, {length:,} bytes"
         )
 
 

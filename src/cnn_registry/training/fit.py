@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.data.dataset import Split
-from cnn_registry.data.pipeline.batches import evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError, UsageError
 from cnn_registry.networks.acceleration import accelerate, set_precision
@@ -233,7 +233,8 @@ class Fit:
         with self._bar() as bar, stop_requests() as request:
             callbacks = [*self._own_callbacks(run, options, request, bar), *options.callbacks]
             try:
-                self._fit_epochs(callbacks)
+                with reading(*self.images):
+                    self._fit_epochs(callbacks)
             except Stopped:
                 ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
             except KeyboardInterrupt:

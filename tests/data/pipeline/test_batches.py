@@ -3,16 +3,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.folder import load_folder
 from cnn_registry.data.pipeline.augment import Augmentation
-from cnn_registry.data.pipeline.batches import evaluation_batches, steps_per_epoch, training_batches
+from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.data.sources.cache import LoadedImages, load_images
+from cnn_registry.errors import BadImageError, DataError
 from cnn_registry.registry.spec import Pixels
 
 FULL = Augmentation(crop_area=(0.3, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
@@ -167,3 +170,48 @@ def test_a_mixed_batch_is_the_same_however_many_come_before_it(images: LoadedIma
     for one, same in zip(everything[7:], rest, strict=True):
         np.testing.assert_array_equal(one[0], same[0])
         np.testing.assert_array_equal(one[1], same[1])
+
+
+@pytest.mark.parametrize("damage", ["gone", "truncated", "a folder"])
+def test_a_streamed_image_that_goes_bad_is_reported_by_its_name_in_one_line(
+    folder: Callable[..., Path], damage: str
+) -> None:
+    root = folder(*(f"{name}/{number}.png" for name in "ab" for number in range(4)))
+    images = load_images(load_folder(root), 8, memory_limit=0)
+    read = evaluation_batches(images, np.arange(8), batch_size=4, pixels="unit")
+    with reading(images):
+        assert len(list(read)) == 2
+    bad = root / "b" / "2.png"
+    content = bad.read_bytes()
+    bad.unlink()
+    if damage == "truncated":
+        bad.write_bytes(content[:100])
+    elif damage == "a folder":
+        bad.mkdir()
+    for _ in range(2):  # the second time is not confused by the first
+        with (
+            pytest.raises(BadImageError, match=r"b/2\.png cannot be read as an image: [\w ]+\.$") as caught,
+            reading(images),
+        ):
+            list(read)
+        assert "\n" not in str(caught.value)
+    with reading(images):
+        assert len(list(evaluation_batches(images, np.arange(4), batch_size=4, pixels="unit"))) == 1
+
+
+def test_other_errors_of_the_pipeline_stay_as_they_are(images: LoadedImages) -> None:
+    from tensorflow import errors
+
+    wrong = evaluation_batches(images, np.array([99]), batch_size=4, pixels="unit")
+    with pytest.raises(errors.OpError, match="out of bounds"), reading(images):
+        list(wrong)
+
+
+def test_a_batch_larger_than_the_memory_is_refused_at_once(dataset: Callable[..., ImageDataset]) -> None:
+    images = load_images(dataset(4, 4), 4000, memory_limit=0)
+    pattern = (
+        r"^A batch of 100000 images of 4000x4000 pixels takes 24,000\.0 GB; .* smaller image_size or batch_size\.$"
+    )
+    with pytest.raises(DataError, match=pattern):
+        batches(images, batch_size=100_000)
+    evaluation_batches(images, np.arange(8), batch_size=100_000, pixels="unit")  # there are no more than 8

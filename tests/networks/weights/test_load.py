@@ -173,7 +173,7 @@ def test_a_failing_download_by_keras_is_reported(foreign: str, monkeypatch: pyte
 
 def test_no_network_is_reported(foreign: str) -> None:
     with pytest.raises(
-        DownloadError, match=r"foreign-0123abcd\.safetensors could not be fetched \(.*: no connection\)"
+        DownloadError, match=r"foreign-0123abcd\.safetensors could not be downloaded \(.*: no connection\)"
     ):
         create_model(foreign, weights="torchvision:IMAGENET1K_V1")
 

@@ -1,13 +1,14 @@
-"""Decoded images to batches for a network.
+"""From decoded images to batches for a network.
 
-The order of an epoch and the augmentation of a batch follow from the seed, the epoch and the batch's number alone,
-never from what was drawn before: training can go on from any batch and sees what it would have seen.
+The order of an epoch and the augmentation of a batch derive from the seed, the epoch and the number of the batch, never
+from earlier draws. Training that resumes at any batch therefore sees the same images as uninterrupted training.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels
 
 from .augment import Augmentation, augment
@@ -30,14 +32,14 @@ CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-"""Of ImageNet's red, green and blue from 0 to 1, as torchvision's weights expect them."""
+"""The mean and standard deviation of ImageNet's red, green and blue from 0 to 1, by which torchvision normalises."""
 
 Draw = NDArray[np.int32]
 """The seed of one batch's augmentation, ``(2,)``."""
 
 
 class Choice(NamedTuple):
-    """What a batch is made of.
+    """The images of a batch and how they are varied.
 
     Attributes:
         indices: its images.
@@ -75,9 +77,9 @@ def training_batches(
     Args:
         images: the decoded images.
         indices: those to train on.
-        batch_size: images a batch; the last of an epoch may be smaller.
+        batch_size: images per batch; the last batch of an epoch may be smaller.
         epochs: how often each image is seen.
-        seed: of the order and the augmentation, from 0 on.
+        seed: of the order and the augmentation, 0 or more.
         augmentation: what varies from one look at an image to the next.
         pixels: the range of the values.
         sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
@@ -88,6 +90,9 @@ def training_batches(
         ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
         ``(B, classes)``, both float32. With several sizes the size is not part of the static shape, so that whatever
         uses the batches is traced once.
+
+    Raises:
+        DataError: one batch is larger than the memory that this process may use.
     """
     steps, sizes = steps_per_epoch(len(indices), batch_size), sizes or (images.source.size,)
 
@@ -101,20 +106,53 @@ def training_batches(
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
+    _check_memory(batch_size, max(*sizes, images.source.size))
     return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
-    """The images at ``indices`` once, in that order and as they are; arguments and batches as `training_batches`."""
-
+    """The images at ``indices`` once, in that order and as they are; otherwise as `training_batches`."""
     size = images.source.size
 
     def choose(step: int) -> Choice:
         return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
 
+    _check_memory(min(batch_size, len(indices)), size)
     return _batches(
         images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, (size,)
     )
+
+
+@contextmanager
+def reading(*images: LoadedImages) -> Iterator[None]:
+    """While batches are read: an image that can no longer be read is reported by its name.
+
+    TensorFlow's own error quotes a traceback instead.
+
+    Args:
+        images: what the batches are of.
+
+    Raises:
+        BadImageError: an image cannot be read; it was, but the file has changed or is gone.
+    """
+    for loaded in images:
+        loaded.failures.clear()
+    try:
+        yield
+    except backend.tensorflow().errors.OpError:
+        if failures := [failure for loaded in images for failure in loaded.failures]:
+            raise failures[0] from None
+        raise
+
+
+def _check_memory(batch_size: int, size: int) -> None:
+    """Refuse batches that do not fit into memory, as bytes and as float32."""
+    available, taken = backend.memory_limit(), batch_size * size * size * 3 * (1 + 4)
+    if taken > available:
+        raise DataError(
+            f"A batch of {batch_size} images of {size}x{size} pixels takes {taken / 1e9:,.1f} GB; this process may use "
+            f"{available / 1e9:,.1f} GB. Choose a smaller image_size or batch_size."
+        )
 
 
 def _batches(
@@ -134,7 +172,12 @@ def _batches(
     def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32, np.bool_]:
         chosen, draw, size, mixed = choose(int(step))
         labels = one_hot[images.dataset.labels[chosen]]
-        return images.source.read(chosen), labels, draw, np.int32(size), np.bool_(mixed)
+        try:
+            read = images.source.read(chosen)
+        except CnnRegistryError as failure:
+            images.failures.append(failure)
+            raise
+        return read, labels, draw, np.int32(size), np.bool_(mixed)
 
     def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
         kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
@@ -155,7 +198,7 @@ def _batches(
 
 
 def scale(images: Any, pixels: Pixels) -> Any:
-    """Red, green and blue of 0 to 255, an array or a tensor, as a network wants them."""
+    """Red, green and blue from 0 to 255, an array or a tensor, in the range that a network expects."""
     if pixels == "unit":
         return images / np.float32(255)
     if pixels == "signed":

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes, Indices
-from cnn_registry.data.image import decode
+from cnn_registry.data.image import attempt, decode
 from cnn_registry.data.threads import in_threads
+from cnn_registry.errors import BadImageError
 
 
 class StreamedImages:
-    """Images that are decoded each time they are read, for sets larger than memory.
+    """Images that are decoded each time they are read, for datasets larger than memory.
 
     Args:
         files: readable image files.
         size: edge length in pixels.
+        max_pixels: as for `decode_sizes`.
     """
 
-    def __init__(self, files: Sequence[Path], size: int) -> None:
+    def __init__(self, files: Sequence[Path], size: int, max_pixels: int | None = None) -> None:
         self._files = files
+        self._max_pixels = max_pixels
         self.size = size
 
     def __len__(self) -> int:
@@ -32,8 +35,24 @@ class StreamedImages:
         """The images at ``indices``, ``(B, size, size, 3)``.
 
         Raises:
-            BadImageError: a file cannot be read any more.
+            BadImageError: a file can no longer be read.
         """
         files = [self._files[index] for index in indices]
-        images = list(in_threads(partial(decode, size=self.size), files))
+        images = list(in_threads(partial(decode, size=self.size, max_pixels=self._max_pixels), files))
         return np.stack(images) if images else np.empty((0, self.size, self.size, 3), np.uint8)
+
+
+def decode_each(
+    files: Sequence[Path], sizes: Collection[int], *, max_pixels: int | None = None
+) -> Iterator[list[Bytes] | BadImageError]:
+    """Decode files in threads, and return the error of a bad one in its place.
+
+    Args:
+        files: the files.
+        sizes: edge lengths in pixels.
+        max_pixels: as for `decode_sizes`.
+
+    Returns:
+        For each file, in order, its pixels at each size, ``(size, size, 3)``, or why it cannot be read.
+    """
+    return in_threads(partial(attempt, sizes=sizes, max_pixels=max_pixels), files)

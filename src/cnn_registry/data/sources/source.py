@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from cnn_registry.data.dataset import Bytes, Indices
 
 
@@ -20,3 +22,32 @@ class ImageSource(Protocol):
     def read(self, indices: Indices) -> Bytes:
         """The images at ``indices``, ``(B, size, size, 3)``."""
         ...
+
+
+class SelectedImages:
+    """Some of the images of another source.
+
+    Args:
+        source: all images.
+        kept: positions in ``source``; those of this source are 0, 1, 2, ...
+    """
+
+    def __init__(self, source: ImageSource, kept: Indices) -> None:
+        self._source = source
+        self._kept = kept
+
+    @property
+    def size(self) -> int:
+        """Edge length in pixels."""
+        return self._source.size
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def read(self, indices: Indices) -> Bytes:
+        """The images at ``indices``, ``(B, size, size, 3)``.
+
+        Raises:
+            BadImageError: as the other source.
+        """
+        return self._source.read(self._kept[np.asarray(indices)])

@@ -1,0 +1,60 @@
+"""How much memory this process may use, which in a container is less than the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+CGROUP = Path("/proc/self/cgroup")
+"""Linux' list of the control groups that this process is in."""
+
+CGROUPS = Path("/sys/fs/cgroup")
+"""The control groups and their limits."""
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may use.
+
+    The smallest of the machine's memory, the limits of the control groups (versions 1 and 2) that the process is in, as
+    containers and job schedulers set them, and what ``ulimit -v`` and ``ulimit -d`` leave of it.
+    """
+    import psutil
+
+    return min([psutil.virtual_memory().total, *_cgroup_limits(), *_resource_limits()])
+
+
+def _cgroup_limits() -> Iterator[int]:
+    try:
+        groups = CGROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if not controllers:
+            root, limit = CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, limit = CGROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # A container may see its own group as the root, whatever the path says.
+        folder = root if ".." in path else root / path.lstrip("/")
+        for place in (folder, *folder.parents):
+            if not place.is_relative_to(root):
+                break
+            with suppress(OSError, ValueError):  # "max" is no limit
+                yield int((place / limit).read_text(encoding="ascii"))
+
+
+def _resource_limits() -> Iterator[int]:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return
+    import psutil
+
+    used = psutil.Process().memory_info()
+    for kind, held in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, getattr(used, "data", used.rss))):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            yield max(0, soft - held)
