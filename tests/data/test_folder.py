@@ -319,7 +319,7 @@ def test_images_are_found_at_any_depth(folder: Folder, capsys: pytest.CaptureFix
     (root / "notes.txt").touch()
     assert find_images(root) == [root / "a.png", root / "b" / "9.png", root / "b" / "10.png"]
     assert capsys.readouterr().err == f"1 file passed over in {root}: 1 .txt.\n"
-    with pytest.raises(DataError, match=r"There is no JPEG, .* image in .*hidden"):
+    with pytest.raises(DataError, match=r"hidden holds no pictures; expected JPEG, .* files\."):
         find_images(folder("hidden/.1.png") / "hidden")
 
 

@@ -76,13 +76,13 @@ def find_images(folder: Path) -> list[Path]:
     """
     try:
         walk = Walk(folder)
-        found = list(walk.images(folder))  # which forgets the root that a walk begins with
+        found = list(walk.images(folder))
     except OSError as error:
         raise DataError(f"{error.filename or folder} cannot be read: {error.strerror or error}.") from error
     for line in walk.summary():
         note(line)
     if not found:
-        raise DataError(f"There is no {formats.listed()} image in {folder}.")
+        raise DataError(f"{folder} holds no pictures; expected {formats.listed()} files.")
     return found
 
 

@@ -151,7 +151,7 @@ def evaluate(
     given = dataset is not None or data is not None
     own = (run.record.data.dataset, _own_source(run))
     loaded = load_dataset(dataset, data, min_classes=1) if given else load_dataset(*own)
-    images = load_images(loaded, run.record.model.input_shape[0])
+    images = load_images(loaded, run.record.model.input_shape[0], max_pixels=run.record.options.max_pixels)
     if images.digest == run.record.data.digest:
         indices, what = _own_part(run, images, part or "val")
     elif given:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.formats import listed, suffixes
-from cnn_registry.data.image import attempt
+from cnn_registry.data.folder import find_images
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.cache import OnBadImage
-from cnn_registry.data.threads import in_threads
-from cnn_registry.errors import BadImageError, DataError, UsageError
+from cnn_registry.data.sources.files import decode_each
+from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.system.progress import Advance, progress
-from cnn_registry.text import natural_key
 
 from .model import Weights, load_model
 
@@ -87,7 +84,7 @@ def predict(
     with _shown(len(files)) as advance:
         for start in range(0, len(files), BATCH_SIZE):
             chunk = files[start : start + BATCH_SIZE]
-            decoded = list(in_threads(partial(attempt, sizes=(size,), max_pixels=max_pixels), chunk))
+            decoded = list(decode_each(chunk, (size,), max_pixels=max_pixels))
             readable = [found[0] for found in decoded if not isinstance(found, BadImageError)]
             predictor = predictor or (Predictor(run, weights, tta=tta, force=force) if readable else None)
             rows = iter(predictor(np.stack(readable)) if predictor and readable else ())
@@ -130,16 +127,10 @@ class Predictor:
 def _pictures(images: Sequence[str | Path]) -> Iterator[Path]:
     """Files as they are, and the pictures in folders."""
     for image in map(Path, images):
-        if not image.is_dir():
+        if image.is_dir():
+            yield from find_images(image)
+        else:
             yield image
-            continue
-        found = sorted(
-            (path for path in image.rglob("*") if path.suffix.lower() in suffixes() and path.is_file()),
-            key=lambda path: natural_key(str(path)),
-        )
-        if not found:
-            raise DataError(f"{image} holds no pictures; expected {listed()} files.")
-        yield from found
 
 
 def _refuse_bad(files: Sequence[Path], max_pixels: int | None) -> None:
@@ -148,7 +139,7 @@ def _refuse_bad(files: Sequence[Path], max_pixels: int | None) -> None:
     Raises:
         BadImageError: there is one.
     """
-    for found in in_threads(partial(attempt, sizes=(1,), max_pixels=max_pixels), files[:BATCH_SIZE]):
+    for found in decode_each(files[:BATCH_SIZE], (1,), max_pixels=max_pixels):
         if isinstance(found, BadImageError):
             raise found
     for file in files[BATCH_SIZE:]:
