@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.blocks import NearIdentity
+from cnn_registry.blocks import Conv2D_BN, InceptionBlock_1, NearIdentity
 
 keras = backend.keras()
 
@@ -56,6 +56,42 @@ def test_layers_differ_and_a_seed_repeats_them() -> None:
     np.testing.assert_array_equal(first, again)
 
 
+def kernels_of(initializer: object, seed: int) -> list[np.ndarray]:
+    """The kernels of two layers of one shape, and of two blocks' convolutions, that get one initializer."""
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(5, kernel_initializer=initializer) for _ in range(2)]
+    for layer in layers:
+        layer.build((None, 5))
+    return [np.asarray(layer.kernel.value) for layer in layers]
+
+
+def test_layers_that_get_one_object_draw_their_own() -> None:
+    first, again, other = (kernels_of(NearIdentity(), seed) for seed in (3, 3, 4))
+    assert np.abs(first[0] - first[1]).max() > 0.01
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first[0] - other[0]).max() > 0.01
+    same = kernels_of(NearIdentity(seed=3), 3)
+    np.testing.assert_array_equal(same[0], same[1])
+    drawn = kernels_of(NearIdentity(seed=keras.random.SeedGenerator(3)), 3)
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("initializer", [NearIdentity, keras.initializers.HeNormal, keras.initializers.Orthogonal])
+def test_convolutions_of_blocks_that_get_one_object_draw_their_own(initializer: type) -> None:
+    def kernels(**options: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(3)
+        inputs, shared = keras.Input((8, 8, 4)), initializer(**options)
+        x = Conv2D_BN(inputs, 4, 3, "same", 1, kernel_initializer=shared)
+        x = Conv2D_BN(x, 4, 3, "same", 1, kernel_initializer=shared)
+        x = InceptionBlock_1(x, [(4,), (4, 4), (4, 4), (4,)], kernel_initializer=shared)
+        return [layer.get_weights()[0] for layer in keras.Model(inputs, x).layers if hasattr(layer, "kernel")]
+
+    found = kernels()
+    assert len({kernel.tobytes() for kernel in found}) == len(found) == 9
+    assert [kernel.tobytes() for kernel in kernels()] == [kernel.tobytes() for kernel in found]
+    assert len({kernel.tobytes() for kernel in kernels(seed=1)}) < 9  # as Keras' initializers with a seed
+
+
 def test_dtype_is_the_one_asked_for() -> None:
     assert NearIdentity()((3, 3, 2, 2), "float16").dtype == "float16"
 
@@ -83,3 +119,9 @@ def test_saved_model_is_read_again(tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     read = keras.models.load_model(tmp_path / "model.keras").get_layer("conv").kernel_initializer
     assert (read.noise, read.seed) == (0.2, 5)
+
+
+def test_a_generator_of_seeds_is_saved() -> None:
+    config = keras.saving.serialize_keras_object(NearIdentity(seed=keras.random.SeedGenerator(7)))
+    read = keras.saving.deserialize_keras_object(config)
+    assert isinstance(read.seed, keras.random.SeedGenerator)

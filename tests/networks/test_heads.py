@@ -11,7 +11,7 @@ import pytest
 from cnn_registry import backend, create_model, train
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.inference.predict import predict
-from cnn_registry.networks.heads import with_aux_losses
+from cnn_registry.networks.heads import add_aux_losses
 from cnn_registry.runs.run import Run
 
 keras = backend.keras()
@@ -19,10 +19,11 @@ keras = backend.keras()
 
 def compiled(name: str, weight: float) -> Any:
     keras.utils.set_random_seed(0)
-    model = with_aux_losses(create_model(name, num_classes=3, aux_heads=True), {"aux": weight})
+    model, loss = create_model(name, num_classes=3, aux_heads=True), keras.losses.CategoricalCrossentropy()
+    add_aux_losses(model, {"aux": weight}, loss)
     model.compile(
         optimizer=keras.optimizers.SGD(0.0),
-        loss=keras.losses.CategoricalCrossentropy(),
+        loss=loss,
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,
     )

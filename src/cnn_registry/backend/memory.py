@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .environment import keras, tensorflow
+from .keras_internals import handle
 
 
 def forget(variables: Iterable[Any]) -> None:
@@ -20,6 +21,7 @@ def forget(variables: Iterable[Any]) -> None:
     raw_ops = tensorflow().raw_ops
     nothing: dict[Any, Any] = {}
     for variable in variables:
-        handle, dtype = variable.value.handle, variable.value.dtype
+        resource, dtype = handle(variable), variable.value.dtype
         nothing.setdefault(dtype, tensorflow().zeros([0], dtype))
-        raw_ops.AssignVariableOp(resource=handle, value=nothing[dtype])
+        if resource is not None:
+            raw_ops.AssignVariableOp(resource=resource, value=nothing[dtype])

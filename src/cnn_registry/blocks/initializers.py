@@ -40,16 +40,18 @@ class NearIdentity(keras.initializers.Initializer):  # type: ignore[misc]  # Ker
     Args:
         noise: factor of the random kernel where there is an identity, at least 0. With 0, the filters of a layer differ
             only in the channel that they pass on.
-        seed: seed of the random kernel; ``None`` draws one from Keras' global seed.
+        seed: seed of the random kernel: an integer, which gives all layers of one shape the same kernel, or a
+            `keras.random.SeedGenerator`. By default, each kernel is drawn with a seed of its own, which follows from
+            `keras.utils.set_random_seed`.
     """
 
-    def __init__(self, noise: float = 0.1, seed: int | None = None) -> None:
-        self.noise, self.seed = noise, seed
-        self._he_normal = keras.initializers.HeNormal(seed)
+    def __init__(self, noise: float = 0.1, seed: int | keras.random.SeedGenerator | None = None) -> None:
+        self.noise = noise
+        self.seed = keras.saving.deserialize_keras_object(seed) if isinstance(seed, dict) else seed
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
         """A kernel ``(*sizes, inputs, outputs)`` for a dense layer or a convolution with ``"same"`` padding."""
-        random = self._he_normal(shape, dtype)
+        random = keras.initializers.HeNormal(self.seed)(shape, dtype)  # which draws its seed when it is made
         *sizes, inputs, outputs = shape
         if inputs != outputs:
             return random
@@ -59,4 +61,4 @@ class NearIdentity(keras.initializers.Initializer):  # type: ignore[misc]  # Ker
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the initializer, for saving."""
-        return {"noise": self.noise, "seed": self.seed}
+        return {"noise": self.noise, "seed": keras.saving.serialize_keras_object(self.seed)}

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import uses_onednn, vector_instructions
 from cnn_registry.errors import BackendError
 from cnn_registry.registry.catalogue import Catalogue
 from cnn_registry.registry.current import current_registry
@@ -81,17 +82,14 @@ def _onednn() -> str:
         backend.tensorflow()
     except BackendError as error:
         return f"not used: {error}"
-    # No public function returns it; TensorFlow's own tests use this one.
-    from tensorflow.python.util._pywrap_util_port import IsMklEnabled
-
-    return "on" if IsMklEnabled() else "off"
+    return {True: "on", False: "off", None: "unknown"}[uses_onednn()]
 
 
 def _simd() -> list[str]:
     """The processor's vector instructions, as far as they matter for convolutions."""
-    # NumPy detects them on every platform, but has no public function that returns them.
-    from numpy._core._multiarray_umath import __cpu_features__ as features
-
+    features = vector_instructions()
+    if features is None:
+        return ["unknown"]
     wanted = ("AVX2", "FMA3", "AVX512F", "AVX512_SKX", "AVX512_ICL", "AVX512_SPR", "AMX_BF16", "ASIMD", "SVE")
     return [name for name in wanted if features.get(name)]
 

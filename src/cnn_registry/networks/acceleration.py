@@ -1,15 +1,33 @@
-"""Keras' layers computed by faster operations of TensorFlow in training steps.
+"""Keras' layers and optimizers computed by faster operations of TensorFlow in training steps.
 
-The layers stay Keras' own: what they are, what is saved of them and what they compute do not change, but for rounding.
+They stay Keras' own objects: what they are, what is saved of them and what they compute does not change, except for
+rounding. After training they have their own methods back.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import (
+    Replacements,
+    call_of,
+    calls_of,
+    graph_is_known,
+    has_graph,
+    holds,
+    methods_are_replaceable,
+    one_operation_step,
+    policy_is_settable,
+    setting,
+)
+from cnn_registry.system.progress import note
 
 from .graph import macs
 
@@ -18,49 +36,66 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 LEAST_MACS = 30_000_000
-"""Of a 3x3 convolution for one image: below, its kernel's gradient gains less than its operations cost to trace."""
+"""Multiply-adds of a 3x3 convolution for one image: below, its kernel gradient gains less than its tracing costs."""
 
 LEAST_CHANNELS = {"float32": 16, "bfloat16": 192}
-"""Of a convolution larger than 1x1: products of smaller matrices are slower than oneDNN's gradient."""
+"""Channels of a convolution larger than 1x1: products of smaller matrices are slower than oneDNN's gradient."""
 
 LARGEST_KERNEL = 9
-"""Weights for a pair of channels: for larger kernels oneDNN's gradient is as fast."""
+"""Weights per pair of channels: for larger kernels, oneDNN's gradient is as fast."""
+
+FULL_STEP = "full_step"
+"""The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
 
 
-def set_precision(model: keras.Model, precision: str, share: float = 1.0) -> None:
+def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, accelerating: bool = True) -> None:
     """Have the layers of a functional or sequential ``model`` compute in another type; their weights stay float32.
 
-    The layers that make the outputs stay as they are, since a loss needs probabilities exactly, and so do those that
-    may have reasons of their own: layers that are not Keras', and those that were given a type. So do convolutions
-    whose kernel is larger than their maps: in TensorFlow 2.21 on a CPU, the bfloat16 gradient of the kernel's places
-    that meet no value is not zero but whatever was in memory. And so do layers with a bias that `accelerate` does not
-    know: on a CPU, TensorFlow adds up the gradient of a bias in bfloat16, and a sum of ones ends at 256.
+    These layers stay as they are:
+
+    - The layers that compute the outputs, because a loss needs exact probabilities.
+    - Layers that may have reasons of their own: those that are not Keras', and those that were given a type.
+    - Convolutions whose kernel is larger than their maps. In TensorFlow 2.21 on a CPU, the bfloat16 gradient of kernel
+      positions that meet no value is not zero but whatever was in memory.
+    - Layers with a bias that `accelerate` does not know. On a CPU, TensorFlow sums the gradient of a bias in bfloat16,
+      and a sum of ones ends at 256.
+
+    Other models, whose layers are called by code of their own, stay in float32, and one line says so.
 
     Args:
         model: built in float32.
         precision: ``"bfloat16"``, or ``"float32"`` to undo it.
-        share: of the edge length that the model was built for, what the smallest images have.
+        share: the edge length of the smallest images as a share of the one that the model was built for.
+        accelerating: whether the model will be trained as `accelerated`.
     """
+    if not has_graph(model):
+        if precision != "float32":
+            note(f"{model.name} is neither a functional nor a sequential model, so it is trained in float32.")
+        return
+    if not graph_is_known() or not policy_is_settable():
+        return
     layers, policies = backend.keras().layers, ("float32", "mixed_bfloat16")
     before, after = policies if precision == "bfloat16" else policies[::-1]
-    ends = {id(tensor._keras_history.operation) for tensor in (*model.inputs, *model.outputs)}
+    ends = {id(call_of(tensor).operation) for tensor in (*model.inputs, *model.outputs)}
+    sums_biases = after == "float32" or (accelerating and methods_are_replaceable() and _agrees("bias"))
     for layer in model.layers:
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
         if not is_keras or layer.dtype_policy.name != before or id(layer) in ends:
             continue
-        if not _exceeds_maps(layer, share) and (_adds_bias_last(layer) or not getattr(layer, "use_bias", False)):
+        is_exact = not getattr(layer, "use_bias", False) or (sums_biases and _adds_bias_last(layer))
+        if is_exact and not _exceeds_maps(layer, share):
             layer.dtype_policy = after
 
 
 def _exceeds_maps(layer: Any, share: float) -> bool:
-    """Whether a convolution's kernel is larger than its maps; of maps without a size, whether it is larger than 1x1."""
+    """Whether a convolution's kernel is larger than its maps; for maps of any size, whether it is larger than 1x1."""
     kernel = getattr(layer, "kernel_size", ())
     if not kernel or max(kernel) == 1:
         return False
     return any(
         edge is None or int(edge * share) < extent
-        for node in layer._inbound_nodes
-        for tensor in node.input_tensors
+        for call in calls_of(layer)
+        for tensor in call.inputs
         for edge, extent in zip(tensor.shape[-1 - len(kernel) : -1], kernel, strict=True)
     )
 
@@ -69,43 +104,130 @@ def _adds_bias_last(layer: Any) -> bool:
     """Whether a layer's bias is added to the last axis of a product, before the activation."""
     layers = backend.keras().layers
     if type(layer) is layers.Dense:
-        return layer.quantization_mode is None
+        return setting(layer, "quantization_mode") is None
     return type(layer) is layers.Conv2D and layer.data_format == "channels_last"
 
 
-def accelerate(model: keras.Model) -> None:
-    """Replace what the layers of a functional or sequential ``model`` compute in training steps.
+@contextmanager
+def accelerated(model: keras.Model) -> Iterator[None]:
+    """Within the block, training steps of ``model`` are computed as by `accelerate`."""
+    undo = accelerate(model)
+    try:
+        yield
+    finally:
+        undo()
+
+
+def accelerate(model: keras.Model) -> Callable[[], None]:
+    """Replace what the layers and the optimizer of ``model`` compute in training steps.
 
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
-    - The gradient of a convolution's kernel is a product of matrices for each of the kernel's places. oneDNN's own is
-      slower on processors with AVX2, most so where maps are large; and in bfloat16 with AVX-512, most so where they are
-      small. Elsewhere it is not, and stays.
+    - The gradient of a convolution's kernel is a product of matrices for each of the kernel's positions. oneDNN's own
+      is slower on processors with AVX2, most of all where maps are large; and in bfloat16 with AVX-512, most of all
+      where they are small. Elsewhere it is not, and stays.
     - In bfloat16, the gradient of a bias is a product of a matrix with ones, whose sums are in float32. TensorFlow's is
       summed in bfloat16.
+    - The step of an optimizer is one operation per variable, see `one_operation_step`.
 
-    Layers of a subclass, and those with settings that these operations do not know, stay as they are.
+    Layers of a subclass, those with settings that these operations do not know, and those of a model that is neither
+    functional nor sequential stay as they are. Where the installed Keras does not work as expected, so does everything
+    that depends on it, and one line says so.
+
+    Args:
+        model: built. The step of its optimizer is replaced if it is compiled, with a built optimizer.
+
+    Returns:
+        A function that puts all methods back.
     """
+    replacements = Replacements()
+    if has_graph(model) and methods_are_replaceable():
+        for layer in model.layers:
+            _replace_methods(layer, replacements)
+    optimizer = getattr(model, "optimizer", None)
+    step = one_operation_step(optimizer) if optimizer is not None and optimizer.built else None
+    if step:
+        replacements.add(optimizer, FULL_STEP if hasattr(optimizer, FULL_STEP) else "apply", step)
+
+    def undo() -> None:
+        replacements.undo()
+        if getattr(model, "compiled", False):
+            model.make_train_function(force=True)  # the step that was traced
+
+    return undo
+
+
+def _replace_methods(layer: Any, replacements: Replacements) -> None:
     layers, products = backend.keras().layers, _types_with_products(backend.cpu_flags())
-    for layer in model.layers:
-        if type(layer) is layers.BatchNormalization and _is_fusible(layer):
-            layer.call = _normalization(layer)
-        elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer):
-            layer.convolution_op = _convolution(layer)
-        if layer.compute_dtype == "bfloat16" and _adds_bias_last(layer) and layer.use_bias:
-            layer.call = _with_bias(layer)
+    if type(layer) is layers.BatchNormalization and _is_fusible(layer) and _agrees("normalisation"):
+        replacements.add(layer, "call", _normalization(layer))
+    elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer) and _agrees("convolution"):
+        replacements.add(layer, "convolution_op", _convolution(layer))
+    if layer.compute_dtype == "bfloat16" and _adds_bias_last(layer) and layer.use_bias and _agrees("bias"):
+        replacements.add(layer, "call", _with_bias(layer))
+
+
+Part = Literal["normalisation", "convolution", "bias"]
+"""What is replaced in a layer."""
+
+
+@cache
+def _agrees(part: Part) -> bool:
+    """Whether a replaced layer computes what the installed Keras does, on a small batch; a line if not."""
+
+    def works() -> bool:
+        pairs = zip(_small_step(part, replaced=True), _small_step(part, replaced=False), strict=True)
+        allowed = 3e-2 if part == "bias" else 1e-4  # in bfloat16, and in float32
+        return all(np.abs(ours - theirs).max() <= allowed * np.abs(theirs).max() for ours, theirs in pairs)
+
+    return holds(works, f"training steps of a {part}", "they are those of plain Keras")
+
+
+def _small_step(part: Part, *, replaced: bool) -> list[np.ndarray]:
+    """Outputs, gradients and statistics of one layer in a training step."""
+    keras, tf = backend.keras(), backend.tensorflow()
+    layer = {
+        "normalisation": lambda: keras.layers.BatchNormalization(name="checked"),
+        "convolution": lambda: keras.layers.Conv2D(3, (1, 2), 2, "same", kernel_initializer="zeros", name="checked"),
+        "bias": lambda: keras.layers.Dense(3, kernel_initializer="zeros", dtype="mixed_bfloat16", name="checked"),
+    }[part]()
+    inputs = _waves((2, 5, 5, 2))
+    layer.build(inputs.shape)
+    for weight in layer.trainable_variables:
+        weight.assign(
+            keras.ops.reshape(
+                keras.ops.sin(keras.ops.arange(math.prod(weight.shape), dtype="float32") + 1), weight.shape
+            )
+        )
+    replace = {"normalisation": _normalization, "convolution": _convolution, "bias": _with_bias}[part]
+    replacements = Replacements()
+    if replaced:
+        replacements.add(layer, "convolution_op" if part == "convolution" else "call", replace(layer))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+        loss = tf.reduce_sum(_waves(outputs.shape) ** 2 * tf.cast(outputs, tf.float32))
+    sources = [inputs, *(variable.value for variable in layer.trainable_variables)]
+    found = [outputs, *tape.gradient(loss, sources), *layer.non_trainable_variables]
+    return [keras.ops.convert_to_numpy(keras.ops.cast(value, "float32")) for value in found]
+
+
+def _waves(shape: tuple[int, ...]) -> Tensor:
+    """Values between -1 and 1 that do not repeat."""
+    tf = backend.tensorflow()
+    return tf.reshape(tf.sin(tf.range(1, math.prod(shape) + 1, dtype=tf.float32)), shape)
 
 
 def _types_with_products(flags: frozenset[str]) -> set[str]:
-    """The types in which products of matrices beat oneDNN's gradients of kernels."""
+    """The types in which products of matrices are faster than oneDNN's gradients of kernels."""
     if "avx512f" not in flags:
         return {"float32"}
     return {"bfloat16"} if "avx512_bf16" in flags and "amx_bf16" not in flags else set()
 
 
 def _is_fusible(layer: Any) -> bool:
-    over_maps = layer.built and layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
-    return over_maps and not layer.renorm and not layer.synchronized and layer.compute_dtype in ("float32", "bfloat16")
+    is_plain = setting(layer, "renorm") is False and setting(layer, "synchronized") is False
+    return is_plain and layer.built and layer.axis in (-1, 3) and layer.compute_dtype in ("float32", "bfloat16")
 
 
 def _normalization(layer: Any) -> Callable[..., Tensor]:
@@ -113,7 +235,7 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
     tf, composed = backend.tensorflow(), layer.call
 
     def call(inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
-        if not training or not layer.trainable or mask is not None:
+        if not training or not layer.trainable or mask is not None or len(inputs.shape) != 4:
             return composed(inputs, training=training, mask=mask)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -124,7 +246,7 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
             epsilon=layer.epsilon,
             is_training=True,
         )
-        # The operation estimates the variance of what the values are drawn from; Keras keeps that of the values.
+        # The operation estimates the variance of the distribution of the values; Keras keeps that of the values.
         number = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
         variance *= 1 - 1 / number
         for moving, latest in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
@@ -137,7 +259,7 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
 def _gains(layer: Any) -> bool:
     if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
         return False
-    if len(layer._inbound_nodes) != 1:  # a layer used twice has no size
+    if not graph_is_known() or len(calls_of(layer)) != 1:  # a layer used twice has no size
         return False
     if layer.kernel_size == (1, 1):
         return bool(layer.strides == (1, 1))
@@ -173,7 +295,7 @@ def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
 def _with_bias(layer: Any) -> Callable[..., Tensor]:
     """The ``call`` of a convolution or a dense layer."""
     tf, ops = backend.tensorflow(), backend.keras().ops
-    multiply = layer.convolution_op if hasattr(layer, "convolution_op") else ops.matmul
+    multiply = ops.matmul if type(layer) is backend.keras().layers.Dense else layer.convolution_op
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # as above
     def add(products: Tensor, bias: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
@@ -194,14 +316,14 @@ def _kernel_gradient(
 ) -> Tensor:
     """The gradient of a kernel of ``shape``, from that of the convolution's outputs.
 
-    At each place of the kernel, every input that it meets is multiplied with the gradient of what it goes into.
+    At each position of the kernel, every input that it meets is multiplied by the gradient of what it goes into.
     """
     tf = backend.tensorflow()
     height, width, *channels = shape
     upstream_rows = tf.reshape(upstream, (-1, channels[1]))
     if (height, width) == (1, 1):
         return tf.reshape(tf.matmul(tf.reshape(inputs, (-1, channels[0])), upstream_rows, transpose_a=True), shape)
-    # From a kernel's place at the first output to that at the last.
+    # From a kernel's position at the first output to that at the last.
     spans = (tf.shape(upstream)[1:3] - 1) * strides + 1
     if padding == "SAME":
         missing = tf.maximum(spans - 1 + tf.constant([height, width]) - tf.shape(inputs)[1:3], 0)

@@ -1,4 +1,4 @@
-"""Batch normalisation taken into the convolutions before it: in inference both are linear."""
+"""Batch normalisation folded into the convolutions before it: in inference both are linear."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import calls_of, graph_is_known, has_graph
 
 if TYPE_CHECKING:
     import keras
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """A network for inference that computes the same with fewer passes through memory.
 
-    A normalisation whose only input is a convolution without activation becomes part of that convolution's kernel and
-    bias. Where the activation comes first, as in the order ``"relu_bn"``, nothing can be folded.
+    A normalisation directly after a convolution without activation becomes part of the convolution's kernel and bias.
+    Where the activation comes first, as in the order ``"relu_bn"``, nothing can be folded.
 
     Args:
-        model: any; what is folded is in functional and sequential ones whose layers are each used once.
+        model: any model. Only functional and sequential models whose layers are each used once can be folded.
 
     Returns:
         A network with convolutions of its own, which shares its other layers with ``model``; or ``model`` itself where
@@ -49,10 +50,12 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
 def _pairs(model: keras.Model) -> dict[str, Any]:
     """The normalisations that can be folded, by the names of their convolutions."""
+    if not has_graph(model) or not graph_is_known():
+        return {}
     keras = backend.keras()
     every = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    if any(len(layer._inbound_nodes) != 1 for layer in every):
-        return {}  # used twice, or not part of a graph
+    if any(len(calls_of(layer)) != 1 for layer in every):
+        return {}  # a layer is used twice
     uses = Counter(id(tensor) for layer in every for tensor in keras.tree.flatten(layer.input))
     uses.update(id(tensor) for tensor in model.outputs)
     linear = {

@@ -158,6 +158,8 @@ class Recipe(Settings):
             their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
             https://arxiv.org/abs/1905.12322); or ``"auto"`` for bfloat16 where training runs on a processor
             that multiplies it, else float32.
+        accelerate: compute training steps by faster operations of TensorFlow, with the same results except for
+            rounding; ``False`` for those of plain Keras.
         optimizer, schedule, augmentation, mixing, fine_tuning: see there.
         photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
@@ -179,6 +181,7 @@ class Recipe(Settings):
     split_seed: int | None = Field(default=None, ge=0, lt=2**31)
     deterministic: bool = False
     precision: Precision = "float32"
+    accelerate: bool = True
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: Augmentation = Augmentation()

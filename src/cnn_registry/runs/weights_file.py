@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnn_registry.backend.keras_internals import without_optimizer
 from cnn_registry.networks.weights.keras_file import stamp
 from cnn_registry.system.files import whole_file
 
@@ -19,13 +19,3 @@ def save_weights(model: keras.Model, path: Path, class_names: Sequence[str]) -> 
     with without_optimizer(model), whole_file(path) as temporary:
         model.save_weights(temporary, overwrite=True)
         stamp(temporary, class_names)
-
-
-@contextmanager
-def without_optimizer(model: keras.Model) -> Iterator[None]:
-    """Keras counts a compiled model's optimizer state, as large again or more, among its weights."""
-    optimizer, model.optimizer = getattr(model, "optimizer", None), None
-    try:
-        yield
-    finally:
-        model.optimizer = optimizer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.networks.heads import with_aux_losses
+from cnn_registry.networks.heads import add_aux_losses
 
 from .subject import SEED, Floats, Subject
 
@@ -46,12 +46,13 @@ def trainable(subject: Subject, optimizer: Any, *, run_eagerly: bool) -> keras.M
     """The network with its auxiliary heads, compiled as the training loop does; to trace a step pays from ten on."""
     heads = subject.spec.aux_heads
     model = subject.build(**({"aux_heads": True} if heads else {}))
+    loss = keras.losses.CategoricalCrossentropy()
     if heads:
-        model = with_aux_losses(model, heads)
+        add_aux_losses(model, heads, loss)
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(),
+        loss=loss,
         metrics=[keras.metrics.CategoricalCrossentropy(name="main")],
         run_eagerly=run_eagerly,
         jit_compile=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import take_any_size, without_optimizer
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError, UsageError
-from cnn_registry.networks.acceleration import accelerate, set_precision
+from cnn_registry.networks.acceleration import accelerated, set_precision
 from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import MAIN, main_network
+from cnn_registry.networks.heads import add_aux_losses
+from cnn_registry.networks.saving import drop_own_initializers
 from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
@@ -30,7 +33,7 @@ from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
-from cnn_registry.runs.weights_file import save_weights, without_optimizer
+from cnn_registry.runs.weights_file import save_weights
 from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
@@ -233,7 +236,7 @@ class Fit:
         with self._bar() as bar, stop_requests() as request:
             callbacks = [*self._own_callbacks(run, options, request, bar), *options.callbacks]
             try:
-                with reading(*self.images):
+                with reading(*self.images), accelerated(self.model) if self.recipe.accelerate else nullcontext():
                     self._fit_epochs(callbacks)
             except Stopped:
                 ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
@@ -386,8 +389,6 @@ def build_trainable(
     Raises:
         UsageError, CnnRegistryError: as `Fit`.
     """
-    from cnn_registry.networks.heads import with_aux_losses
-
     keras = backend.keras()
     keras.utils.set_random_seed(recipe.seed)
     options = form.options | ({"aux_heads": True} if form.aux_heads else {})
@@ -401,26 +402,27 @@ def build_trainable(
         **options,
     )
     check_outputs(model, spec, form)
+    drop_own_initializers(model)
     if recipe.train_sizes:
         _check_sizes(model, spec, form, recipe.train_sizes, options)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     if form.aux_heads:
-        model = with_aux_losses(model, form.aux_heads)
-    if recipe.train_sizes:
-        # The graph's layers take other sizes; Keras would compare with the one that it was built for.
-        model.input_spec = None
+        add_aux_losses(model, form.aux_heads, loss)
+    if recipe.train_sizes and not take_any_size(model):
+        raise UsageError(f"Keras {keras.__version__} trains a network at one size only; leave train_sizes out.")
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
     if recipe.precision == "bfloat16":
         built_for = form.input_shape[0]
-        set_precision(model, recipe.precision, min((built_for, *recipe.train_sizes)) / built_for)
-    accelerate(model)
+        smallest = min((built_for, *recipe.train_sizes)) / built_for
+        set_precision(model, recipe.precision, smallest, accelerating=recipe.accelerate)
     shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        loss=loss,
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
     )

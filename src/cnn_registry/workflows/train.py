@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import without_optimizer
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, UsageError
 from cnn_registry.inference.evaluate import evaluate_model
@@ -21,7 +22,6 @@ from cnn_registry.report.write import write_report
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
-from cnn_registry.runs.weights_file import without_optimizer
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit, OnNaN, RunOptions

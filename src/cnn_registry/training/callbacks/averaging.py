@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.backend import keras_internals
 from cnn_registry.runs.progress import TrainingProgress
 
 if TYPE_CHECKING:
@@ -104,11 +105,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
 
     def _move(self, share: Any) -> None:
         for average, weight in zip(self.averages, self.weights, strict=True):
-            backend.tensorflow().raw_ops.ResourceApplyGradientDescent(
-                var=average.value.handle,
-                alpha=keras.ops.cast(share, average.dtype),
-                delta=average.value - weight.value,
-            )
+            keras_internals.move(average, weight, share)
 
     def _swap(self) -> None:
         for average, weight in zip(self.averages, self.weights, strict=True):
