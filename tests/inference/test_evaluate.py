@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -162,3 +163,17 @@ def test_a_plugin_that_builds_another_network_by_now_is_refused_unless_forced(
         predict(trained, [trained / "curves.png"])
     assert evaluate(Run.open(trained), force=True).loss != before
     assert "anyway" in capsys.readouterr().err
+
+
+def test_images_that_were_trained_on_are_counted(trained: Path, own_colours: Path, tmp_path: Path) -> None:
+    run = Run.open(trained)
+    assert evaluate(run).part == "val images of the run"
+    assert evaluate(run, part="train").part == "train images of the run"
+    assert evaluate(run, part="all").part == "all images, 48 of which the model was trained on"
+    # The same pictures under other names, some of them only.
+    for file in own_colours.rglob("*.png"):
+        file.rename(file.with_name(f"copy-{file.name}"))
+    (next(iter((own_colours / "red").iterdir()))).unlink()
+    found = evaluate(run, data=own_colours)
+    assert len(found.labels) == 59
+    assert re.fullmatch(r"all images of colours, 4[78] of which the model was trained on", found.part)

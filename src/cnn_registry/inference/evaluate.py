@@ -18,6 +18,7 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.registry.spec import Pixels
+from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
 
 from .model import Weights, load_model
@@ -159,11 +160,21 @@ def evaluate(
         indices, what = _foreign_part(images, part or "all")
     else:
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
+    if part != "train" and (trained := _trained_on(run, images, indices)):
+        what = f"{what}, {trained} of which the model was trained on"
     model = fold_batch_norm(load_model(run, weights, force=force))
     if tta:
         model, what = with_mirrored(model), f"{what}, each with its mirror image"
     recipe = run.record.recipe
     return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
+
+
+def _trained_on(run: Run, images: LoadedImages, indices: np.ndarray) -> int:
+    """How many of the images at ``indices`` have the content of one that the run was trained on."""
+    trained = set(run.record.split.trained)
+    if not images.hashes:
+        return 0
+    return sum(images.hashes[index].hex()[:HASH_DIGITS] in trained for index in indices)
 
 
 def _own_source(run: Run) -> Path | None:

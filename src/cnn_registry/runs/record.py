@@ -84,13 +84,25 @@ class DataRecord(BaseModel):
     left_out: dict[str, str] = Field(default_factory=dict)
 
 
+HASH_DIGITS = 16
+"""Hexadecimal digits of a SHA-256 that tell the images of a run apart."""
+
+
 class SplitRecord(BaseModel):
-    """Which image was used for what, file by file."""
+    """Which image was used for what, file by file.
+
+    Attributes:
+        name: the split's name.
+        train, val, test: ids of images.
+        trained: the first `HASH_DIGITS` of the SHA-256 of each training image's content; empty in runs of earlier
+            versions.
+    """
 
     name: str
     train: list[str]
     val: list[str]
     test: list[str]
+    trained: list[str] = Field(default_factory=list)
 
 
 class Resumption(BaseModel):

@@ -22,7 +22,7 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
-from cnn_registry.runs.record import DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
+from cnn_registry.runs.record import HASH_DIGITS, DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
 from cnn_registry.system.paths import as_text
 from cnn_registry.training.fit import Images
 
@@ -127,7 +127,7 @@ def plan_training(
         images,
         parts,
         _data_record(images.evaluation, dataset, data),
-        _split_record(readable, parts, name),
+        _split_record(images.evaluation, parts, name),
     )
 
 
@@ -231,8 +231,14 @@ def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | N
     )
 
 
-def _split_record(dataset: ImageDataset, split: Split, name: str) -> SplitRecord:
+def _split_record(images: LoadedImages, split: Split, name: str) -> SplitRecord:
     def ids(indices: Indices) -> list[str]:
-        return [dataset.ids[index] for index in indices]
+        return [images.dataset.ids[index] for index in indices]
 
-    return SplitRecord(name=name, train=ids(split.train), val=ids(split.val), test=ids(split.test))
+    return SplitRecord(
+        name=name,
+        train=ids(split.train),
+        val=ids(split.val),
+        test=ids(split.test),
+        trained=[images.hashes[index].hex()[:HASH_DIGITS] for index in split.train] if images.hashes else [],
+    )
