@@ -57,6 +57,7 @@ PATHS = (
     "tests/networks/weights",
     "tests/report",
     "tests/scaffold",
+    "tests/test_compatibility.py",
     "tests/test_errors.py",
     "tests/test_public_face.py",
     "tests/test_text.py",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,6 +116,13 @@ class FakePlugins:
         return info
 
     declaration = staticmethod(declaration)
+
+    def unpack(self, wheel: Path) -> None:
+        """Put a wheel's content on the path, which is what installing it does."""
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(self._on_path("site"))
+        self.allow(wheel.name.partition("-")[0].replace("_", "-"))
+        importlib.invalidate_caches()
 
     def allow(self, distribution: str) -> None:
         """Add a distribution to the allow list."""

@@ -40,4 +40,4 @@ __all__ = sorted(_HOMES)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-__path__.append(str(Path(__file__).parents[1] / "moved" / "data"))
+__path__.append(str(Path(__file__).parents[1] / "moved" / "data"))  # old paths of modules that plugins import

@@ -1,4 +1,4 @@
-"""Where ``cnn_registry.download`` was. Its names are in `cnn_registry.data`."""
+"""The old path of ``cnn_registry.download``. Its public names are in `cnn_registry.data`."""
 
 from cnn_registry.system.lazy import moved_names
 

@@ -1,4 +1,4 @@
-"""Where ``cnn_registry.paths`` was. Its names are in `cnn_registry.data`."""
+"""The old path of ``cnn_registry.paths``. Its public names are in `cnn_registry.data`."""
 
 from cnn_registry.system.lazy import moved_names
 

@@ -1,4 +1,4 @@
-"""Where ``cnn_registry.spec`` was. Its names are in `cnn_registry`."""
+"""The old path of ``cnn_registry.spec``. Its public names are in `cnn_registry`."""
 
 from cnn_registry.system.lazy import moved_names
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
+
+from .callers import warn_caller
 
 ROOT = __name__.partition(".")[0]
 
@@ -36,18 +37,18 @@ def lazy_names(
 
 
 def moved_names(old: str, new: str) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a module that has moved: it gives the names of the new one, with a `DeprecationWarning`.
+    """The ``__getattr__`` of a module that has moved: it returns public names, with a `DeprecationWarning`.
 
     Args:
-        old: its ``__name__``.
-        new: the module that has its names now.
+        old: the module's ``__name__``.
+        new: the public module that now has its names.
     """
 
     def get(name: str) -> Any:
-        if name.startswith("__"):
+        home = import_module(new)
+        if name.startswith("__") or name not in home.__all__:
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
-        value = getattr(import_module(new), name)
-        warnings.warn(f"{old} has moved: import {name} from {new}.", DeprecationWarning, stacklevel=2)
-        return value
+        warn_caller(f"{old} has moved: import {name} from {new}.", DeprecationWarning)
+        return getattr(home, name)
 
     return get

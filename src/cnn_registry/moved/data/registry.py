@@ -1,4 +1,4 @@
-"""Where ``cnn_registry.data.registry`` was. Its names are in `cnn_registry.data`."""
+"""The old path of ``cnn_registry.data.registry``. Its public names are in `cnn_registry.data`."""
 
 from cnn_registry.system.lazy import moved_names
 
