@@ -9,7 +9,7 @@ from cnn_registry.registry.spec import DatasetSpec
 if TYPE_CHECKING:
     from tests.conftest import RunPython
 
-HEAVY = ("keras", "matplotlib", "numpy", "pandas", "PIL", "scipy", "sklearn", "tensorflow")
+HEAVY = ("keras", "matplotlib", "numpy", "PIL", "scipy", "sklearn", "tensorflow")
 
 
 def test_the_cores_own_datasets_are_described() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from cnn_registry.errors import DataError, DownloadError
 from cnn_registry.registry.datasets import embedded_datasets
 from cnn_registry.system.download import download
+from cnn_registry.system.extras import need
 from cnn_registry.system.paths import datasets_dir
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
@@ -161,6 +162,7 @@ def _official_splits(folders: Sequence[Path], flowers: Sequence[Flower]) -> dict
     file = next((folder / SPLITS for folder in folders if (folder / SPLITS).is_file()), None)
     if file is None:
         return {}
+    need("The official split of 'oxflower17'", "scipy")
     from scipy.io import loadmat
 
     position = {flower.number: index for index, flower in enumerate(flowers)}

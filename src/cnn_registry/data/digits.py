@@ -33,6 +33,10 @@ def digits(source: Path | None) -> ImageDataset:
         UsageError: ``source`` is given; the images are in scikit-learn.
     """
     import numpy as np
+
+    from cnn_registry.system.extras import need
+
+    need("The dataset 'digits'", "sklearn")
     from sklearn.datasets import load_digits
 
     from .dataset import ImageDataset

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry.errors import DataError, UsageError
+from cnn_registry.system.extras import need
 from cnn_registry.text import suggestion
 
 from .dataset import ImageDataset, Indices, Split
@@ -89,6 +90,7 @@ def positions(dataset: ImageDataset, ids: Sequence[str]) -> Indices:
 
 def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Two parts of ``indices``, each with its share of every class; the second has ``val_fraction`` of them."""
+    need("A stratified split", "sklearn")
     from sklearn.model_selection import train_test_split
 
     labels = dataset.labels[indices]
@@ -108,6 +110,7 @@ def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: i
 
 def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed: int) -> tuple[Indices, Indices]:
     """All of ``count`` parts of ``indices`` but one, to train on, and part ``number``, from 1, to validate on."""
+    need("Cross-validation", "sklearn")
     from sklearn.model_selection import StratifiedKFold
 
     if not count > 1 or not number <= count:

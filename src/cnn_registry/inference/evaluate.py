@@ -20,6 +20,7 @@ from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
+from cnn_registry.system.extras import need
 
 from .model import Weights, load_model
 
@@ -83,7 +84,12 @@ class Evaluation:
         return remarks
 
     def report(self) -> dict[str, Any]:
-        """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images."""
+        """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images.
+
+        Raises:
+            MissingPackageError: scikit-learn is not installed.
+        """
+        need("A report of an evaluation", "sklearn")
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         classes = list(range(len(self.class_names)))

@@ -22,6 +22,7 @@ from cnn_registry.report.write import write_report
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
+from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit, OnNaN, RunOptions
@@ -112,8 +113,10 @@ def check_options(options: RunOptions) -> None:
     """Refuse what cannot be done.
 
     Raises:
+        MissingPackageError: a package for splits or plots is not installed.
         UsageError: TensorBoard is not installed, or ``on_nan`` is neither of the two.
     """
+    need("Training", "matplotlib", "sklearn")
     if options.tensorboard and find_spec("tensorboard") is None:
         raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
     if options.on_nan not in get_args(OnNaN):

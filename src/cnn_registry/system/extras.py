@@ -1,0 +1,34 @@
+"""Packages that only some of the work needs, and that an extra of this package installs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from cnn_registry.errors import MissingPackageError
+
+TRAIN = "train"
+"""The extra for training and evaluation. ``cpu`` and ``gpu`` contain it."""
+
+DISTRIBUTIONS = {"matplotlib": "matplotlib", "scipy": "SciPy", "sklearn": "scikit-learn"}
+"""What to call the distributions of the modules that `TRAIN` installs."""
+
+
+def need(what: str, *modules: str) -> None:
+    """Refuse work before it starts if a package that it needs is not installed.
+
+    Args:
+        what: the work, as the subject of a sentence: ``"Training"``.
+        modules: keys of `DISTRIBUTIONS`.
+
+    Raises:
+        MissingPackageError: one or more of them are not installed.
+    """
+    if missing := [DISTRIBUTIONS[module] for module in modules if not _is_installed(module)]:
+        raise MissingPackageError(what, missing, TRAIN)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # something else answers for it, or has imported it by halves
+        return False
