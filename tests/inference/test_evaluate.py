@@ -52,7 +52,7 @@ def test_each_part_of_the_own_images(trained: Path, part: str, count: int) -> No
     assert len(evaluate(Run.open(trained), part=part).labels) == count  # type: ignore[arg-type]  # parametrised
 
 
-def test_evaluating_again_and_again_is_no_reason_for_tensorflow_to_warn(
+def test_evaluating_again_and_again_is_not_a_reason_for_tensorflow_to_warn(
     trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     accuracies = {evaluate(Run.open(trained), part="all").accuracy for _ in range(6)}

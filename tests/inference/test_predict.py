@@ -46,7 +46,7 @@ def test_a_grey_picture_and_a_rotated_one_predict_like_any_other(trained: Path, 
     assert dict(rotated.classes) == pytest.approx(dict(plain.classes))
 
 
-def test_a_file_that_is_no_picture_is_one_error(trained: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_one_error(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(BadImageError, match=r"text\.jpg cannot be read"):
         predict(Run.open(trained), [tmp_path / "text.jpg"])

@@ -101,7 +101,7 @@ def test_a_setting_below_an_option_is_not_taken_for_the_option() -> None:
     assert made.model == {"dropout": {"rate": 0.5}}
 
 
-def test_numbers_that_are_none_are_refused_in_a_models_options() -> None:
+def test_numbers_that_are_not_finite_are_refused_in_a_models_options() -> None:
     for number in (math.nan, math.inf, [1.0, {"a": -math.inf}]):
         with pytest.raises(RecipeError, match=r"^Recipe default: model: 'dropout' must have finite numbers"):
             load_recipe("default").with_settings({"model.dropout": number})

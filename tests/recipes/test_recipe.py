@@ -59,7 +59,7 @@ def test_settings_replace_nested_keys_and_leave_the_rest() -> None:
     assert before.optimizer.learning_rate == 0.05
 
 
-def test_a_table_that_is_none_can_be_begun_and_ended() -> None:
+def test_a_missing_table_can_be_created_and_removed() -> None:
     begun = load_recipe("default").with_settings({"early_stopping.patience": 3})
     assert begun.early_stopping is not None
     assert begun.early_stopping.patience == 3

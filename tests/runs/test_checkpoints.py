@@ -148,7 +148,7 @@ def test_whichever_call_fails_something_whole_is_left(
 
 
 def failing_at(count: int, call: Callable[..., object], code: int) -> tuple[Callable[..., object], list[int]]:
-    """``call``, but for the ``count``-th time, when it fails; and how often it can still be called before that."""
+    """``call``, except for the ``count``-th time, when it fails; and how often it can still be called before that."""
     left = [count]
 
     def wrapped(*arguments: object, **options: object) -> object:

@@ -19,9 +19,9 @@ HEADER, FIRST, SECOND, THIRD = TEXT.splitlines(keepends=True)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no history: expected the columns epoch, loss, "),
-        (TEXT.replace("val_loss", "val-loss"), "is no history"),
-        (FIRST + SECOND, "is no history"),
+        ("", "is not a history: expected the columns epoch, loss, "),
+        (TEXT.replace("val_loss", "val-loss"), "is not a history"),
+        (FIRST + SECOND, "is not a history"),
         (HEADER + FIRST + THIRD, "row 2 is not of epoch 2"),
         (HEADER + FIRST + SECOND[:9], "row 2 is not of epoch 2"),
         (HEADER + FIRST.replace("\n", ",7\n"), "row 1 is not of epoch 1"),
@@ -58,6 +58,6 @@ def test_a_history_is_read_or_refused_in_one_line(tmp_path: Path, content: bytes
     assert [row.epoch for row in rows] == list(range(1, len(rows) + 1))
 
 
-def test_a_history_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_history_that_is_missing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"history\.csv cannot be read: No such file or directory\.$"):
         read_history(tmp_path / "history.csv")

@@ -59,7 +59,7 @@ def test_every_edit_is_detected(written: bytes, tmp_path: Path, data: st.DataObj
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_what_is_not_a_record_is_refused(tmp_path: Path, content: bytes) -> None:
     refusal(tmp_path, content)
 
 
@@ -194,7 +194,7 @@ def test_a_file_in_place_of_a_folder_is_refused_before_training(handed_over: Pat
     assert contents(handed_over) == before
 
 
-def test_a_folder_in_place_of_the_record_is_no_run(handed_over: Path) -> None:
+def test_a_folder_in_place_of_the_record_is_not_a_run(handed_over: Path) -> None:
     (handed_over / "run.json").unlink()
     (handed_over / "run.json").mkdir()
     with pytest.raises(RunError, match="no run directory"):

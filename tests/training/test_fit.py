@@ -86,7 +86,7 @@ def test_interrupted_before_the_first_epoch_ends(tiny: str, colours: Path, tmp_p
     assert (run.record.status, run.record.result) == ("interrupted", {})
 
 
-def test_a_loss_that_is_no_number_ends_with_advice(tiny: str, colours: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_with_advice(tiny: str, colours: Path, tmp_path: Path) -> None:
     settings = SETTINGS | {"optimizer.learning_rate": 1e30, "schedule.name": "constant", "schedule.warmup_epochs": 0}
     with pytest.raises(TrainingError, match=r"epoch 1, step 2 .*--set optimizer\.learning_rate=0\.1 "):
         train(tiny, data=colours, settings=settings, out=tmp_path)

@@ -80,7 +80,7 @@ def weights() -> Callable[[Path], list[np.ndarray]]:
 
 
 def rows(run: Run) -> list[dict[str, float]]:
-    """The history but for what the clock says."""
+    """The history except for what the clock says."""
     kept = [asdict(row) for row in read_history(run.history_csv)]
     return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in kept]
 
@@ -178,7 +178,7 @@ def stopped(tiny: str, own_colours: Path, tmp_path: Path) -> Run:
     return train(tiny, data=own_colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[stop])
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(
     stopped: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     resume(stopped.path, callbacks=[after_steps(2, send(signal.SIGINT))])  # leaves two checkpoints
@@ -234,7 +234,7 @@ def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, own
     assert unfinished(tiny, **same) is None
 
 
-def test_a_loss_that_is_no_number_goes_back_and_halves_the_rate(
+def test_a_loss_that_is_not_finite_goes_back_and_halves_the_rate(
     tiny: str, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Spoil(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
@@ -298,7 +298,7 @@ def test_a_picture_that_vanishes_ends_the_training_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_running_out_of_memory_is_told_with_what_helps(tiny: str, colours: Path, tmp_path: Path) -> None:
+def test_running_out_of_memory_is_reported_with_what_helps(tiny: str, colours: Path, tmp_path: Path) -> None:
     def fail() -> None:
         raise MemoryError
 

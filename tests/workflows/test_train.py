@@ -34,7 +34,7 @@ def test_tensorboard_that_is_not_installed_is_asked_for(
     [
         ({"model": "tinny"}, {}, "no model 'tinny'.*Did you mean 'tiny'"),
         ({"recipe": "artcle"}, {}, "no recipe 'artcle'.*Did you mean 'article'"),
-        ({"dataset": "digit", "data": None}, {}, "no data set 'digit'.*Did you mean 'digits'"),
+        ({"dataset": "digit", "data": None}, {}, "no dataset 'digit'.*Did you mean 'digits'"),
         ({"data": "nowhere"}, {}, "no folder nowhere"),
         ({"split": "official"}, {}, "official.*stratified"),
         ({}, {"epoch": 1}, "Did you mean 'epochs'"),
@@ -53,7 +53,7 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_image_size_is_the_settings_then_the_recipes_then_the_data_sets_then_the_models(
+def test_the_image_size_is_the_settings_then_the_recipes_then_the_datasets_then_the_models(
     tiny: str, colours: Path, tmp_path: Path
 ) -> None:
     def size(**request: Any) -> int:

@@ -122,8 +122,8 @@ def evaluate_model(
 def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
     """What ``model`` says of all images, float32.
 
-    It is traced once. `keras.Model.predict` traces anew for the last batch, which is smaller, and after some
-    evaluations TensorFlow warns about that.
+    It is traced once. `keras.Model.predict` traces again for the last batch, which is smaller, and after
+    some evaluations TensorFlow warns about that.
     """
     pictures, _ = batches.element_spec
     traced = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)

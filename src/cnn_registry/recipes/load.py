@@ -103,7 +103,7 @@ def _read(wanted: str, files: list[Path]) -> tuple[dict[str, Any], str]:
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn ``["optimizer.learning_rate=0.01", "schedule.name=cosine"]`` into dotted keys and values.
 
-    A value is read as TOML; ``none`` is None, and what is no TOML is a string.
+    A value is read as TOML; ``none`` is None, and anything that is not TOML is a string.
 
     Raises:
         RecipeError: there is no ``=``, or nothing before it.

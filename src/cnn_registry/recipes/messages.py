@@ -54,13 +54,13 @@ ALIASES = {
 """Settings by the names that other tools have for them."""
 
 SHOWN = 200
-"""Letters of a wrong key or value that a message shows."""
+"""How many letters of a wrong key or value a message shows."""
 
 
 def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) -> str:
     """One line for an error of pydantic's, about a recipe that should have the form of ``schema``."""
-    if error["type"] == "json_invalid":  # nested too deeply for the reader, or text that is no Unicode
-        return f"Recipe {source}: a value cannot be kept: {error['msg']}."
+    if error["type"] == "json_invalid":  # nested too deeply for the reader, or text that is not Unicode
+        return f"Recipe {source}: a value cannot be stored: {error['msg']}."
     *tables, last = [str(part) for part in error["loc"]]
     key = ".".join([*tables, last])
     if error["type"] == "extra_forbidden":

@@ -136,8 +136,8 @@ class Recipe(Settings):
         summary: one line for listings.
         extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
         epochs: passes over the training images.
-        batch_size: images a step.
-        image_size: edge length in pixels; ``None`` for the data set's natural size, else that of ``photos``, else the
+        batch_size: images per step.
+        image_size: edge length in pixels; ``None`` for the dataset's natural size, else that of ``photos``, else the
             model's.
         train_sizes: edge lengths in pixels that training goes through, each for an equal share of the epochs, for a
             network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
@@ -220,7 +220,7 @@ class Recipe(Settings):
 
 
 def put(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one dotted key in nested ``data``; a table that is None so far (early stopping), or unknown, is created.
+    """Set one dotted key in nested ``data``; missing tables are created, early stopping's for instance.
 
     Raises:
         RecipeError: the key leads into a single value.
@@ -242,7 +242,7 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
         RecipeError: a key is unknown or a value is out of range.
     """
     try:
-        # Strict, and by way of JSON: 3.0 or "3" is no 3, while a list is a tuple.
+        # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
         return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
     except RecursionError as error:
         raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
@@ -251,4 +251,4 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         raise RecipeError(complaint(first, source, Recipe)) from error
     except (TypeError, ValueError) as error:  # of json: a key of another type, a number of thousands of digits
-        raise RecipeError(f"Recipe {source}: a value cannot be kept: {one_line(error)}.") from error
+        raise RecipeError(f"Recipe {source}: a value cannot be stored: {one_line(error)}.") from error

@@ -86,7 +86,7 @@ def read_history(path: Path) -> list[Epoch]:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file, strict=True)) or [[]]
         if header != names:
-            raise RunError(f"{path} is no history: expected the columns {', '.join(names)}.")
+            raise RunError(f"{path} is not a history: expected the columns {', '.join(names)}.")
         return [_epoch(row, number) for number, row in enumerate(rows, start=1)]
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error

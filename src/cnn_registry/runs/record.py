@@ -66,7 +66,7 @@ class DataRecord(BaseModel):
     """The images of a run.
 
     Attributes:
-        dataset: the data set's registered name, or ``None`` for a folder.
+        dataset: the dataset's registered name, or ``None`` for a folder.
         name: what it is called.
         source: where it was found.
         given: what the user gave as ``data``, or ``None``.

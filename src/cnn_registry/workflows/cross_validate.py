@@ -52,7 +52,7 @@ class Folds:
 
     @property
     def mean(self) -> float:
-        """Of the accuracies; not a number where there are none."""
+        """Mean of the accuracies; NaN where there are none."""
         return statistics.fmean(self.accuracies) if self.runs else math.nan
 
     @property

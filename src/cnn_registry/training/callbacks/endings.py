@@ -13,7 +13,7 @@ else:
 
 
 class Diverged(Exception):  # noqa: N818  (what happened; the loop makes an error of it)
-    """The loss, or a weight, is no finite number any more."""
+    """The loss or a weight is no longer finite."""
 
 
 class Stopped(Exception):  # noqa: N818  (no error)

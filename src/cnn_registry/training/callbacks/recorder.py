@@ -31,8 +31,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
     Args:
         run: where they are written.
         progress: what is counted.
-        num_images: training images an epoch, for images/s.
-        show: told of each epoch when it has ended.
+        num_images: training images per epoch, for images/s.
+        show: called with each epoch when it has ended.
     """
 
     def __init__(
