@@ -141,13 +141,21 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
     return "\n".join(lines)
 
 
-def counted(count: int, singular: str, plural: str = "") -> str:
+def counted(count: int, noun: str) -> str:
     """``count`` with its noun.
 
-    >>> counted(1, "epoch"), counted(1360, "image"), counted(2, "class", "classes")
-    ('1 epoch', '1360 images', '2 classes')
+    >>> counted(1, "epoch"), counted(1360, "image"), counted(2, "class"), counted(2, "category")
+    ('1 epoch', '1,360 images', '2 classes', '2 categories')
     """
-    return f"{count} {singular if count == 1 else plural or f'{singular}s'}"
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def listing(names: Iterable[str], at_most: int = 10) -> str:
+    """Names in quotes: the first ones, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:at_most])
+    return shown + (f" and {len(names) - at_most:,} more" if len(names) > at_most else "")
 
 
 def either(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from cnn_registry import __version__
 from cnn_registry.scaffold.new import new_package
-from cnn_registry.scaffold.render import LAYERS, render, requirement
+from cnn_registry.scaffold.render import LAYERS, core_requirement, render
 
 SHORT, LONG = "my", "long_name_of_thirty_characters"
 AUTHOR = r'Zoë "Z" O\'Neil $name'
@@ -80,7 +80,7 @@ def test_the_metadata(template: str, group: str) -> None:
     assert project["entry-points"] == {f"cnn_registry.{group}": {"my_net": "cnnreg_my_net:my_net"}}
     assert project["authors"] == [{"name": AUTHOR}]
     assert project["license"] == "MIT"
-    assert project["dependencies"] == [requirement(__version__)]
+    assert project["dependencies"] == [core_requirement(__version__)]
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_the_metadata(template: str, group: str) -> None:
     ],
 )
 def test_what_a_package_requires_admits_the_version_it_was_made_with(version: str, required: str) -> None:
-    assert requirement(version) == required
+    assert core_requirement(version) == required
     assert Requirement(required).specifier.contains(version, prereleases=True)

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from cnn_registry.text import counted, listing
+
 from .dataset import ImageDataset, Indices, Split
-from .phrases import counted, listing
 from .sources.cache import LoadedImages
 
 FEW_IMAGES = 10

@@ -9,9 +9,9 @@ import numpy as np
 
 from cnn_registry.errors import DataError
 from cnn_registry.system.progress import note
+from cnn_registry.text import counted, listing
 
 from .parts import composed
-from .phrases import counted, listing
 from .sources.cache import LoadedImages
 from .sources.source import SelectedImages
 

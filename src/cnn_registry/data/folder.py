@@ -10,11 +10,11 @@ import numpy as np
 from cnn_registry.errors import DataError
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
+from cnn_registry.text import counted, listing
 
 from . import formats
 from .dataset import ImageDataset, Split
 from .parts import Role, composed, part, parts
-from .phrases import counted, listing
 from .walk import Walk, kind_of, subfolders
 
 GIVEN_SPLIT = "folders"

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.extras import need
-from cnn_registry.text import suggestion
+from cnn_registry.text import counted, suggestion
 
 from .dataset import ImageDataset, Indices, Split
-from .phrases import counted
 
 STRATIFIED = "stratified"
 """The name of the split that is drawn at random, with the same share of each class."""

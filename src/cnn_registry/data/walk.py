@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn_registry.text import natural_key
+from cnn_registry.text import counted, listing, natural_key
 
 from .formats import HEIF_HINT, suffixes
-from .phrases import counted, listing
 
 NOT_DATA = {"run.json": "run directory", "pyvenv.cfg": "virtual environment", "CACHEDIR.TAG": "cache directory"}
 """Files that mark a folder as something else than a folder of images."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
     from tensorflow.data import Dataset
 
-Part = Literal["train", "val", "test", "all"]
+PartName = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def evaluate(
     *,
     dataset: str | None = None,
     data: Path | None = None,
-    part: Part | None = None,
+    part: PartName | None = None,
     weights: Weights = "best",
     tta: bool = False,
     force: bool = False,
@@ -187,7 +187,7 @@ def _own_source(run: Run) -> Path | None:
     return Path(run.record.data.given) if run.record.data.given else None
 
 
-def _own_part(run: Run, images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:
+def _own_part(run: Run, images: LoadedImages, part: PartName) -> tuple[np.ndarray, str]:
     """Where the images are that the run recorded for ``part``."""
     if part == "all":
         return np.arange(len(images.dataset.labels)), "all images"
@@ -197,7 +197,7 @@ def _own_part(run: Run, images: LoadedImages, part: Part) -> tuple[np.ndarray, s
     return positions(images.dataset, recorded), f"{part} images of the run"
 
 
-def _foreign_part(images: LoadedImages, part: Part) -> tuple[np.ndarray, str]:
+def _foreign_part(images: LoadedImages, part: PartName) -> tuple[np.ndarray, str]:
     dataset = images.dataset
     if part == "all":
         return np.arange(len(dataset.labels)), f"all images of {dataset.name}"

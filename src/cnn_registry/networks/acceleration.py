@@ -167,12 +167,12 @@ def _replace_methods(layer: Any, replacements: Replacements) -> None:
         replacements.add(layer, "call", _with_bias(layer))
 
 
-Part = Literal["normalisation", "convolution", "bias"]
+Accelerated = Literal["normalisation", "convolution", "bias"]
 """What is replaced in a layer."""
 
 
 @cache
-def _agrees(part: Part) -> bool:
+def _agrees(part: Accelerated) -> bool:
     """Whether a replaced layer computes what the installed Keras does, on a small batch; a line if not."""
 
     def works() -> bool:
@@ -183,7 +183,7 @@ def _agrees(part: Part) -> bool:
     return holds(works, f"training steps of a {part}", "they are those of plain Keras")
 
 
-def _small_step(part: Part, *, replaced: bool) -> list[np.ndarray]:
+def _small_step(part: Accelerated, *, replaced: bool) -> list[np.ndarray]:
     """Outputs, gradients and statistics of one layer in a training step."""
     keras, tf = backend.keras(), backend.tensorflow()
     layer = {

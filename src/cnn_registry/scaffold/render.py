@@ -44,7 +44,7 @@ def render(name: str, template: str, author: str) -> dict[str, str]:
         "distribution": distribution,
         "noun": "dataset" if is_dataset else "model",
         "group": DATASETS if is_dataset else MODELS,
-        "requirement": requirement(__version__),
+        "requirement": core_requirement(__version__),
         "author": author,
         "quoted_author": json.dumps(author, ensure_ascii=False),  # a JSON string is also a TOML string
         "year": str(date.today().year),
@@ -56,7 +56,7 @@ def render(name: str, template: str, author: str) -> dict[str, str]:
     }
 
 
-def requirement(version: str) -> str:
+def core_requirement(version: str) -> str:
     """The requirement of a plugin written with ``version`` of this package: ``cnn-registry>=0.1.0,<0.2`` for 0.1.0.
 
     The next major version may break plugins, and before version 1 also the next minor version.

@@ -27,7 +27,7 @@ from cnn_registry.system.progress import note
 from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
 
 from .plan import Plan, chosen_recipe, decoded, settled
-from .train import carry_out, check_callbacks, check_options, options_record
+from .train import carry_out, check_callbacks, check_run_options, options_record
 
 if TYPE_CHECKING:
     import keras
@@ -81,7 +81,7 @@ def resume(
             recorded.keep_going if keep_going is None else keep_going,
             recorded.on_nan if on_nan is None else on_nan,
         )
-        check_options(options)
+        check_run_options(options)
         if run.record.status in ENDED and not _asks_for_more(run.record, settings or {}):
             raise RunError(
                 f"{run.path} has already finished; there is nothing to resume. To train it on, ask for more epochs: "

@@ -86,7 +86,7 @@ def train(
             with the data is found before anything is written.
     """
     options = RunOptions(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
-    check_options(options)
+    check_run_options(options)
     with backend.process_kept():
         plan = plan_training(
             get_spec(model),
@@ -109,7 +109,7 @@ def train(
                 return carry_out(fit, plan, run, options)
 
 
-def check_options(options: RunOptions) -> None:
+def check_run_options(options: RunOptions) -> None:
     """Refuse what cannot be done.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from cnn_registry.errors import BackendError, DownloadError, WeightsError
 from cnn_registry.text import one_line
 
-Arrays = dict[str, dict[str, np.ndarray]]
+LayerArrays = dict[str, dict[str, np.ndarray]]
 """By the layer's name there, then by Keras' name of the variable; kernels in Keras' order of axes."""
 
 
@@ -24,11 +24,11 @@ class Foreign:
     """The weights of another library's network.
 
     Attributes:
-        arrays: the weights, see `Arrays`.
+        arrays: the weights, see `LayerArrays`.
         channels_first: whether its maps are flattened channel by channel, as PyTorch does, or pixel by pixel.
     """
 
-    arrays: Arrays
+    arrays: LayerArrays
     channels_first: bool
 
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Mismatches that a message lists."""
 
-Build = Callable[[], "keras.Model"]
+Rebuild = Callable[[], "keras.Model"]
 
 
 def load_weights(
     source: Source,
     model: keras.Model,
-    build: Build,
+    build: Rebuild,
     *,
     class_names: Sequence[str] | None = None,
     is_part: bool = False,
@@ -259,7 +259,9 @@ def _weights_that_may_differ(model: keras.Model) -> dict[str, list[np.ndarray]]:
     return {layer.name: layer.get_weights() for layer in layers}
 
 
-def _load_keras_file(model: keras.Model, path: Path, build: Build, first: Mapping[str, list[np.ndarray]]) -> list[str]:
+def _load_keras_file(
+    model: keras.Model, path: Path, build: Rebuild, first: Mapping[str, list[np.ndarray]]
+) -> list[str]:
     """Load a ``.weights.h5`` file; returns the names of the layers that get their ``first`` weights, as `fill` does."""
     try:
         load_exactly(model, path)
@@ -287,7 +289,7 @@ def _what_fits(model: keras.Model, path: Path) -> tuple[dict[str, list[np.ndarra
     return {layer.name: layer.get_weights() for layer in layers if layer.name not in missing}, missing
 
 
-def _load_part(model: keras.Model, path: Path, build: Build) -> list[str]:
+def _load_part(model: keras.Model, path: Path, build: Rebuild) -> list[str]:
     """Load a ``.weights.h5`` file of the same part, or of a whole network, into a network without its classifier."""
     try:
         load_exactly(model, path)
