@@ -1,4 +1,4 @@
-"""Pictures drawn by the tests, the real flowers where they are, and a cache of each test's own."""
+"""Pictures drawn by the tests, the real flowers where they are, and a separate cache for each test."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def dataset() -> Callable[..., ImageDataset]:
-    """``dataset(3, 5)``: a data set in memory with 3 images of the first class and 5 of the second, 6x6 pixels."""
+    """``dataset(3, 5)``: a dataset in memory with 3 images of the first class and 5 of the second, 6x6 pixels."""
 
     def make(*counts: int) -> ImageDataset:
         labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)

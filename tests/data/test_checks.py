@@ -64,7 +64,7 @@ def test_the_same_file_in_two_classes_is_pointed_out(folder: Folder) -> None:
     assert (count, text) == (2, "2 images in more than one class, for example 'a/2.png', 'b/2.png'.")
 
 
-def test_copies_in_one_class_and_part_are_no_finding(parted: Path) -> None:
+def test_copies_in_one_class_and_part_are_not_reported(parted: Path) -> None:
     shutil.copy(parted / "train" / "a" / "0.png", parted / "train" / "a" / "copy.png")
     assert said(load_images(load_folder(parted), 8)) == {}
 

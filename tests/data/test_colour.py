@@ -19,6 +19,7 @@ from cnn_registry.errors import BadImageError
 LEVELS = np.arange(256).reshape(16, 16)
 """A ramp of 256 levels, which decoding at 16 pixels does not resize."""
 
+BYTE_ORDERS: tuple[Literal["<"], Literal[">"]] = ("<", ">")
 COMPRESSIONS = ["raw", "tiff_lzw", "tiff_adobe_deflate"]
 
 
@@ -57,18 +58,26 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def tiff(values: np.ndarray, tags: Mapping[int, int] | None = None, *, order: Literal["<", ">"] = "<") -> io.BytesIO:
-    """An uncompressed TIFF of any layout: ``tags`` by their numbers."""
-    values = values.astype(values.dtype.newbyteorder(order))
+def tiff(
+    values: np.ndarray,
+    tags: Mapping[int, int] | None = None,
+    *,
+    order: Literal["<", ">"] = "<",
+    compressed: bool = False,
+) -> io.BytesIO:
+    """A TIFF of any layout: ``tags`` by their numbers."""
+    stored = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    if compressed:
+        stored = zlib.compress(stored)
     height, width, channels = (*values.shape, 1)[:3]
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-    entries = {256: width, 257: height, 258: values.itemsize * 8, 259: 1, 262: 1, 273: 0, 277: channels, 278: height}
-    entries |= {279: values.nbytes, 339: kind} | dict(tags or {})
+    entries = {256: width, 257: height, 258: values.itemsize * 8, 259: 8 if compressed else 1, 262: 1, 273: 0}
+    entries |= {277: channels, 278: height, 279: len(stored), 339: kind} | dict(tags or {})
     entries[273] = 10 + 12 * len(entries) + 4
     directory = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
     for number, value in sorted(entries.items()):
         directory += struct.pack(f"{order}HHII", number, 4, 1, value)
-    return io.BytesIO(directory + bytes(4) + values.tobytes())
+    return io.BytesIO(directory + bytes(4) + stored)
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
@@ -94,6 +103,7 @@ def test_grey_in_sixteen_bits_is_scaled_by_the_bits_that_it_uses(bits: int) -> N
     ramp = np.rint(LEVELS * ((2**bits - 1) / 255)).astype(np.uint16)
     little = Image.fromarray(ramp)
     streams = [stored(little, "PNG"), tiff(ramp), tiff(ramp, order=">")]
+    streams += [tiff(ramp, order=order, compressed=True) for order in BYTE_ORDERS]
     streams += [stored(little, "TIFF", compression=compression) for compression in COMPRESSIONS]
     for stream in streams:
         np.testing.assert_array_equal(grey(decode(stream, 16)), LEVELS)
@@ -171,9 +181,10 @@ def test_twelve_bits_per_sample_are_not_taken_for_ten() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_white_is_zero_is_turned_round(dtype: type) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_white_is_zero_is_inverted(dtype: type, compressed: bool) -> None:
     ramp: np.ndarray = (LEVELS * (257 if dtype == np.uint16 else 1 / 255)).astype(dtype)
-    np.testing.assert_array_equal(grey(decode(tiff(ramp, {262: 0}), 16)), 255 - LEVELS)
+    np.testing.assert_array_equal(grey(decode(tiff(ramp, {262: 0}, compressed=compressed), 16)), 255 - LEVELS)
 
 
 def test_signed_bytes_are_a_ramp() -> None:
@@ -185,7 +196,10 @@ def test_colours_of_sixteen_bits_are_scaled_by_the_bits_that_they_use(bits: int)
     ramp = np.rint(LEVELS * ((2**bits - 1) / 255)).astype(np.uint16)
     colours = np.dstack([ramp, ramp[::-1], ramp.T])
     expected = np.dstack([LEVELS, LEVELS[::-1], LEVELS.T])
-    for stream in (png(colours, 2), tiff(colours, {262: 2}), tiff(colours, {262: 2}, order=">")):
+    streams = [png(colours, 2)]
+    for order in BYTE_ORDERS:
+        streams += [tiff(colours, {262: 2}, order=order, compressed=compressed) for compressed in (False, True)]
+    for stream in streams:
         np.testing.assert_array_equal(decode(stream, 16), expected)
     full = np.full_like(ramp, 2**bits - 1)
     np.testing.assert_array_equal(decode(png(np.dstack([colours, full]), 6), 16), expected)

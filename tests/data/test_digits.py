@@ -31,5 +31,5 @@ def test_a_digit_looks_like_its_label() -> None:
 
 
 def test_a_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="comes with scikit-learn and reads no --data"):
+    with pytest.raises(UsageError, match="comes with scikit-learn and takes no --data"):
         load_dataset("digits", tmp_path)

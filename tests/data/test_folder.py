@@ -85,7 +85,9 @@ def test_loose_images_in_parts_are_counted(folder: Folder, capsys: pytest.Captur
     assert capsys.readouterr().err == f"4 files passed over in {root}: 4 .png outside of class folders.\n"
 
 
-def test_links_are_followed_but_not_in_circles(folder: Folder, tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_circles(
+    folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = folder("a/1.png", "b/1.png")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -94,6 +96,7 @@ def test_links_are_followed_but_not_in_circles(folder: Folder, tmp_path: Path) -
     (root / "a" / "here").symlink_to(root / "a")
     (root / "b" / "up").symlink_to(root)
     assert load_folder(root).ids == ("a/linked/1.png", "b/1.png")
+    assert capsys.readouterr().err == f"Left out of {root}: 2 repeated folders ('a/here', 'b/up').\n"
 
 
 def test_a_link_to_nowhere_counts_as_an_image(folder: Folder) -> None:
@@ -264,7 +267,7 @@ def test_runs_do_not_change_the_data_that_they_lie_in(folder: Folder) -> None:
     assert (after.ids, after.class_names) == (before.ids, before.class_names)
 
 
-def test_a_run_directory_and_a_folder_of_them_are_no_data(folder: Folder) -> None:
+def test_a_run_directory_and_a_folder_of_them_are_refused(folder: Folder) -> None:
     root = folder("one/curves.png", "two/curves.png")
     for name in ("one", "two"):
         (root / name / "run.json").write_text("{}")
@@ -351,7 +354,7 @@ def test_what_cannot_be_trained_on_is_one_clear_line(folder: Folder, paths: list
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_folder_no_folder_and_a_file_are_told_apart(tmp_path: Path) -> None:
+def test_an_empty_folder_a_missing_one_and_a_file_have_their_own_messages(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"in {re.escape(str(tmp_path))}; it has none"):
         load_folder(tmp_path)
     with pytest.raises(DataError, match=r"There is no folder .*nowhere"):

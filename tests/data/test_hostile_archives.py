@@ -116,7 +116,7 @@ ZOO: dict[str, bytes] = {
     "a name of 300 letters": tar(member("n" * 300)),
     "folders in folders": tar(member("d/" * 400 + "x")),
     "a sparse tebibyte": sparse(),
-    "attributes of a sparse file that are no numbers": pax(**{"GNU.sparse.major": "1", "GNU.sparse.size": "x"}),
+    "attributes of a sparse file that are not numbers": pax(**{"GNU.sparse.major": "1", "GNU.sparse.size": "x"}),
     "a size below zero": header("a", -BLOCK, tarfile.REGTYPE) + bytes(2 * BLOCK),
     "a long name of a size below zero": header("a", -BLOCK, tarfile.GNUTYPE_LONGNAME) + bytes(2 * BLOCK),
     "petabytes": header("a", 2**50, tarfile.REGTYPE) + bytes(2 * BLOCK),
@@ -130,7 +130,7 @@ ZOO: dict[str, bytes] = {
     "the same by an older name": attributed({"GNU.sparse.size": "-512"}, plain()),
     "a sparse file without a map": attributed({"GNU.sparse.realsize": "1024"}, plain(), plain("b"), plain("c")),
     "a sparse file with a map": attributed({"GNU.sparse.map": "0,7", "GNU.sparse.size": f"{2**40}"}, plain()),
-    "a size that is no number": attributed({"size": "x"}, plain()),
+    "a size that is not a number": attributed({"size": "x"}, plain()),
     "a size that is nearly one": attributed({"size": "+7"}, plain()),
     "a size in other digits": attributed({"size": "\u0667"}, plain()),
     "a size of too many digits to be read": attributed({"size": "9" * 5000}, plain()),
@@ -164,7 +164,7 @@ ZOO["a zip"] = zipped()
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Iterator[Callable[[bytes], str]]:
-    """The one line with which an archive of that content is refused; nothing is left behind, and memory is spared."""
+    """The one line with which an archive with that content is refused; it leaves nothing behind."""
     archive, target = tmp_path / "in" / "hostile.tar", tmp_path / "in" / "new" / "target"
     archive.parent.mkdir()
 
@@ -207,7 +207,7 @@ def test_what_is_compressed_well_is_not_kept_in_memory(refused: Callable[[bytes]
     assert "a header of 67,108,864 bytes" in refused(gzip.compress(long_name, 1))
 
 
-def test_a_bomb_is_told_by_what_it_says_before_it_is_unpacked(refused: Callable[[bytes], str]) -> None:
+def test_a_bomb_is_recognised_by_its_headers_before_it_is_unpacked(refused: Callable[[bytes], str]) -> None:
     assert "holds more than" in refused(gzip.compress(header("a", 9 * GIB, tarfile.REGTYPE) + bytes(2**20)))
 
 
@@ -278,7 +278,7 @@ def test_empty_members_and_the_folders_that_they_need_are_counted(tmp_path: Path
     edits=st.lists(st.tuples(st.integers(0, 2**14), st.integers(0, 255)), max_size=6),
     end=st.integers(0, 2**14),
 )
-def test_a_damaged_archive_is_extracted_below_its_target_or_told(
+def test_a_damaged_archive_is_extracted_below_its_target_or_refused(
     tmp_path: Path, edits: list[tuple[int, int]], end: int
 ) -> None:
     folder = tmp_path / str(hash((tuple(edits), end)))

@@ -118,7 +118,7 @@ def test_a_truncated_file_is_bad(picture: Picture, tmp_path: Path, format: str, 
     assert "\n" not in str(caught.value)
 
 
-def test_each_reason_is_told_plainly(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_reason_is_stated_plainly(picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reason(name: str, content: bytes | None) -> str:
         if content is not None:
             (tmp_path / name).write_bytes(content)

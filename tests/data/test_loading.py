@@ -43,7 +43,7 @@ def test_a_name_finds_its_loader_and_a_path_alone_is_a_folder(dataset: Made, fol
     assert load_dataset(None, folder("a/1.png", "b/1.png")).class_names == ("a", "b")
 
 
-def test_neither_a_name_nor_a_path_is_the_default_data_set() -> None:
+def test_neither_a_name_nor_a_path_is_the_default_dataset() -> None:
     assert default_dataset().name == "oxflower17"
 
 
@@ -89,13 +89,13 @@ def test_a_loaders_own_error_stays_as_it_is() -> None:
         (given([], []), "its split 'given' is empty"),
     ],
 )
-def test_a_loaders_impossible_result_is_told(dataset: Made, changes: dict[str, Any], fault: str) -> None:
+def test_an_inconsistent_result_of_a_loader_is_reported(dataset: Made, changes: dict[str, Any], fault: str) -> None:
     register(replace(dataset(2, 2), **changes))
     with pytest.raises(DataError, match=rf"loader of the dataset 'shapes' .* is broken: .*{fault}"):
         load_dataset("shapes", None)
 
 
-def test_a_loader_of_something_else_is_told() -> None:
+def test_a_loader_of_something_else_is_reported() -> None:
     register([1, 2, 3])
     with pytest.raises(DataError, match="it returned list, not an ImageDataset"):
         load_dataset("shapes", None)

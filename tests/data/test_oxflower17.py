@@ -155,7 +155,7 @@ def test_a_damaged_splits_file_is_noted_and_does_no_harm(
     (root / "datasplits.mat").write_bytes(b"no splits at all")
     assert load_dataset("oxflower17", root).splits == {}
     assert re.fullmatch(
-        r"The official splits are left out: .*datasplits\.mat cannot be read .*\n", capsys.readouterr().err
+        r"The official splits are not available: .*datasplits\.mat cannot be read .*\n", capsys.readouterr().err
     )
 
 
@@ -213,7 +213,7 @@ def test_tflearn_itself_feeds_the_same_pixels_and_labels(
     root = tmp_path / "17flowers"
     for folder in range(17):
         (root / "jpg" / str(folder)).mkdir(parents=True)
-        name = f"image_{80 * folder + 1:04}.jpg"  # one a class: tflearn leaves the order within a class to the disk
+        name = f"image_{80 * folder + 1:04}.jpg"  # one per class: in tflearn, the disk decides the order within a class
         (root / "jpg" / str(folder) / name).symlink_to(flowers / "jpg" / name)
     tflearn = tflearn_data_utils(monkeypatch)
     theirs = tflearn.image_dirs_to_samples(str(root / "jpg"), resize=(64, 64), convert_gray=False)

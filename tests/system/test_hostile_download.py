@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
@@ -198,6 +199,21 @@ def test_what_arrives_in_time_is_kept_over_requests(tmp_path: Path) -> None:
     with talking(talk) as (address, began):
         download([f"http://{address}/f"], tmp_path / "f", digest=DIGEST, patience=Patience(bytes=half, seconds=5))
     assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe"])
+def test_what_is_in_place_of_the_part_is_not_written_through(tmp_path: Path, kind: str) -> None:
+    thesis, part = tmp_path / "thesis.txt", tmp_path / "f.part"
+    thesis.write_text("years of work")
+    if kind == "pipe":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(thesis if kind == "link" else "nowhere")
+    with served(answer(f"Content-Length: {len(CONTENT)}")) as address:
+        download([f"http://{address}/f"], tmp_path / "f", digest=DIGEST)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "thesis.txt"]
+    assert thesis.read_text() == "years of work"
 
 
 def test_a_range_that_is_never_satisfiable_ends(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def _cgroup_limits() -> Iterator[int]:
         for place in (folder, *folder.parents):
             if not place.is_relative_to(root):
                 break
-            with suppress(OSError, ValueError):  # "max" is no limit
+            with suppress(OSError, ValueError):  # "max" means that there is no limit
                 yield int((place / limit).read_text(encoding="ascii"))
 
 

@@ -1,4 +1,4 @@
-"""Find, fetch and read the Oxford 17 category flowers."""
+"""Find, download and read the Oxford 17 category flowers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TFLEARN_ORDER = tuple(sorted(OFFICIAL_ORDER, key=str))
 
 
 class Flower(NamedTuple):
-    """One image: its official number from 1 on, its label, and where it is."""
+    """One image: its official number (1 to 1360), its label, and its file."""
 
     number: int
     label: int
@@ -107,13 +107,13 @@ def _fetch() -> Path:
     except DownloadError as error:
         embedded = " or ".join(f"--dataset {name}" for name in embedded_datasets())
         raise DownloadError(
-            f"{error} Use {embedded}, which needs no download; or --data DIR with a folder of your own; "
+            f"{error} Use {embedded}, which needs no download; or --data DIR with a folder of your own images; "
             f"or put the archive at {archive}."
         ) from error
     try:
         download(_urls(SPLITS), archive.with_name(SPLITS), digest=f"md5:{SPLITS_MD5}")
     except DownloadError as error:
-        note(f"The official splits are left out: {error}")
+        note(f"The official splits are not available: {error}")
     return archive
 
 
@@ -122,7 +122,7 @@ def _urls(file: str) -> list[str]:
 
 
 def _extracted(archive: Path) -> Path:
-    """The folder that ``archive`` is extracted to, named after its content."""
+    """The folder that the archive is extracted to, which is named after its content."""
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     root = _home() / digest
@@ -144,7 +144,7 @@ def _flowers(jpg: Path) -> tuple[tuple[int, ...], list[Flower]]:
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """The numbers and files of the images that lie in ``folder``, in their order."""
+    """The numbers and files of the images in ``folder``, in order."""
     matches = ((re.fullmatch(r"image_(\d{4})\.jpg", file.name), file) for file in sorted(folder.iterdir()))
     return [(int(match[1]), file) for match, file in matches if match and 1 <= int(match[1]) <= NUM_IMAGES]
 
@@ -158,7 +158,7 @@ def _report_missing(flowers: Sequence[Flower], jpg: Path) -> None:
 
 
 def _official_splits(folders: Sequence[Path], flowers: Sequence[Flower]) -> dict[str, Split]:
-    """The splits of ``datasplits.mat`` in the first of ``folders`` that holds it; none where it cannot be read."""
+    """The splits in ``datasplits.mat``, which is in the first of ``folders`` that has it; none if it cannot be read."""
     file = next((folder / SPLITS for folder in folders if (folder / SPLITS).is_file()), None)
     if file is None:
         return {}
@@ -176,6 +176,6 @@ def _official_splits(folders: Sequence[Path], flowers: Sequence[Flower]) -> dict
             f"official-{k}": Split(indices(mat[f"trn{k}"]), indices(mat[f"val{k}"]), indices(mat[f"tst{k}"]))
             for k in (1, 2, 3)
         }
-    except Exception as error:  # what a damaged file makes the reader raise is not known
-        note(f"The official splits are left out: {file} cannot be read ({one_line(error)}).")
+    except Exception as error:  # the reader may raise anything on a damaged file
+        note(f"The official splits are not available: {file} cannot be read ({one_line(error)}).")
         return {}

@@ -1,4 +1,4 @@
-"""Extract an archive that someone else has made."""
+"""Extract an archive that somebody else has made."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cnn_registry.text import one_line
 MAX_MEMBERS = 100_000
 MAX_BYTES = 8 * 2**30
 MAX_DEPTH = 32
-"""Folders of an archive in one another."""
+"""How deeply the folders of an archive may be nested."""
 MAX_HEADER = 2**20
-"""Bytes of long names and extended attributes, which are read into memory before a member is seen."""
+"""Bytes of long names and extended attributes before a member, which are read into memory."""
 CHUNK = 2**20
 """Bytes that are copied at a time."""
 
@@ -24,17 +24,17 @@ CHUNK = 2**20
 def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES) -> None:
     """Extract a tar archive, compressed or not, into a new folder.
 
-    Only regular files and folders are accepted, under plain relative names; owners, modes and times are not taken
-    over. ``target`` appears when everything is extracted. Where it exists already it is left as it is.
+    Only regular files and folders with plain relative names are accepted; owners, modes and times are ignored.
+    ``target`` appears when everything is extracted. If it already exists, it stays as it is.
 
     Args:
         archive: the archive.
         target: the folder to make.
-        max_members: how many files and folders it may hold, with the folders that only its paths name.
-        max_bytes: how large they may be together, by what they claim and by what is written.
+        max_members: how many files and folders it may hold, including folders that only paths name.
+        max_bytes: how large they may be together, both as stated and as written.
 
     Raises:
-        DataError: the archive cannot be read, or holds what is not accepted; nothing is left behind.
+        DataError: the archive cannot be read, or holds something that is not accepted; nothing is left behind.
     """
     if target.exists():
         return
@@ -57,14 +57,14 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
 
 
 class _Header(tarfile.TarInfo):
-    """A header that does not make the reader take much memory, or go backwards.
+    """A header that makes the reader neither use much memory nor go backwards.
 
-    Extended attributes override a header's size afterwards, so `_checked_size` looks at it again.
+    Extended attributes override a header's size later, so `_checked_size` checks it again.
     """
 
     @classmethod
     def fromtarfile(cls, reader: tarfile.TarFile) -> Self:
-        # The reader's offset is where the member's first header begins, until its last one has been read.
+        # Until the member's last header has been read, the reader's offset is where its first one begins.
         if reader.fileobj is not None and reader.fileobj.tell() - reader.offset > MAX_HEADER:
             raise tarfile.TarError(f"more than {MAX_HEADER:,} bytes of headers before one member")
         return super().fromtarfile(reader)
@@ -74,18 +74,18 @@ class _Header(tarfile.TarInfo):
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if any(buf):  # the reader would take it for the archive's end, which is a block of zeros
+            if any(buf):  # the reader would take it for the end of the archive, which is a block of zeros
                 raise tarfile.ReadError(str(error)) from error
             raise
         about_another = header.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
         if header.size < 0 or (about_another and header.size > MAX_HEADER):
             raise tarfile.TarError(f"a header of {header.size:,} bytes")
         if header.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.TarError("a sparse file")  # whose map is as long as its blocks say
+            raise tarfile.TarError("a sparse file")  # its map is as long as its blocks say
         return header
 
     def _proc_gnusparse_10(self, *_: Any) -> None:
-        # Its map is in the content. The reader has no public place where it could be refused before it is read.
+        # Its map is in the content. The reader has no public method to override before the map is read.
         raise tarfile.TarError("a sparse file")
 
 
@@ -98,7 +98,7 @@ def _extract_members(members: tarfile.TarFile, archive: Path, root: Path, max_me
         if count > max_members or size > max_bytes:
             raise too_much
         path = (root / _plain_path(member, archive)).resolve()
-        if not path.is_relative_to(root):  # some systems take other names for ".." than this one does
+        if not path.is_relative_to(root):  # some systems accept other names for ".."
             raise _outside(member, archive)
         folder = path if member.isdir() else path.parent
         count += len(list(takewhile(lambda parent: not parent.exists(), folder.parents)))
@@ -111,16 +111,16 @@ def _extract_members(members: tarfile.TarFile, archive: Path, root: Path, max_me
             assert content is not None
             with content, path.open("xb") as file:
                 _copy(content, file, member, archive)
-        # The reader would keep each member, and attributes for all that follow, none of which is taken over.
+        # The reader would keep each member, and attributes for all later ones; neither is used.
         members.members = []  # type: ignore[attr-defined]  # typeshed lacks it
         members.pax_headers = {}
 
 
 def _checked_size(member: tarfile.TarInfo, members: tarfile.TarFile, archive: Path) -> int:
-    """The size that a member claims, in bytes, once its header and its extended attributes agree on one.
+    """The size of a member in bytes, as its header and its extended attributes both state it.
 
     Raises:
-        DataError: it is negative or no number, or belongs to a sparse file or to all members at once, so that it is not
+        DataError: it is negative or not an integer, or belongs to a sparse file or to all members, so that it is not
             the size of what is stored.
     """
     attributes = member.pax_headers
@@ -136,7 +136,7 @@ def _copy(content: IO[bytes], file: IO[bytes], member: tarfile.TarInfo, archive:
     """Write a member's content.
 
     Raises:
-        DataError: it is longer or shorter than the member claims; no more than that is written.
+        DataError: it is longer or shorter than the member states; no more than that is written.
     """
     written = 0
     while chunk := content.read(min(CHUNK, member.size - written + 1)):
@@ -145,18 +145,20 @@ def _copy(content: IO[bytes], file: IO[bytes], member: tarfile.TarInfo, archive:
             break
         file.write(chunk)
     if written != member.size:
-        raise DataError(f"{archive} holds {member.name!r} with other content than the {member.size:,} bytes it claims.")
+        raise DataError(
+            f"{archive} holds {member.name!r} with more or less content than the {member.size:,} bytes that it states."
+        )
 
 
 def _plain_path(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
-    """The member's path, which stays below any folder it is joined to, on any system."""
+    """The member's path. Joined to a folder, it stays in that folder, on any system."""
     if not (member.isreg() or member.isdir()):
         raise DataError(f"{archive} holds {member.name!r}, which is neither a regular file nor a folder.")
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or PureWindowsPath(member.name).drive:
         raise _outside(member, archive)
     if len(path.parts) > MAX_DEPTH:
-        raise DataError(f"{archive} holds {member.name[:64]!r}..., which lies in more than {MAX_DEPTH} folders.")
+        raise DataError(f"{archive} holds {member.name[:64]!r}..., which is nested in more than {MAX_DEPTH} folders.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""A data set as a loader returns it: where the images are, what they show, and how they may be split."""
+"""A dataset as a loader returns it: where the images are, what they show, and how they may be split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
-"""Positions of images in a data set."""
+"""Positions of images in a dataset."""
 
 Bytes = NDArray[np.uint8]
 """Pixels, ``(N, height, width, 3)``, RGB."""
@@ -18,12 +18,12 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which images are for training, for validation and for testing.
+    """Which images are for training, for validation and for tests, by their positions.
 
     Attributes:
-        train: positions of the images to train on.
-        val: those that choose the best epoch.
-        test: those kept for the end; may be empty.
+        train: the images to train on.
+        val: the images on which the best epoch is chosen.
+        test: the images held out until the end; may be empty.
     """
 
     train: Indices
@@ -36,15 +36,15 @@ class ImageDataset:
     """Images with one label each.
 
     Attributes:
-        name: what the run's record calls it.
+        name: the name in run records.
         class_names: the classes in the order of their labels.
-        ids: a stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
+        ids: a unique and stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
         labels: ``(N,)``, the class of each image.
         images: files to decode, or the images themselves, ``(N, height, width, 3)``.
         splits: the splits that come with the data, by name; may be empty.
-        default_split: the one that holds where none is asked for; ``None`` stands for a stratified split.
-        source: where the data was found, for the run's record.
-        image_size: natural edge length in pixels, ``None`` where the images vary.
+        default_split: the split that is used unless another is named; ``None`` means a stratified split.
+        source: where the data was found, for run records.
+        image_size: natural edge length in pixels; ``None`` if the images vary in size.
     """
 
     name: str
@@ -61,7 +61,7 @@ class ImageDataset:
         return len(self.ids)
 
     def select(self, keep: NDArray[np.bool_]) -> ImageDataset:
-        """The data set without the images where ``keep``, ``(N,)``, is false; its splits follow."""
+        """The dataset without the images for which ``keep``, ``(N,)``, is false; splits refer to the same images."""
         position = np.cumsum(keep) - 1
 
         def moved(indices: Indices) -> Indices:

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real images that need no download."""
+"""Handwritten digits that come with scikit-learn: real images without a download."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     ),
 )
 def digits(source: Path | None) -> ImageDataset:
-    """The digits as grey RGB images, their 17 grey levels spread over 0 to 255.
+    """The digits as grey RGB images, with their 17 grey levels spread over 0 to 255.
 
     Raises:
         UsageError: ``source`` is given; the images are in scikit-learn.
@@ -42,7 +42,7 @@ def digits(source: Path | None) -> ImageDataset:
     from .dataset import ImageDataset
 
     if source is not None:
-        raise UsageError(f"The data set 'digits' comes with scikit-learn and reads no --data; got {source}.")
+        raise UsageError(f"The dataset 'digits' comes with scikit-learn and takes no --data; got {source}.")
     loaded = load_digits()
     grey = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
     return ImageDataset(

@@ -51,12 +51,13 @@ def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int], *, max_pixels: i
     """Read an image once as RGB and resize it to squares, without preserving its aspect ratio.
 
     The orientation in EXIF data is honoured. Grey, CMYK, palette and other images become RGB, those with more than 8
-    bits per value are scaled (see `cnn_registry.data.colour`), and transparent areas become white, as on a page. Of an
-    animation, the first frame is used. The pixels of an RGB image equal ``np.asarray(image.resize((size, size),
+    bits per value are scaled (see `cnn_registry.data.colour`), and transparent areas become white, as on a page. Only
+    the first frame of an animation is used. The pixels of an RGB image equal ``np.asarray(image.resize((size, size),
     LANCZOS))``, as in tflearn.
 
     Args:
-        source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a binary stream of one.
+        source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a seekable binary
+            stream of one.
         sizes: edge lengths in pixels.
         max_pixels: the largest image that is decoded, width times height; default ``PIL.Image.MAX_IMAGE_PIXELS``.
 

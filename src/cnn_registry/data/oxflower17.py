@@ -1,4 +1,4 @@
-"""The Oxford 17 category flowers: the data set of the article that this package grew from."""
+"""The Oxford 17 category flowers (Nilsback & Zisserman, 2006): 80 photographs of each of 17 flowers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @register_dataset(
-    summary="Oxford 17 category flowers, 80 photographs of each, fetched on first use (60 MB)",
+    summary="Oxford 17 category flowers, 80 photographs of each, downloaded on first use (60 MB)",
     num_classes=17,
     num_images=1360,
     is_default=True,
@@ -27,19 +27,18 @@ if TYPE_CHECKING:
 def oxflower17(source: Path | None) -> ImageDataset:
     """The flowers, from an archive or an extracted tree.
 
-    A tree in the official layout, ``jpg/image_0001.jpg``, has its labels in the official order: image n is of class
-    ``(n - 1) // 80``. A tree in tflearn's layout, ``jpg/<class>/image_0001.jpg``, has them in tflearn's, which sorts
-    the folders 0 to 16 as strings: label 2 is folder 10. The class names follow, so that a name is the same flower in
-    both. The official splits ``official-1`` to ``official-3`` are there where ``datasplits.mat`` lies beside the
-    archive, beside ``jpg``, or in the given folder.
+    In the official layout, ``jpg/image_0001.jpg``, labels are in the official order: image n has class ``(n - 1) //
+    80``. In tflearn's layout, ``jpg/<class>/image_0001.jpg``, they are in tflearn's order, which sorts the folders 0 to
+    16 as strings: label 2 is folder 10. Class names are right in both. The splits ``official-1`` to ``official-3`` are
+    available if ``datasplits.mat`` is beside the archive, beside ``jpg``, or in the given folder.
 
     Args:
-        source: ``17flowers.tgz``, the folder that holds it or ``jpg``, or ``jpg`` itself. ``None`` looks in the cache
-            folder, and fetches the archive where there is none.
+        source: ``17flowers.tgz``, the folder that holds it or ``jpg``, or ``jpg`` itself. ``None`` uses the archive in
+            the cache directory, and downloads it first if necessary.
 
     Raises:
         DataError: the source holds no flowers.
-        DownloadError: the archive could not be fetched; the message names the ways out.
+        DownloadError: the archive could not be downloaded; the message says what to do instead.
     """
     from ._oxflower17 import load
 

@@ -56,6 +56,8 @@ class Walk:
     def images(self, folder: Path) -> Iterator[Path]:
         """The image files at any depth in ``folder``, in natural order. Links to folders are not walked in circles."""
         identity = _identity(folder)
+        if identity in self._seen:
+            self.left_out[folder] = "repeated folder"
         if identity in self._seen or self._leaves_out(folder):
             return
         self._seen.add(identity)
@@ -94,7 +96,7 @@ class Walk:
         self.passed_over[kind + (where if suffix in self._suffixes else "")] += 1
 
     def _leaves_out(self, folder: Path) -> bool:
-        """Whether a folder is something else than images; it is noted then."""
+        """Whether a folder is something else than a folder of images. It is remembered if so."""
         if what := kind_of(folder):
             self.left_out[folder] = what
         return bool(what)
@@ -124,6 +126,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """What tells a folder from all others, whatever path or link leads there."""
+    """What distinguishes a folder from all others, whatever path or link leads there."""
     facts = folder.stat()
     return facts.st_dev, facts.st_ino

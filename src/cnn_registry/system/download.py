@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import queue
 import re
 import threading
@@ -17,6 +18,7 @@ import urllib3
 
 from cnn_registry.errors import DownloadError
 
+from .files import is_own_file
 from .progress import progress
 
 TIMEOUTS = (10, 30)
@@ -113,6 +115,8 @@ class _Pace:
 
 def _fetch(url: str, part: Path, size: int | None, patience: Patience) -> None:
     """Complete ``part``, in as many requests as it takes while each brings something."""
+    if os.path.lexists(part) and not is_own_file(part):
+        part.unlink()  # a link or a pipe, which would be written through
     pace = _Pace(patience)
     for _ in range(patience.requests):
         before = _size(part)

@@ -11,7 +11,7 @@ EACH = np.arange(NUMBER)
 
 
 def mixed(config: Mixing, seed: int = 0, number: int = NUMBER) -> tuple[np.ndarray, np.ndarray]:
-    """What becomes of images that are 0 and 1 in turn, so that the pixels of the even ones are the mask."""
+    """Mixed images that were alternately 0 and 1, so that the pixels of the even ones are the mask."""
     images = np.broadcast_to((EACH[:number] % 2).astype(np.float32)[:, None, None, None], (number, SIZE, SIZE, 3))
     images, labels = mix(images, np.eye(number, dtype=np.float32), np.array([seed, 7], np.int32), config)
     return np.asarray(images), np.asarray(labels)

@@ -85,7 +85,7 @@ def test_damage_is_found_and_the_entry_is_made_again(
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kind", ["missing", "link", "dangling", "pipe", "device", "folder", "sparse"])
-def test_what_is_no_file_of_the_entry_is_not_read(
+def test_a_link_a_pipe_or_another_file_in_the_entry_is_not_read(
     dataset: ImageDataset, entry: Path, tmp_path: Path, name: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = pixels(dataset).copy()

@@ -1,8 +1,8 @@
 """Random crops, flips, rotations and colours, for a whole batch at once.
 
-Keras' ``RandomCrop`` takes one crop a batch and ``RandAugment`` computes every transform it might choose. Here one
-``tf.image.crop_and_resize`` takes a box for each image, a flip is a box whose x is swapped, and all colour is one
-affine step: what each image needs, once. Only boxes that are turned need another operation.
+Keras' ``RandomCrop`` takes the same crop for a whole batch, and ``RandAugment`` computes every transform that it might
+choose. Here, one ``tf.image.crop_and_resize`` takes a box for each image, a flip is a box whose x coordinates are
+swapped, and all colour changes are one affine step. Only rotated boxes need another operation.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey of an RGB colour
 
 
 class Augmentation(BaseModel):
-    """What varies at random from one look at an image to the next. By default nothing does.
+    """How an image varies at random each time it is used; by default, it does not.
 
     Attributes:
         crop_area: smallest and largest share of the image's area that a crop keeps, before it is resized to the full
             size; ``None`` for no crop.
-        crop_aspect: smallest and largest width over height of a crop.
-        zoom: instead of ``crop_area``, the edge to which an image is resized before a square of the full size is cut
-            out of it, as a multiple of that square's, drawn evenly between the smallest and the largest.
-        flip: mirror every second image, left to right.
-        rotation: largest angle in degrees by which a crop is turned about its centre, to either side; what then lies
-            outside of the image is mirrored at its edge.
+        crop_aspect: smallest and largest ratio of a crop's width to its height.
+        zoom: instead of ``crop_area``: the smallest and the largest edge to which an image is resized before a square
+            of the full size is cut out of it, as multiples of the square's edge; drawn uniformly.
+        flip: mirror an image left to right with probability 1/2.
+        rotation: largest angle in degrees by which a crop is rotated about its centre, in either direction; areas
+            outside the image are filled by reflection at its edge.
         brightness: half-width of the factor ``1 ± brightness`` on all values.
-        contrast: likewise on the distance from the image's mean grey.
-        saturation: likewise on the distance of each pixel from its own grey.
+        contrast: half-width of the factor on each value's distance from the image's mean grey.
+        saturation: half-width of the factor on each value's distance from the pixel's own grey.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,26 +66,26 @@ class Augmentation(BaseModel):
 
     @property
     def moves(self) -> bool:
-        """Whether pixels change their place."""
+        """Whether positions of pixels change."""
         return bool(self.flip or self.rotation or self.crop_area is not None or self.zoom is not None)
 
     @property
     def colours(self) -> bool:
-        """Whether pixels change their value."""
+        """Whether values of pixels change."""
         return bool(self.brightness or self.contrast or self.saturation)
 
 
 def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tensor) -> Tensor:
-    """Vary each image of a batch on its own.
+    """Vary each image of a batch independently.
 
     Args:
         images: ``(B, H, W, 3)``, 0 to 255, uint8 or float32.
         seed: ``(2,)``, int32; the same seed and images give the same result.
         config: what varies.
-        size: edge length in pixels of the result.
+        size: edge length of the result in pixels.
 
     Returns:
-        ``(B, size, size, 3)``, float32, 0 to 255. With nothing to vary nor to resize, the images as they are.
+        ``(B, size, size, 3)``, float32, 0 to 255. If there is nothing to vary or resize, the values are unchanged.
     """
     tf = backend.tensorflow()
     stays = not config.moves and isinstance(size, int) and size == images.shape[1] == images.shape[2]
@@ -124,19 +124,19 @@ def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
 
 
 def _angles(number: Tensor, seed: Tensor, config: Augmentation) -> Tensor:
-    """``(number,)``, in radians. The draws are others than those of ``seed`` itself, which are the crops'."""
+    """``(number,)``, in radians. The draws from ``seed`` itself are used for the crops, so these are different ones."""
     tf = backend.tensorflow()
     uniform = tf.random.stateless_uniform((number,), tf.random.experimental.stateless_fold_in(seed, 1))
     return math.radians(config.rotation) * _between(uniform, -1, 1)
 
 
 def _turned(images: Tensor, boxes: Tensor, angles: Tensor, size: int | Tensor) -> Tensor:
-    """``(B, size, size, 3)``, float32: as `tf.image.crop_and_resize`, with each box turned about its centre."""
+    """``(B, size, size, 3)``, float32: as `tf.image.crop_and_resize`, with each box rotated about its centre."""
     tf = backend.tensorflow()
     last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
     y1, x1, y2, x2 = tf.unstack(boxes * tf.tile(last, [2]), axis=1)
     end = tf.cast(tf.maximum(size - 1, 1), tf.float32)
-    height, width = (y2 - y1) / end, (x2 - x1) / end  # of a pixel of the result, in the image
+    height, width = (y2 - y1) / end, (x2 - x1) / end  # of one pixel of the result, in the image
     cos, sin, middle = tf.cos(angles), tf.sin(angles), tf.cast(size - 1, tf.float32) / 2
     xx, xy, yx, yy = cos * width, -sin * height, sin * width, cos * height
     x, y = (x1 + x2) / 2 - (xx + xy) * middle, (y1 + y2) / 2 - (yx + yy) * middle

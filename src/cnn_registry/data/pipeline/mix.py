@@ -1,7 +1,7 @@
-"""Two images made one, and their labels with them: mixup and CutMix.
+"""Mix pairs of images and their labels: Mixup and CutMix.
 
-Each image of a batch is mixed with its neighbour by a mask between 0 and 1: the same value everywhere (mixup), or 1 in
-a box and 0 around it (CutMix). What share of an image is its neighbour's is the mask's mean, and that of its label.
+Each image of a batch is mixed with its neighbour by a mask between 0 and 1: the same value everywhere (Mixup), or 1 in
+a box and 0 around it (CutMix). The mean of the mask is the neighbour's share of the image and of the label.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 Alpha = Annotated[float, Field(ge=0, le=1000)]
-"""From all or nothing to nearly always a half."""
+"""0 switches it off. Small values mostly mix little; large ones give both images nearly the same weight."""
 
 
 class Mixing(BaseModel):
-    """How images are mixed in pairs. By default they are not.
+    """How images are mixed in pairs; by default, they are not.
 
-    With both kinds, each image is given one of them at random.
+    If both kinds are set, each image gets one of them at random.
 
     Attributes:
-        mixup: both parameters of the beta distribution of a neighbour's weight; 0 for none. Zhang et al. 2017
-            (https://arxiv.org/abs/1710.09412).
-        cutmix: likewise of the share of the area that a neighbour's box has; the box may lie partly outside of the
-            image. Yun et al. 2019 (https://arxiv.org/abs/1905.04899).
-        since: share of the epochs before which images are not mixed yet: a network learns faster from plain ones, and
-            needs mixed ones once it begins to know its images by heart.
+        mixup: both parameters of the beta distribution from which the neighbour's weight is drawn; 0 for no Mixup.
+            Zhang et al. 2017 (https://arxiv.org/abs/1710.09412).
+        cutmix: both parameters of the beta distribution from which the area of the neighbour's box is drawn, as a share
+            of the image; 0 for no CutMix. The box may lie partly outside the image. Yun et al. 2019
+            (https://arxiv.org/abs/1905.04899).
+        since: share of the epochs before which images are not mixed. A network learns faster from unmixed images, and
+            needs mixed ones once it begins to memorise.
         until: share of the epochs after which images are no longer mixed.
     """
 
@@ -49,11 +50,11 @@ class Mixing(BaseModel):
 
     @property
     def mixes(self) -> bool:
-        """Whether anything is mixed."""
+        """Whether images are mixed at any time."""
         return bool(self.mixup or self.cutmix)
 
     def mixes_at(self, progress: float) -> bool:
-        """Whether images are mixed after that share of the epochs."""
+        """Whether images are mixed after this share of the epochs."""
         return self.mixes and self.since <= progress < self.until
 
 
@@ -74,7 +75,7 @@ def mix(images: Tensor, labels: Tensor, seed: Tensor, config: Mixing) -> tuple[T
     """
     tf = backend.tensorflow()
     number = tf.shape(images)[0]
-    # Draws of their own: those of `seed` itself are the crops'.
+    # The draws from `seed` itself are used for the crops.
     seed, *seeds = tf.unstack(tf.random.split(seed, 3))
     uniform = tf.unstack(tf.random.stateless_uniform((number, 3), seed), axis=1)
     alphas = (config.mixup, config.cutmix)
@@ -95,11 +96,11 @@ def _beta(number: Tensor, seed: Tensor, alpha: float) -> Tensor:
     if not alpha:
         return tf.zeros(number)
     one, other = tf.unstack(tf.random.stateless_gamma((2, number), seed, alpha))
-    return one / tf.maximum(one + other, 1e-30)  # both may underflow to zero where alpha is small
+    return one / tf.maximum(one + other, 1e-30)  # both may underflow to zero if alpha is small
 
 
 def _boxes(area: Tensor, centre: list[Tensor], shape: Tensor) -> Tensor:
-    """``(B, H, W, 1)``: 1 in a box of the image's own proportions with that share of its area, where it is inside."""
+    """``(B, H, W, 1)``: 1 in a box with the image's aspect ratio and that share of its area, 0 elsewhere."""
     tf = backend.tensorflow()
     half = tf.sqrt(area) / 2
 
