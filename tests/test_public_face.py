@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import importlib.util
 import json
@@ -69,6 +70,20 @@ def test_every_public_name_has_a_docstring_and_types(name: str, definition: Any)
         if rest is not None and function.name != BUILDERS_OWN:
             assert ast.unparse(rest.annotation or rest).startswith("Unpack["), f"{function.name}(**{rest.arg})"
         assert function.returns is not None, function.name
+
+
+PUBLIC = {name for face in FACES for name in make_api.public_names(face)} | set(FACES) | set(vars(builtins))
+
+
+@pytest.mark.parametrize(("name", "definition"), [pytest.param(*pair, id=pair[0]) for pair in definitions()])
+def test_docstrings_refer_to_public_names_only(name: str, definition: Any) -> None:
+    if not isinstance(definition.node, ast.FunctionDef | ast.ClassDef):
+        return
+    nodes = [definition.node, *functions(definition)]
+    known = PUBLIC | {node.name for node in nodes}
+    for node in nodes:
+        for reference in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", ast.get_docstring(node) or ""):
+            assert reference.startswith("keras.") or reference.removeprefix("cnn_registry.") in known, reference
 
 
 def functions(definition: Any) -> Iterator[ast.FunctionDef]:

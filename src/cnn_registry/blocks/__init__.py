@@ -11,7 +11,7 @@ backend.keras()  # the modules below import Keras; this prepares it, or says wha
 from .conv import Activation, Conv2D_BN, ConvOptions, Order  # noqa: E402  (Keras is prepared first)
 from .inception import InceptionBlock_1, InceptionBlock_2, InceptionBlock_3  # noqa: E402  (likewise)
 from .initializers import Initializer, NearIdentity, own_initializer  # noqa: E402  (likewise)
-from .normalization import LocalResponseNormalization  # noqa: E402  (likewise)
+from .normalization import LayerOptions, LocalResponseNormalization  # noqa: E402  (likewise)
 from .residual import BasicBlock, BottleneckBlock, PreactBottleneckBlock, StrideIn  # noqa: E402  (likewise)
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "InceptionBlock_2",
     "InceptionBlock_3",
     "Initializer",
+    "LayerOptions",
     "LocalResponseNormalization",
     "NearIdentity",
     "Order",

@@ -33,8 +33,10 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
 
     Args:
         dataset: the images that can be read.
-        name: one of ``dataset.splits``, ``"stratified"``, ``"tuning"`` (see `TUNING`), or ``"fold-2-of-5"`` (see
-            `FOLD`); ``None`` is ``dataset.default_split``, or a stratified split if that is also ``None``.
+        name: one of ``dataset.splits``; ``"stratified"``; ``"tuning"``, which splits the training images of
+            ``"stratified"`` once more and keeps its validation images for the test; or ``"fold-2-of-5"``, which
+            validates on the second of five parts. ``None`` is ``dataset.default_split``, or a stratified split if that
+            is also ``None``.
         val_fraction: the share of the images, besides given test images, that a drawn split has for validation.
         seed: of the draw.
 

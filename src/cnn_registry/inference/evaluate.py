@@ -148,7 +148,8 @@ def evaluate(
         dataset, data: as in ``train``; default the run's own.
         part: of the run's own images, default ``"val"``; of others, default all of them.
         weights: ``"best"`` or ``"last"``.
-        tta: average over each image and its mirror image, see `with_mirrored`.
+        tta: average the probabilities of each image and its mirror image, which takes twice the time: Krizhevsky et
+            al. (2012), section 4.1.
         force: as for `load_model`.
 
     Raises:

@@ -58,7 +58,8 @@ def predict(
         images: files, and folders, whose pictures are taken at any depth, in natural order.
         top: how many classes to give for each.
         weights: ``"best"`` or ``"last"``.
-        tta: average over each picture and its mirror image, see `with_mirrored`.
+        tta: average the probabilities of each picture and its mirror image, which takes twice the time: Krizhevsky
+            et al. (2012), section 4.1.
         on_bad_image: ``"error"`` to raise for a file that cannot be read, ``"skip"`` to give its reason in its place.
         max_pixels: the largest picture that is read, width times height; default Pillow's limit of 89 million.
         force: as for `load_model`.

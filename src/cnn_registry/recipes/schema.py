@@ -146,7 +146,7 @@ class Recipe(Settings):
         decode_size: edge length in pixels of the decoded images that training crops are cut from; ``None`` for
             ``image_size``. Larger ones make sharper crops, and take more memory.
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
-            are for pretrained weights, see `cnn_registry.spec.Pixels`.
+            are for pretrained weights, see `cnn_registry.Pixels`.
         ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
             forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for
             the weights as they are.

@@ -94,8 +94,8 @@ class SplitRecord(BaseModel):
     Attributes:
         name: the split's name.
         train, val, test: ids of images.
-        trained: the first `HASH_DIGITS` of the SHA-256 of each training image's content; empty in runs of earlier
-            versions.
+        trained: the first 16 hexadecimal digits of the SHA-256 of each training image's content; empty in runs of
+            earlier versions.
     """
 
     name: str

@@ -57,7 +57,7 @@ def download(
     Args:
         urls: where the file is, in the order to try.
         target: the file to write; its folder is made if necessary.
-        size: bytes of the file; default whatever the server says, up to `MAX_BYTES`.
+        size: the file's size in bytes; default what the server says, up to 4 GiB.
         digest: ``"sha256:..."`` or ``"md5:..."`` in hexadecimal, or its first digits if no more is published. So few,
             and MD5, tell a damaged file from a whole one, nothing more.
         patience: how slow a server may be; default 64 KiB per minute.

@@ -12,7 +12,7 @@ In the tests of a plugin::
 """
 
 from .marks import parametrize_with_checks
-from .outcome import Check, CheckFailed, CheckResult
+from .outcome import Check, CheckFailed, CheckResult, CheckSkipped
 from .run import DATASET_CHECKS, MODEL_CHECKS, check_dataset, check_model
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Check",
     "CheckFailed",
     "CheckResult",
+    "CheckSkipped",
     "check_dataset",
     "check_model",
     "parametrize_with_checks",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
+
+from cnn_registry.blocks import Activation, Initializer, LayerOptions
 
 PACKAGE = "cnnreg_lenet"
 CODE_SEED = 1998
@@ -30,7 +32,7 @@ class Subsampling(keras.layers.Layer):  # type: ignore[misc]  # as above
         **options: keyword options of every Keras layer, such as ``name``.
     """
 
-    def __init__(self, activation: Any, **options: Any) -> None:
+    def __init__(self, activation: Activation, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.activation = keras.activations.get(activation)
 
@@ -70,9 +72,9 @@ class PartialConv2D(keras.layers.Layer):  # type: ignore[misc]  # as above
         connections: Sequence[Sequence[int]],
         kernel_size: int,
         *,
-        activation: Any,
-        kernel_initializer: Any,
-        **options: Any,
+        activation: Activation,
+        kernel_initializer: Initializer,
+        **options: Unpack[LayerOptions],
     ) -> None:
         super().__init__(**options)
         self.connections = tuple(map(tuple, connections))
@@ -128,7 +130,7 @@ class NegativeSquaredDistance(keras.layers.Layer):  # type: ignore[misc]  # as a
         **options: keyword options of every Keras layer, such as ``name``.
     """
 
-    def __init__(self, units: int, *, activation: Any, **options: Any) -> None:
+    def __init__(self, units: int, *, activation: Activation, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.units = units
         self.activation = keras.activations.get(activation)
