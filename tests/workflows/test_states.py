@@ -250,6 +250,12 @@ def test_images_that_were_moved_are_given_when_a_run_is_resumed(tiny: str, own_c
     assert resume(run.path, data=moved).record.data.given == str(moved)
 
 
+def test_best_and_last_weights_that_are_the_same_are_stored_once(tiny: str, colours: Path, tmp_path: Path) -> None:
+    run = train(tiny, data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path)
+    assert run.best_weights.samefile(run.last_weights)
+    assert resume(run.path, settings={"epochs": 2}).last_weights.is_file()
+
+
 @pytest.mark.parametrize("ema", [None, 1.0])
 def test_a_finished_run_is_trained_on_for_more_epochs(
     tiny: str, colours: Path, tmp_path: Path, ema: float | None

@@ -33,7 +33,7 @@ from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
-from cnn_registry.runs.weights_file import save_weights
+from cnn_registry.runs.weights_file import save_weights, share_if_equal
 from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
@@ -264,6 +264,7 @@ class Fit:
             self.average.swap_in()
         if all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             save_weights(main_network(self.model), run.last_weights, run.record.data.class_names)
+            share_if_equal(run.best_weights, run.last_weights)
 
     @contextmanager
     def _bar(self) -> Iterator[ProgressBar | None]:
