@@ -1,13 +1,24 @@
+"""Progress on a terminal, in a notebook, in a log, and where nobody reads."""
+
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pty
+import re
 import sys
+import time
+import types
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.system.progress import note, progress
+from cnn_registry.system.progress import note, progress, working
+
+if TYPE_CHECKING:
+    from tests.conftest import RunPython
 
 SHOW_CURSOR = "\x1b[?25h"
 
@@ -67,3 +78,116 @@ def test_an_error_ends_the_bar_and_comes_through(show: Show) -> None:
     shown = show(work)
     assert "0/2" in shown
     assert shown.endswith(SHOW_CURSOR)
+
+
+def test_work_that_takes_long_is_announced_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("Building", after=0.05):
+        time.sleep(0.3)
+    with working("Nothing", after=5.0):
+        pass
+    assert capsys.readouterr() == ("", "Building\n")
+
+
+def test_work_is_announced_while_standard_error_leads_elsewhere(run_python: RunPython) -> None:
+    code = """
+import os, time
+from cnn_registry.system.progress import working
+with working("Building", after=0.05):
+    kept = os.dup(2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    time.sleep(0.5)
+    os.dup2(kept, 2)
+"""
+    assert run_python("-c", code).stderr == "Building\n"
+
+
+class Unwritable(io.TextIOBase):
+    """A stream whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("stream", [Unwritable(), None])
+def test_work_goes_on_where_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream: Unwritable | None) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    note("Decoding")
+    with progress("Decoding", 2) as advance, working("Decoding", after=0.0):
+        advance(2)
+
+
+def test_a_terminal_that_is_gone_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, written = pty.openpty()
+    stderr = os.fdopen(written, "w")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        with progress("Working", 2) as advance:
+            os.close(terminal)
+            advance(2)
+            note("still there")
+    with contextlib.suppress(OSError):
+        stderr.close()
+
+
+def test_what_goes_to_a_file_stays_there(show: Show, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with progress("Working", 1):
+            print("a result")
+
+    assert "a result" not in show(work)
+    assert capsys.readouterr().out == "a result\n"
+
+
+class Display:
+    """The output of a notebook's cell."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def display(self, content: dict[str, str], *, raw: bool, display_id: bool) -> Display:
+        assert raw
+        assert display_id
+        return self.update(content, raw=True)
+
+    def update(self, content: dict[str, str], *, raw: bool) -> Display:
+        self.shown.append(content["text/plain"])
+        return self
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Display:
+    """What a kernel of Jupyter puts into the process, as far as it is used."""
+    output = Display()
+    shell = types.SimpleNamespace(kernel=object())
+    inner = types.ModuleType("IPython.display")
+    inner.display = output.display  # type: ignore[attr-defined]  # a module made up
+    outer = types.ModuleType("IPython")
+    outer.get_ipython = lambda: shell  # type: ignore[attr-defined]  # likewise
+    monkeypatch.setitem(sys.modules, "IPython", outer)
+    monkeypatch.setitem(sys.modules, "IPython.display", inner)
+    return output
+
+
+def test_in_a_notebook_a_line_changes_in_place(
+    notebook: Display, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with progress("Decoding 4 images", 4) as advance:
+        advance(1)
+        advance(3)
+    assert notebook.shown[0] == "Decoding 4 images  ░░░░░░░░░░░░░░░░░░░░  0/4"
+    assert re.fullmatch(r"Decoding 4 images  █{5}░{15}  1/4  0:00:\d\d left", notebook.shown[1])
+    assert notebook.shown[-1] == "Decoding 4 images  ████████████████████  4/4"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_without_a_kernel_is_a_log(monkeypatch: pytest.MonkeyPatch, notebook: Display) -> None:
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: None)
+    with progress("Decoding 4 images", 4):
+        pass
+    assert notebook.shown == []

@@ -245,7 +245,7 @@ def test_the_options_of_the_beginning_hold_when_a_run_is_resumed(tiny: str, colo
 def test_images_that_were_moved_are_given_when_a_run_is_resumed(tiny: str, own_colours: Path, tmp_path: Path) -> None:
     run = stopped(tiny, own_colours, tmp_path / "runs")
     moved = own_colours.rename(tmp_path / "elsewhere")
-    with pytest.raises(CnnRegistryError, match="no folder"):
+    with pytest.raises(CnnRegistryError, match=r"are no longer at .* with --data"):
         resume(run.path)
     assert resume(run.path, data=moved).record.data.given == str(moved)
 

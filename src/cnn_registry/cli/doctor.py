@@ -19,6 +19,7 @@ from cnn_registry.registry.entries import Broken, InstalledEntry
 from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
+from cnn_registry.system.progress import working
 
 from .common import common_options, json_option, wide_option
 from .output import print_facts, print_json, tell
@@ -79,7 +80,8 @@ def _machine() -> dict[str, Any]:
 def _onednn() -> str:
     """Whether TensorFlow uses oneDNN's operations, according to TensorFlow itself."""
     try:
-        backend.tensorflow()
+        with working("Importing TensorFlow", after=1.0):
+            backend.tensorflow()
     except BackendError as error:
         return f"not used: {error}"
     return {True: "on", False: "off", None: "unknown"}[uses_onednn()]

@@ -12,6 +12,7 @@ from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.system.progress import working
 
 from .common import common_options, complete_models, json_option
 from .listing import as_dict
@@ -55,7 +56,8 @@ def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
     from cnn_registry.networks.graph import cost
 
     size = image_size or spec.input_shape[0]
-    model = build_graph(spec, input_shape=(size, size, spec.input_shape[2]))
+    with working(f"Building {spec.name}", after=1.0):
+        model = build_graph(spec, input_shape=(size, size, spec.input_shape[2]))
     maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
     return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 import click
 from click.core import ParameterSource
 
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
 from .common import common_options, complete_datasets, complete_models, complete_recipes, json_option
@@ -30,9 +30,8 @@ FOLDS = (
     Column("best epoch", number=True),
     Column("run", at_least=12),
 )
-
-
-SETTINGS = (Column("setting"), Column("value"), Column("from"))
+SETTINGS = (Column("setting"), Column("value", at_least=12), Column("from", at_least=12))
+"""The columns of ``--dry-run``."""
 
 
 class What(TypedDict):
@@ -162,7 +161,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Train MODEL and leave a run directory with weights, history, report and plots."""
-    with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5):
+    # In a log, what is refused is one line.
+    with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5 if shows_bars() else 2.0):
         from cnn_registry.recipes.load import parse_settings
         from cnn_registry.workflows.train import train
 
@@ -183,7 +183,7 @@ def command(
         raise click.UsageError("--force is for --resume.")
     if dry_run:
         if resumed or folds:
-            raise click.UsageError("--dry-run is for a new training; leave --resume and --folds out.")
+            raise click.UsageError("--dry-run is for a new training; remove --resume or --folds.")
         _print_plan(model, settings, what, how, as_json)
         return
     if resumed and not folds and (run := _resumed(resumed, model, settings, force, what, how)):

@@ -21,6 +21,8 @@ from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
+from cnn_registry.system.progress import working
+from cnn_registry.text import counted
 
 from .model import Weights, load_model
 
@@ -114,7 +116,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Predict the images at ``indices`` and put the truth beside it."""
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
-    with reading(images):
+    with reading(images), working(f"Evaluating {counted(len(indices), 'image')}"):
         outputs = _outputs(model, batches)
     return Evaluation(images.dataset.class_names, images.dataset.labels[indices], outputs, part)
 
@@ -157,7 +159,7 @@ def evaluate(
         UsageError: the data has no such part.
     """
     given = dataset is not None or data is not None
-    own = (run.record.data.dataset, _own_source(run))
+    own = (run.record.data.dataset, None if given else own_source(run))
     loaded = load_dataset(dataset, data, min_classes=1) if given else load_dataset(*own)
     images = load_images(loaded, run.record.model.input_shape[0], max_pixels=run.record.options.max_pixels)
     if images.digest == run.record.data.digest:
@@ -184,8 +186,18 @@ def _trained_on(run: Run, images: LoadedImages, indices: np.ndarray) -> int:
     return sum(images.hashes[index].hex()[:HASH_DIGITS] in trained for index in indices)
 
 
-def _own_source(run: Run) -> Path | None:
-    return Path(run.record.data.given) if run.record.data.given else None
+def own_source(run: Run) -> Path | None:
+    """Where the user said that the run's images are; ``None`` where the dataset finds them by itself.
+
+    Raises:
+        DataError: they are no longer there.
+    """
+    if run.record.data.given is None:
+        return None
+    source = Path(run.record.data.given)
+    if not source.exists():
+        raise DataError(f"The images of {run.path} are no longer at {source}. Name where they are with --data.")
+    return source
 
 
 def _own_part(run: Run, images: LoadedImages, part: PartName) -> tuple[np.ndarray, str]:

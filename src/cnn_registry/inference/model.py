@@ -16,7 +16,7 @@ from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import is_own_file
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +57,8 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
     spec = spec_of(run)
     refuse_unknown_options(spec, model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
-    network = build_model(spec, num_classes=model.num_classes, input_shape=model.input_shape, **options)
+    with working(f"Building {spec.name}"):
+        network = build_model(spec, num_classes=model.num_classes, input_shape=model.input_shape, **options)
     if fault := changed_network(run, spec, fingerprint(network)):
         if not force:
             raise RunError(f"{fault}, or use --force to load the weights into it anyway.")

@@ -19,6 +19,7 @@ from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.system.progress import Advance, progress
+from cnn_registry.text import counted
 
 from .model import Weights, load_model
 
@@ -104,7 +105,7 @@ def _shown(count: int) -> AbstractContextManager[Advance]:
     """Progress, where there is more than a batch."""
     if count <= BATCH_SIZE:
         return nullcontext(lambda amount: None)
-    return progress(f"Classifying {count} images", count)
+    return progress(f"Classifying {counted(count, 'image')}", count)
 
 
 class Predictor:

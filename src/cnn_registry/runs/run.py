@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.system.files import check_own, is_own_folder, write_file
-from cnn_registry.text import printable
+from cnn_registry.text import counted, printable, suggestion
 
 from .checkpoints import Checkpoints
 from .record import RecordChanges, RunRecord, Status
@@ -98,7 +98,7 @@ class Run:
         file = path / "run.json"
         check_own(file)
         if not file.is_file():
-            raise RunError.not_a_run(path)
+            raise _not_a_run(path)
         try:
             if file.stat().st_size > MAX_BYTES:
                 raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is not a run record.")
@@ -182,6 +182,30 @@ class Run:
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
         write_file(self.path / name, text)
+
+
+def _not_a_run(path: Path) -> RunError:
+    """The error for a path without a record; it names the runs that are near."""
+    near = sorted(path.glob("*/run.json"), key=_changed, reverse=True)
+    beside = [record.parent.name for record in path.parent.glob("*/run.json")]
+    if near:
+        newest = ", ".join(str(record.parent) for record in near[:3])
+        return RunError(
+            f"{path} is not a run directory, but it holds {counted(len(near), 'run')}. Name one of them; the newest: "
+            f"{newest}."
+        )
+    if (path.parent / "run.json").is_file():
+        return RunError(f"{path} is not a run directory, but it is in one. Name {path.parent}.")
+    if not path.exists() and (nearest := suggestion(path.name, beside)):
+        return RunError(f"There is no run directory {path}.{nearest}")
+    return RunError.not_a_run(path)
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def load_run(path: str | Path) -> Run:

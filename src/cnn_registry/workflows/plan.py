@@ -24,6 +24,7 @@ from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.record import HASH_DIGITS, DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
 from cnn_registry.system.paths import as_text
+from cnn_registry.text import counted
 from cnn_registry.training.fit import Images
 
 FINE_TUNE = "fine_tune"
@@ -81,12 +82,11 @@ class Plan:
     def line(self) -> str:
         """The plan in one line."""
         height, width, _ = self.form.input_shape
-        epochs = self.recipe.epochs
         precision = ", in bfloat16" if self.recipe.precision == "bfloat16" else ""
         return (
-            f"{self.spec.name} on {self.data.name}: {len(self.split.train)} training and {len(self.split.val)} "
-            f"validation images of {len(self.data.class_names)} classes at {height}x{width}, recipe "
-            f"{self.recipe.name}{precision}, {epochs} epoch{'' if epochs == 1 else 's'}"
+            f"{self.spec.name} on {self.data.name}: {len(self.split.train):,} training and "
+            f"{counted(len(self.split.val), 'validation image')} of {counted(len(self.data.class_names), 'class')} at "
+            f"{height}x{width}, recipe {self.recipe.name}{precision}, {counted(self.recipe.epochs, 'epoch')}"
         )
 
 
@@ -110,6 +110,8 @@ def plan_training(
         CnnRegistryError: something is wrong with the request or with the data.
     """
     wanted = chosen_recipe(spec, recipe, settings or {})
+    if weights := wanted.recipe.fine_tuning.weights:
+        find_source(spec, weights).check_reader()
     found = load_dataset(dataset, None if data is None else Path(data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, _input_shape(spec, resolved, found))

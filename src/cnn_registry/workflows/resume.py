@@ -14,6 +14,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError
+from cnn_registry.inference.evaluate import own_source
 from cnn_registry.inference.model import changed_network, spec_of
 from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
@@ -23,7 +24,8 @@ from cnn_registry.runs.history import read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
+from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
 
 from .plan import Plan, chosen_recipe, decoded, settled
@@ -113,8 +115,7 @@ def plan_resumption(
     record = run.record
     recipe, spec = record.recipe.with_settings(settings), spec_of(run)
     _refuse_fixed(record.recipe, recipe)
-    given = data if data is not None else record.data.given
-    loaded = load_dataset(record.data.dataset, None if given is None else Path(given))
+    loaded = load_dataset(record.data.dataset, own_source(run) if data is None else Path(data))
     images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, options.on_bad_image, options.max_pixels)
     changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
     resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
@@ -167,14 +168,15 @@ def _resumed(
     trains_on = before.status in ENDED
     run.checkpoints.sweep()
     snapshot = None if trains_on else run.checkpoints.latest()
-    fit = Fit(
-        plan.spec,
-        plan.form,
-        before.lowered_from(plan.recipe),
-        plan.images,
-        plan.split,
-        pretrained=snapshot is None and not trains_on,
-    )
+    with working(f"Building {plan.spec.name}", after=1.0):
+        fit = Fit(
+            plan.spec,
+            plan.form,
+            before.lowered_from(plan.recipe),
+            plan.images,
+            plan.split,
+            pretrained=snapshot is None and not trains_on,
+        )
     if fault := changed_network(run, plan.spec, fit.fingerprint):
         if not force:
             raise RunError(f"{fault}, or use --force to resume anyway; the result will differ.")
@@ -197,12 +199,13 @@ def _resumed(
     )
     if trains_on:
         note(
-            f"{run.path} is trained on from its last weights, for {plan.recipe.epochs} epochs in all: without momentum "
-            f"at first, and at the learning rate that the schedule {plan.recipe.schedule.name!r} has there."
+            f"{run.path} is trained on from its last weights, for {counted(plan.recipe.epochs, 'epoch')} in total: "
+            f"without momentum at first, and at the learning rate that the schedule {plan.recipe.schedule.name!r} has "
+            f"there."
         )
     elif not snapshot:
         note(f"{run.path} has no checkpoint; its training starts again.")
-    note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {step} steps")
+    note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
     return carry_out(fit, plan, run, options, before)
 
 

@@ -23,7 +23,7 @@ from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit, OnNaN, RunOptions
 
@@ -100,7 +100,8 @@ def train(
         )
         check_callbacks(options, plan.recipe)
         with backend.deterministic(plan.recipe.deterministic):
-            fit = Fit(plan.spec, plan.form, plan.recipe, plan.images, plan.split)
+            with working(f"Building {plan.spec.name}", after=1.0):
+                fit = Fit(plan.spec, plan.form, plan.recipe, plan.images, plan.split)
             run = Run.create(Path(out), plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint))
             note(f"{plan.line()}, into {run.path}")
             for finding in plan.findings():
@@ -255,5 +256,6 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     remarks = evaluation.remarks()
     for remark in remarks:
         note(remark)
-    write_report(run, history, evaluation)
+    with working("Drawing the plots"):
+        write_report(run, history, evaluation)
     return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}

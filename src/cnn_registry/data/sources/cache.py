@@ -21,6 +21,7 @@ from cnn_registry.data.threads import in_flight, in_threads
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.system.paths import decoded_dir
 from cnn_registry.system.progress import note, progress
+from cnn_registry.text import counted
 
 from .entry import Content, read_entry, write_entry
 from .files import StreamedImages, decode_each
@@ -191,7 +192,7 @@ def _decode_all(
     pixels = {size: np.empty((len(files), size, size, 3), np.uint8) for size in sizes} if in_memory else {}
     reasons: dict[int, str] = {}
     done, lasting = 0, True
-    with progress(f"Decoding {len(files)} images", len(files)) as advance:
+    with progress(f"Decoding {counted(len(files), 'image')}", len(files)) as advance:
         for index, result in enumerate(decode_each(files, sizes, max_pixels=max_pixels)):
             if isinstance(result, BadImageError):
                 reasons[index] = result.reason
@@ -209,9 +210,10 @@ def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> No
     named = shown + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     if on_bad_image == "error":
         raise DataError(
-            f"{len(bad)} of {total} images cannot be read: {named}. Fix or remove them, or use --on-bad-image skip."
+            f"{len(bad)} of {counted(total, 'image')} cannot be read: {named}. Fix or remove them, or use "
+            f"--on-bad-image skip."
         )
-    note(f"{len(bad)} of {total} images cannot be read and are left out: {named}.")
+    note(f"{len(bad)} of {counted(total, 'image')} cannot be read and are left out: {named}.")
 
 
 def _check_classes(dataset: ImageDataset) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.errors import UsageError
+from cnn_registry.errors import BackendError, UsageError
 from cnn_registry.registry.spec import ModelSpec, Pretrained
 from cnn_registry.text import suggestion
 
@@ -49,6 +51,21 @@ class Source:
                     f"Leave {option} out, or use other weights."
                 )
         return {**needed, **given}
+
+    def check_reader(self) -> None:
+        """Refuse weights that no installed library reads, before anything slow is done. Nothing is imported.
+
+        Raises:
+            BackendError: the library is not installed.
+        """
+        name = self.path.name if self.path else self.published.origin if self.published else ""
+        if not name.endswith(TORCH_FILES):
+            return
+        package = "safetensors" if name.endswith(".safetensors") else "torch"
+        if package not in sys.modules and find_spec(package) is None:
+            raise BackendError(
+                f"{self.name} is read with {package}, which is not installed. Install it with: pip install {package}"
+            )
 
 
 def address_digest(origin: str) -> str | None:
