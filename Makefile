@@ -18,6 +18,10 @@ demo: .venv/installed ## install, and train AlexNet on handwritten digits: about
 test: .venv/installed-dev ## install, and run every test, in two processes
 	$(PYTEST)
 
+# The processors are taken by the processes; JAX, with whose outputs networks are compared, need not compile well.
+test test-fast: export TF_NUM_INTRAOP_THREADS := 1
+test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
+
 test-fast: .venv/installed-dev ## run the tests that neither install packages nor take more than a few seconds each
 	$(PYTEST) -m 'not network and not slow'
 

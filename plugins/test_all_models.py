@@ -33,8 +33,22 @@ def test_every_plugin_is_installed_and_none_is_broken() -> None:
     assert {get_spec(name).provider.distribution for name in list_models()} >= PLUGINS
 
 
-@parametrize_with_checks(MODELS, only=[check.name for check in MODEL_CHECKS if check.cheap])
+FORMS = ["sizes", "classes", "channels", "options"]
+"""Checks that build the network in several forms. Those that repeat another's blocks more often need not be asked."""
+
+REPEATED = {
+    *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+    *("resnet34", "resnet101", "resnet152", "resnet101_v2", "resnet152_v2"),
+}
+
+
+@parametrize_with_checks(MODELS, only=[check.name for check in MODEL_CHECKS if check.cheap and check.name not in FORMS])
 def test_what_can_be_seen_without_weights(check: Callable[[], None]) -> None:
+    check()
+
+
+@parametrize_with_checks([name for name in MODELS if name not in REPEATED], only=FORMS)
+def test_the_forms_that_can_be_built(check: Callable[[], None]) -> None:
     check()
 
 

@@ -333,10 +333,18 @@ class Environment:
 
     def make(self, core: Path) -> None:
         """Write it, with the core's wheel and TensorFlow in it."""
-        venv.create(self.folder, with_pip=True, clear=True)
-        self.pip("install", "--upgrade", "pip")
+        venv.create(self.folder, clear=True)
         # Modules are compiled when they are imported; to compile all of TensorFlow takes half a minute.
-        self.pip("install", "--no-compile", f"{core}[cpu]")
+        install = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), "install", "--no-compile"]
+        done = subprocess.run(
+            [*install, "pip", f"{core}[cpu]"],
+            cwd=ROOT,
+            env=self.variables(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def pip(self, *arguments: object) -> None:
         """Run pip, with the versions that this checkout is tested with."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_two_kills_and_some_flipped_bits(tmp_path: Path) -> None:
-    arguments = ["--epochs", "30", "--patience", "6", "--kills", "2", "--within", "3", "--flips", "50"]
+    arguments = ["--epochs", "16", "--patience", "4", "--kills", "2", "--within", "3", "--flips", "50"]
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", *arguments, "--out", str(tmp_path / "chaos.json")],
         cwd=ROOT,

@@ -72,8 +72,9 @@ def test_the_page_in_the_docs_is_of_these_results(tmp_path: Path) -> None:
     root = tmp_path / "checkout"
     for folder in ("docs", "benchmarks/results"):
         shutil.copytree(ROOT / folder, root / folder)
-    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page(root), "run: make docs"
-    for picture in re.findall(r"\]\((images/[^)]*)\)", page(root)):
+    made = page(root)
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == made, "run: make docs"
+    for picture in re.findall(r"\]\((images/[^)]*)\)", made):
         assert (ROOT / "docs" / picture).is_file(), "run: make docs"
 
 

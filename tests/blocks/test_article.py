@@ -84,8 +84,13 @@ def images() -> Any:
     return np.random.default_rng(0).uniform(size=(2, 224, 224, 3)).astype("float32")
 
 
-def test_inception_script_builds_the_same_network_with_our_blocks() -> None:
-    theirs = inception()
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    """The network of the article's Inception script."""
+    return inception()
+
+
+def test_inception_script_builds_the_same_network_with_our_blocks(theirs: Any) -> None:
     ours = inception(["from cnn_registry.blocks import *"])
     assert theirs.count_params() == ours.count_params() == PARAMS["inception_v2"]
     assert structure(ours) == structure(theirs)
@@ -93,8 +98,7 @@ def test_inception_script_builds_the_same_network_with_our_blocks() -> None:
     np.testing.assert_array_equal(ours(images()), theirs(images()))
 
 
-def test_inception_v2_in_the_articles_variant_computes_the_same() -> None:
-    theirs = inception()
+def test_inception_v2_in_the_articles_variant_computes_the_same(theirs: Any) -> None:
     ours = cnn_registry.create_model("inception_v2", num_classes=CLASSES, variant="article")
     assert ours.count_params() == PARAMS["inception_v2"]
     ours.set_weights(theirs.get_weights())

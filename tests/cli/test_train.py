@@ -10,28 +10,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cnn_registry.runs.run import Run
+
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
 SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimizer.learning_rate=0.1"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code", "status"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_a_stopped_process_says_how_to_resume_and_resumes(
-    tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg, number: signal.Signals, code: int
+    tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg, number: signal.Signals, code: int, status: str
 ) -> None:
     command = [sys.executable, "-m", "cnn_registry", "train", tiny, "--data", str(colours), "--epochs", "500"]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), *SETTINGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 3/500"):
-            break
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path), *SETTINGS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 3/500"):
+                break
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (code, False)
     [run] = tmp_path.glob("*_tiny_*")
+    assert Run.open(run).record.status == status
+    assert (run / "last.weights.h5").is_file()
+    assert out.startswith(f"{status}: ")
     assert out.splitlines()[-1] == f"resume with: cnnreg train --resume {run}"
     resumed = ["train", "--resume", str(run), "--set", "epochs=4", "--force"]
     assert cnnreg(*resumed)[0] == 0

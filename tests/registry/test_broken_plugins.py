@@ -233,7 +233,7 @@ def healthy(plugins: FakePlugins) -> str:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-def test_the_others_are_listed_and_built(
+def test_the_others_are_listed_and_built_and_could_be_trained(
     case: Case,
     cnnreg: Cnnreg,
     plugins: FakePlugins,
@@ -254,15 +254,17 @@ def test_the_others_are_listed_and_built(
     [spec] = [item for item in describe_models() if isinstance(item, ModelSpec) and item.name == healthy]
     assert spec.provider.distribution == "fake-healthy"
     assert create_model(healthy, num_classes=3).output_shape == (None, 3)
+    pictures = ["--data", colours, "--set", "image_size=16", "--out", tmp_path / "no"]
+    assert cnnreg("train", healthy, *pictures, "--dry-run").code == 0
 
     check_what_doctor_says(case, cnnreg("doctor", "--json"))
     check_what_list_says(case, cnnreg("list"))
     if case.refusal:
-        used = cnnreg("train", case.status[0][0], "--data", colours, "--set", "image_size=16", "--out", tmp_path / "no")
+        used = cnnreg("train", case.status[0][0], *pictures)
         assert (used.code, used.out) == (case.code, "")
         assert used.err.splitlines()[-1].startswith(case.refusal)
         assert "Traceback" not in used.err
-        assert not (tmp_path / "no").exists()
+    assert not (tmp_path / "no").exists()
 
 
 ONE_OF_EACH_KIND = [

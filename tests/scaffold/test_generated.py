@@ -51,9 +51,13 @@ def test_all_pass_the_conformance_kit(installed: Environment, tmp_path: Path) ->
     assert passed >= {*needed, (DATASET, "images")}
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_each_trains_on_the_new_dataset(installed: Environment, tmp_path: Path, model: str) -> None:
-    command = ["train", model, "--dataset", DATASET, "--epochs", "1", "--set", "image_size=16", "--json"]
-    trained = json.loads(installed.run("cnnreg", *command, cwd=tmp_path))
-    assert trained["status"] == "finished"
-    assert (tmp_path / trained["run"] / "best.weights.h5").is_file()
+def test_each_trains_on_the_new_dataset(installed: Environment, tmp_path: Path) -> None:
+    code = f"""
+from cnn_registry import train
+
+for model in {list(MODELS)}:
+    run = train(model, dataset={DATASET!r}, settings={{"epochs": 1, "image_size": 16}})
+    assert run.record.status == "finished", model
+    assert run.best_weights.is_file(), model
+"""
+    installed.run("python", "-c", code, cwd=tmp_path)

@@ -14,32 +14,32 @@ from cnn_registry.testing import parametrize_with_checks
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
-TEST = """
+TESTS = """
 from cnn_registry.testing import parametrize_with_checks
 
-@parametrize_with_checks(["tiny"], expected_failures={expected!r})
-def test_conformance(check):
+@parametrize_with_checks(["tiny"], only=["spec", "macs", "names"])
+def test_plain(check):
+    check()
+
+EXPECTED = {"tiny": {"names": "numbered by Keras", "spec": "passes in truth"}}
+
+@parametrize_with_checks(["tiny"], only=["spec", "names"], expected_failures=EXPECTED)
+def test_expected(check):
     check()
 """
 
 
-def outcomes(run_python: Any, folder: Path, expected: dict[str, dict[str, str]], select: str) -> dict[str, str]:
-    """How the tests that ``-k`` selects end, by their ids."""
-    (folder / "test_it.py").write_text(TEST.format(expected=expected))
-    done = run_python("-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", select, str(folder))
-    return dict(re.findall(r"test_conformance\[(\S+)\] ([A-Z]+)", done.stdout))
-
-
-def test_ids_skips_and_failures(tiny: str, run_python: Any, tmp_path: Path) -> None:
-    found = outcomes(run_python, tmp_path, {}, "tiny-spec or tiny-macs or tiny-names")
+def test_ids_skips_failures_and_expectations_that_are_strict(tiny: str, run_python: Any, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS)
+    done = run_python("-m", "pytest", "-v", "-p", "no:cacheprovider", str(tmp_path))
     # Its layers have no names, and it declares no MACs.
-    assert found == {"tiny-spec": "PASSED", "tiny-macs": "SKIPPED", "tiny-names": "FAILED"}
-
-
-def test_expected_failures_are_strict(tiny: str, run_python: Any, tmp_path: Path) -> None:
-    expected = {"tiny": {"names": "numbered by Keras", "spec": "passes in truth"}}
-    found = outcomes(run_python, tmp_path, expected, "tiny-spec or tiny-names")
-    assert found == {"tiny-spec": "FAILED", "tiny-names": "XFAIL"}
+    assert dict(re.findall(r"test_it\.py::(\S+) ([A-Z]+)", done.stdout)) == {
+        "test_plain[tiny-spec]": "PASSED",
+        "test_plain[tiny-macs]": "SKIPPED",
+        "test_plain[tiny-names]": "FAILED",
+        "test_expected[tiny-spec]": "FAILED",
+        "test_expected[tiny-names]": "XFAIL",
+    }
 
 
 def test_a_misspelt_expectation_is_refused() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -85,22 +86,31 @@ def rows(run: Run) -> list[dict[str, float]]:
     return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in kept]
 
 
+@cache
+def undisturbed(model: str, data: Path) -> tuple[Run, list[np.ndarray]]:
+    """A training that nobody stops, made once, and what the optimizer remembers at its end."""
+    state = OptimizerState()
+    return train(
+        model, data=data, settings=SETTINGS, out=data.parent / "undisturbed", callbacks=[state]
+    ), state.variables
+
+
 @pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 3 * STEPS + 2])
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     tiny: str, colours: Path, tmp_path: Path, step: int, weights: Callable[[Path], list[np.ndarray]]
 ) -> None:
-    undisturbed_state, state = OptimizerState(), OptimizerState()
-    undisturbed = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[undisturbed_state])
+    whole, variables = undisturbed(tiny, colours)
+    state = OptimizerState()
     stop = after_steps(step, send(signal.SIGINT))
     stopped = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop])
     assert stopped.record.status == "interrupted"
     ended = resume(stopped.path, callbacks=[state])
-    for ours, theirs in zip(state.variables, undisturbed_state.variables, strict=True):
+    for ours, theirs in zip(state.variables, variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert ended.record.status == undisturbed.record.status
-    assert rows(ended) == rows(undisturbed)
+    assert ended.record.status == whole.record.status
+    assert rows(ended) == rows(whole)
     for name in ("best_weights", "last_weights"):
-        for ours, theirs in zip(weights(getattr(ended, name)), weights(getattr(undisturbed, name)), strict=True):
+        for ours, theirs in zip(weights(getattr(ended, name)), weights(getattr(whole, name)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     [resumption] = Run.open(ended.path).record.resumed
     assert (resumption.changed, resumption.step) == ([], step)

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import keras
@@ -19,8 +20,9 @@ def fresh_session() -> Iterator[None]:
 MODELS = pytest.mark.parametrize("name", ["alexnet", "alexnet_bn", "alexnet_paper", "alexnet_owt"])
 
 
+@cache
 def described(name: str, **arguments: Any) -> Any:
-    """The model with the shapes of its weights but without their memory."""
+    """The model with the shapes of its weights but without their memory, built once for all tests: do not change it."""
     with keras.StatelessScope(initialize_variables=False):
         return create_model(name, **arguments)
 

@@ -94,10 +94,18 @@ def test_the_head_takes_any_size(size: int, places: int) -> None:
     assert model.output["aux"].shape == (None, 5)
 
 
-def test_the_heads_gradient_reaches_its_branch_and_the_trunk_below() -> None:
+SMALLEST = (75, 75, 3)
+
+
+@pytest.fixture(scope="module")
+def headed() -> Any:
+    """The network with its auxiliary head; its weights are whatever a test has left."""
     keras.utils.set_random_seed(0)
-    shape = (75, 75, 3)
-    model = create_model("inception_v3", num_classes=5, input_shape=shape, aux_heads=True)
+    return create_model("inception_v3", num_classes=5, input_shape=SMALLEST, aux_heads=True)
+
+
+def test_the_heads_gradient_reaches_its_branch_and_the_trunk_below(headed: Any) -> None:
+    model = headed
     kernels = {layer.name: layer.kernel for layer in model.layers if hasattr(layer, "kernel")}
     before = {name: np.array(kernel) for name, kernel in kernels.items()}
     # The main output has a loss of weight 0, so that whatever moves is moved by the head alone.
@@ -108,18 +116,16 @@ def test_the_heads_gradient_reaches_its_branch_and_the_trunk_below() -> None:
         run_eagerly=True,
     )
     labels = np.eye(5, dtype="float32")[:2]
-    model.train_on_batch(images(2, *shape), {"predictions": labels, "aux": labels})
+    model.train_on_batch(images(2, *SMALLEST), {"predictions": labels, "aux": labels})
     moved = {name for name, kernel in kernels.items() if not np.array_equal(kernel, before[name])}
     below = {name for name in CONVOLUTIONS if not name.startswith(("reduction_b", "inception_c"))}
     assert moved == below | {"aux_conv1", "aux_conv2", "aux"}
 
 
-def test_weights_trained_with_the_head_fit_the_network_without(tmp_path: Path) -> None:
-    shape = (75, 75, 3)
-    keras.utils.set_random_seed(0)
-    trained = create_model("inception_v3", num_classes=5, input_shape=shape, aux_heads=True)
-    randomise(trained)
-    main = keras.Model(trained.input, trained.output["predictions"])
+def test_weights_trained_with_the_head_fit_the_network_without(headed: Any, tmp_path: Path) -> None:
+    randomise(headed)
+    main = keras.Model(headed.input, headed.output["predictions"])
     main.save_weights(tmp_path / "main.weights.h5")
-    plain = create_model("inception_v3", num_classes=5, input_shape=shape, weights=tmp_path / "main.weights.h5")
-    np.testing.assert_allclose(plain(images(2, *shape)), trained(images(2, *shape))["predictions"], atol=1e-6)
+    plain = create_model("inception_v3", num_classes=5, input_shape=SMALLEST, weights=tmp_path / "main.weights.h5")
+    batch = images(2, *SMALLEST)
+    np.testing.assert_allclose(plain(batch), headed(batch)["predictions"], atol=1e-6)

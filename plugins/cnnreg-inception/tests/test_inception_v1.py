@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,31 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
 
 
+@cache
 def described(name: str, **arguments: Any) -> Any:
-    """The model with the shapes of its weights but without their memory."""
+    """The model with the shapes of its weights but without their memory, built once for all tests: do not change it."""
     with keras.StatelessScope(initialize_variables=False):
         return create_model(name, **arguments)
 
 
 def images(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape, np.float32)
+
+
+@cache
+def with_heads(name: str) -> tuple[Any, list[np.ndarray]]:
+    """The model with its auxiliary heads, built once for all tests, and the weights that it starts with."""
+    keras.utils.set_random_seed(0)
+    model = create_model(name, num_classes=5, input_shape=SHAPE, aux_heads=True)
+    return model, model.get_weights()
+
+
+@pytest.fixture
+def headed(name: str) -> Any:
+    """The model with its auxiliary heads, as it was before any training."""
+    model, weights = with_heads(name)
+    model.set_weights(weights)
+    return model
 
 
 def kernels(model: Any) -> dict[str, Any]:
@@ -120,9 +138,8 @@ def test_heads_are_built_at_any_size(name: str, size: int, values: int) -> None:
 
 @NAMES
 @pytest.mark.parametrize(("head", "last"), [("aux1", "4a"), ("aux2", "4d")])
-def test_a_heads_gradient_reaches_its_branch_and_the_trunk_below(name: str, head: str, last: str) -> None:
-    keras.utils.set_random_seed(0)
-    model = create_model(name, num_classes=5, input_shape=SHAPE, aux_heads=True)
+def test_a_heads_gradient_reaches_its_branch_and_the_trunk_below(headed: Any, head: str, last: str) -> None:
+    model = headed
     weights = kernels(model)
     before = {layer: np.array(kernel) for layer, kernel in weights.items()}
     # The other outputs' losses have a weight of 0, so that whatever moves is moved by this head alone.
@@ -146,9 +163,8 @@ def test_the_heads_losses_count_for_three_tenths(name: str) -> None:
 
 
 @NAMES
-def test_weights_trained_with_heads_fit_the_network_without(name: str, tmp_path: Path) -> None:
-    keras.utils.set_random_seed(0)
-    model = create_model(name, num_classes=5, input_shape=SHAPE, aux_heads=True)
+def test_weights_trained_with_heads_fit_the_network_without(name: str, headed: Any, tmp_path: Path) -> None:
+    model = headed
     losses = dict.fromkeys(model.output, "categorical_crossentropy")
     model.compile(keras.optimizers.SGD(0.001), losses, run_eagerly=True)
     model.train_on_batch(images(4, *SHAPE), dict.fromkeys(model.output, np.eye(5, dtype="float32")[:4]))

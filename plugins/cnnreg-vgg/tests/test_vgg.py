@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import keras
@@ -32,8 +33,9 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)  # a garbage collection each time would take longer than the tests
 
 
+@cache
 def described(name: str, **arguments: Any) -> Any:
-    """The model with the shapes of its weights but without their memory."""
+    """The model with the shapes of its weights but without their memory, built once for all tests: do not change it."""
     with keras.StatelessScope(initialize_variables=False):
         return create_model(name, **arguments)
 

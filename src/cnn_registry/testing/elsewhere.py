@@ -60,6 +60,8 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
         _save_outputs(folder / "weights.npy", built, images)
     except Exception as error:
         faults["weights"] = one_line(error)
+    if not (folder / KERAS_FILE).exists():
+        return faults
     try:
         _save_outputs(folder / "keras.npy", keras.saving.load_model(folder / KERAS_FILE, compile=False), images)
     except Exception as error:

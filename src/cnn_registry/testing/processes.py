@@ -90,19 +90,20 @@ class Process:
 _running: dict[str, Process] = {}
 
 
-def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: Any) -> Answer:
+def ask(backend_name: str, model: keras.Model, images: np.ndarray, *, keras_file: bool, **question: Any) -> Answer:
     """Save ``model`` and let another process read it.
 
     Args:
         backend_name: of Keras there.
         model: what is saved.
         images: what both compute outputs for.
+        keras_file: whether the whole model is saved and read, besides its weights.
         **question: the ``module`` that declares the model, its ``name``, ``input_shape`` and ``num_classes``.
     """
     with tempfile.TemporaryDirectory(prefix="cnnreg-check-") as name:
         folder = Path(name)
         np.save(folder / IMAGES, images)
-        faults = _saved(model, folder)
+        faults = _saved(model, folder, keras_file=keras_file)
         if backend_name not in _running:
             _running[backend_name] = Process(backend_name)
         current = current_policy()
@@ -115,9 +116,12 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, **question: A
         return Answer(found | faults, outputs)
 
 
-def _saved(model: keras.Model, folder: Path) -> dict[str, str]:
+def _saved(model: keras.Model, folder: Path, *, keras_file: bool) -> dict[str, str]:
     faults = {}
-    for what, save, file in (("keras", model.save, KERAS_FILE), ("weights", model.save_weights, WEIGHTS_FILE)):
+    files = {"weights": (model.save_weights, WEIGHTS_FILE)}
+    if keras_file:
+        files["keras"] = (model.save, KERAS_FILE)
+    for what, (save, file) in files.items():
         try:
             save(folder / file)
         except Exception as error:  # a layer's own code saves it

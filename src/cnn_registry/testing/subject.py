@@ -116,12 +116,16 @@ class Subject:
         return found
 
     def elsewhere(self, backend_name: str) -> Answer:
-        """What another process computes from the saved `model`, with Keras on the backend of that name."""
+        """What another process computes from the saved `model`, with Keras on the backend of that name.
+
+        Another backend reads only the weights: a .keras file has nothing that depends on the backend.
+        """
         if backend_name not in self._answers:
             self._answers[backend_name] = ask(
                 backend_name,
                 self.model,
                 self.images,
+                keras_file=backend_name == backend.keras().backend.backend(),
                 module=self.spec.build.__module__,
                 name=self.name,
                 input_shape=self.small_shape,
