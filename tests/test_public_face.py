@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,23 @@ def test_every_name_on_the_page_can_be_imported_and_no_other_is_exported(face: s
     names = set(make_api.public_names(face))
     assert set(module.__all__) - {"__version__"} == names
     assert names <= set(dir(module))
-    assert all(getattr(module, name) is not None for name in names)
     assert module.__doc__
+
+
+def test_a_public_name_is_what_its_module_defines(run_python: Any) -> None:
+    """Whatever was imported before: a function may have the name of a module."""
+    homes = [(name, definition.module.name) for name, definition in definitions()]
+    code = """
+        import importlib
+        for public, home in {homes!r}:
+            face, _, name = public.rpartition(".")
+            defined = getattr(importlib.import_module(home), name)
+            exec(f"from {{face}} import {{name}} as imported")
+            assert imported is defined, public
+    """
+    for order in (homes, homes[::-1]):
+        done = run_python("-c", textwrap.dedent(code).format(homes=order))
+        assert done.returncode == 0, done.stderr
 
 
 def definitions() -> Iterator[tuple[str, Any]]:

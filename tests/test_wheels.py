@@ -47,4 +47,4 @@ def test_types_and_recipes_are_in_the_wheel(installed: Environment, tmp_path: Pa
     package = Path(installed.run("python", "-c", code, cwd=tmp_path).strip()).parent
     assert installed.binaries.parent in package.parents
     assert (package / "py.typed").is_file()
-    assert {file.name for file in (package / "training" / "recipes").iterdir()} >= {"article.toml", "default.toml"}
+    assert {file.name for file in (package / "recipes" / "built_in").iterdir()} >= {"article.toml", "default.toml"}

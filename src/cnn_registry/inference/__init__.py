@@ -3,27 +3,9 @@
 Every function takes a `cnn_registry.runs.Run`.
 """
 
-from __future__ import annotations
+from .evaluate import Evaluation, evaluate
+from .model import load_model
+from .predict import Prediction, predict
 
-from typing import TYPE_CHECKING
-
-from cnn_registry.system.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from .evaluate import Evaluation as Evaluation
-    from .evaluate import evaluate as evaluate
-    from .model import load_model as load_model
-    from .predict import Prediction as Prediction
-    from .predict import predict as predict
-
-_HOMES = {
-    "Evaluation": "inference.evaluate",
-    "Prediction": "inference.predict",
-    "evaluate": "inference.evaluate",
-    "load_model": "inference.model",
-    "predict": "inference.predict",
-}
-
-__all__ = sorted(_HOMES)
-
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+# Not lazily: a function has the name of its module, and must come after it.
+__all__ = ["Evaluation", "Prediction", "evaluate", "load_model", "predict"]
