@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cnn_registry import backend, train
-from cnn_registry.errors import CnnRegistryError
+from cnn_registry.data.sources import cache
+from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.recipes.load import load_recipe
+from cnn_registry.runs.run import Run
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -138,3 +140,30 @@ def test_unreadable_images_are_left_out_and_recorded(tiny: str, colours: Path, t
     assert run.record.data.left_out == {"red/empty.jpg": "empty file"}
     with pytest.raises(CnnRegistryError, match=r"empty\.jpg"):
         train(tiny, data=root, settings=FAST, out=tmp_path, on_bad_image="error")
+
+
+def test_a_batch_larger_than_the_memory_is_refused_before_a_directory_is_made(tmp_path: Path) -> None:
+    settings = {"image_size": 8192, "batch_size": 100_000}
+    with pytest.raises(DataError, match=r"^A batch of 1797 images of 8192x8192 pixels takes .* smaller image_size"):
+        train("lenet5", dataset="digits", settings=settings, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_streamed_image_that_goes_bad_ends_a_training_by_its_name(
+    tiny: str, own_colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras = backend.keras()
+    monkeypatch.setattr(cache, "usable_memory", lambda: 50 * 16 * 16 * 3)  # for more than a batch, and less than all
+
+    class Damage(keras.callbacks.Callback):  # type: ignore[misc, name-defined]  # Keras is untyped
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            for image in (own_colours / "red").iterdir():
+                image.write_bytes(b"")
+
+    settings = {"epochs": 3, "batch_size": 8, "image_size": 16}
+    with pytest.raises(BadImageError, match=r"/red/\d+\.png cannot be read as an image: empty file\.$") as caught:
+        train(tiny, data=own_colours, settings=settings, out=tmp_path / "runs", callbacks=[Damage()])
+    assert "\n" not in str(caught.value)
+    [path] = (tmp_path / "runs").iterdir()
+    record = Run.open(path).record
+    assert (record.status, record.result["error"]) == ("failed", str(caught.value))

@@ -13,6 +13,7 @@ from cnn_registry import backend
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Indices, Split
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.pipeline.batches import check_memory
 from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_sizes
 from cnn_registry.data.split import STRATIFIED, make_split
 from cnn_registry.errors import UsageError
@@ -115,6 +116,8 @@ def plan_training(
     found = load_dataset(dataset, None if data is None else Path(data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
+    edges = (shape[0], resolved.recipe.decode_size or 0, *resolved.recipe.train_sizes)
+    check_memory(min(resolved.recipe.batch_size, len(found)), max(edges))
     images = decoded(found, shape[0], resolved.recipe.decode_size, on_bad_image, max_pixels, keep=keep)
     readable, chosen = images.evaluation.dataset, resolved.recipe
     parts = make_split(readable, split, seed=chosen.seed if chosen.split_seed is None else chosen.split_seed)

@@ -106,7 +106,7 @@ def training_batches(
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
-    _check_memory(batch_size, max(*sizes, images.source.size))
+    check_memory(batch_size, max(*sizes, images.source.size))
     return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
 
 
@@ -117,7 +117,7 @@ def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: in
     def choose(step: int) -> Choice:
         return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
 
-    _check_memory(min(batch_size, len(indices)), size)
+    check_memory(min(batch_size, len(indices)), size)
     return _batches(
         images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, (size,)
     )
@@ -145,8 +145,16 @@ def reading(*images: LoadedImages) -> Iterator[None]:
         raise
 
 
-def _check_memory(batch_size: int, size: int) -> None:
-    """Refuse batches that do not fit into memory, as bytes and as float32."""
+def check_memory(batch_size: int, size: int) -> None:
+    """Refuse batches that do not fit into the memory of this process, as bytes and as float32.
+
+    Args:
+        batch_size: images per batch.
+        size: edge length in pixels.
+
+    Raises:
+        DataError: they do not fit.
+    """
     available, taken = backend.memory_limit(), batch_size * size * size * 3 * (1 + 4)
     if taken > available:
         raise DataError(
