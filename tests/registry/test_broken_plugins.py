@@ -1,4 +1,4 @@
-"""Whatever a plugin does, the models of the others are listed, built and trained, and what it did is told in a line."""
+"""Whatever a plugin does, the models of the others are listed, built and trained, and one line says what it did."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def check_what_list_says(case: Case, ended: Ended) -> None:
     assert ended.err.startswith("slow: ") or ended.err == ""
 
 
-# --- what is said of it ------------------------------------------------------------------------------------------
+# --- what is printed ---------------------------------------------------------------------------------------------
 
 
 def test_v_shows_the_traceback_and_nothing_else_does(cnnreg: Cnnreg, plugins: FakePlugins) -> None:
@@ -384,7 +384,9 @@ def test_a_plugin_for_an_older_interface_works_with_a_warning(cnnreg: Cnnreg, pl
     assert "old: written for plugin interface 0" in cnnreg("doctor").out
 
 
-def test_who_names_no_interface_means_the_first(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_declaration_without_an_interface_means_the_first(
+    plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cnn_registry.registry.catalogue.API_VERSION", 2)
     declared()(plugins)
     with pytest.warns(FutureWarning, match="is written for plugin interface 1; this version supports 2"):

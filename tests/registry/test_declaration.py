@@ -92,12 +92,12 @@ def test_the_form_of_pixels_is_one_of_four(plugins: FakePlugins) -> None:
         register_model(**FACTS, weights=weights)(net)
 
 
-def test_what_is_no_function_is_refused(plugins: FakePlugins) -> None:
+def test_only_functions_can_be_decorated(plugins: FakePlugins) -> None:
     with pytest.raises(DeclarationError, match="register_model decorates a function; got 3"):
         register_model(**FACTS)(3)  # type: ignore[type-var]
 
 
-def test_a_script_that_gives_nothing_hears_what_is_needed(plugins: FakePlugins) -> None:
+def test_a_script_that_gives_nothing_gets_a_list_of_what_is_needed(plugins: FakePlugins) -> None:
     with pytest.raises(DeclarationError, match=r"^register_model\(\) of 'net' in \S*test_declaration lacks 'fami"):
         register_model()(net)  # type: ignore[call-arg]
 

@@ -81,7 +81,7 @@ def test_a_module_alone_declares_nothing(healthy: FakePlugins) -> None:
     assert the_broken().reason.startswith("fake_broken declares no ModelSpec")
 
 
-def test_a_data_set_is_no_model(healthy: FakePlugins) -> None:
+def test_a_dataset_is_not_a_model(healthy: FakePlugins) -> None:
     source = """
 from cnn_registry import register_dataset
 @register_dataset(summary="s", num_classes=2, num_images=2)

@@ -42,7 +42,7 @@ def test_a_group_that_nobody_reads_is_named(plugins: FakePlugins, cnnreg: Cnnreg
 @pytest.mark.parametrize(
     "group", ["console_scripts", "cnn_registry.models", "pytest11", "mlflow.model_registry_store", "cnntools.datasets"]
 )
-def test_groups_of_others_are_no_slips(plugins: FakePlugins, group: str) -> None:
+def test_groups_of_other_packages_are_left_alone(plugins: FakePlugins, group: str) -> None:
     publishing_in(group, plugins)
     assert misnamed_groups() == []
 

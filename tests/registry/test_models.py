@@ -411,13 +411,13 @@ def test_a_shape_may_be_a_list(tiny_model: str) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 40), (40, 2)])
-def test_a_size_that_is_too_small_is_said_so(tiny_model: str, height: int, width: int) -> None:
+def test_a_size_that_is_too_small_is_refused(tiny_model: str, height: int, width: int) -> None:
     with pytest.raises(InputShapeError, match=f"tiny needs images of at least 3x3 pixels; got {height}x{width}."):
         create_model(tiny_model, input_shape=(height, width, 3))
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, "7", None, True])
-def test_a_number_of_classes_that_is_none_is_refused(tiny_model: str, count: Any) -> None:
+def test_an_invalid_number_of_classes_is_refused(tiny_model: str, count: Any) -> None:
     with pytest.raises(UsageError, match=rf"num_classes must be a positive integer; got {count!r}"):
         create_model(tiny_model, num_classes=count)
 
@@ -508,7 +508,7 @@ def test_a_weights_file_must_be_there_and_be_one(tiny_model: str, weights: str, 
         create_model(tiny_model, weights=weights)
 
 
-def test_a_folder_is_no_weights_file(tiny_model: str, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_weights_file(tiny_model: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder.weights.h5"
     folder.mkdir()
     with pytest.raises(UsageError, match="There is no weights file"):

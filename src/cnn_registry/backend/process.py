@@ -1,4 +1,7 @@
-"""Give the process back as it was after a training, which seeds generators and may make TensorFlow deterministic."""
+"""Give the process back as it was after a training.
+
+A training seeds generators, needs Keras' standard settings, and may make TensorFlow deterministic.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from .environment import tensorflow
+from .settings import standard_settings
 
 
 @contextmanager
 def process_kept() -> Iterator[None]:
     """Within the block the generators of Python, NumPy, Keras and TensorFlow may be seeded; then they are as before.
+
+    Keras' settings are the standard ones meanwhile, see `standard_settings`.
 
     Raises:
         BackendError: as `tensorflow`.
@@ -28,6 +34,7 @@ def process_kept() -> Iterator[None]:
         for keep in (_keras_seeds, _tensorflow_seed):
             with suppress(ImportError, AttributeError):
                 stack.callback(keep())
+        stack.enter_context(standard_settings())
         yield
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
+from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
 from .dataset import ImageDataset, Split
@@ -32,7 +33,8 @@ def load_dataset(name: str | None, source: Path | None, *, min_classes: int = 2)
         return load_folder(source, min_classes=min_classes)
     spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
-        loaded = spec.build(source)
+        with stdout_to_stderr():
+            loaded = spec.build(source)
     except CnnRegistryError:
         raise
     except Exception as error:  # a loader may be anyone's code

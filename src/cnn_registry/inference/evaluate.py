@@ -157,7 +157,9 @@ def evaluate(
     Raises:
         DataError: the images are missing, have changed since the run, or have no class that the run knows.
         UsageError: the data has no such part.
+        BackendError: Keras runs on another backend than TensorFlow.
     """
+    backend.require_tensorflow()
     given = dataset is not None or data is not None
     own = (run.record.data.dataset, None if given else own_source(run))
     loaded = load_dataset(dataset, data, min_classes=1) if given else load_dataset(*own)
@@ -171,11 +173,12 @@ def evaluate(
         raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
     if part != "train" and (trained := _trained_on(run, images, indices)):
         what = f"{what}, {trained} of which the model was trained on"
-    model = fold_batch_norm(load_model(run, weights, force=force))
-    if tta:
-        model, what = with_mirrored(model), f"{what}, each with its mirror image"
     recipe = run.record.recipe
-    return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
+    with backend.standard_settings():
+        model = fold_batch_norm(load_model(run, weights, force=force))
+        if tta:
+            model, what = with_mirrored(model), f"{what}, each with its mirror image"
+        return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
 
 
 def _trained_on(run: Run, images: LoadedImages, indices: np.ndarray) -> int:

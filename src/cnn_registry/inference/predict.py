@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.folder import find_images
 from cnn_registry.data.pipeline.batches import scale
@@ -117,13 +118,15 @@ class Predictor:
     """
 
     def __init__(self, run: Run, weights: Weights = "best", *, tta: bool = False, force: bool = False) -> None:
-        model = fold_batch_norm(load_model(run, weights, force=force))
-        self._model = with_mirrored(model) if tta else model
+        with backend.standard_settings():
+            model = fold_batch_norm(load_model(run, weights, force=force))
+            self._model = with_mirrored(model) if tta else model
         self._pixels = run.record.recipe.pixels
 
     def __call__(self, images: Bytes) -> np.ndarray:
         """Probabilities, float32 ``(N, num_classes)``, for uint8 RGB ``(N, size, size, 3)``."""
-        return np.asarray(self._model.predict_on_batch(scale(images, self._pixels)))
+        with backend.standard_settings():
+            return np.asarray(self._model.predict_on_batch(scale(images, self._pixels)))
 
 
 def _pictures(images: Sequence[str | Path]) -> Iterator[Path]:

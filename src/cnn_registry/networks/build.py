@@ -31,7 +31,7 @@ Build = Callable[[InputShape], "keras.Model"]
 Cut = Callable[["keras.Model"], "keras.Model"]
 
 OTHER_SIZE = 33
-"""Pixels more of an image whose size is compared with the model's own. An odd number changes what is rounded, too."""
+"""Pixels more of an image whose size is compared with the model's own. An odd number also changes what is rounded."""
 
 
 def create_model(

@@ -6,7 +6,7 @@ are and what each of them means, and answers an unknown name with the nearest on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Generic, TypeVar
@@ -82,7 +82,7 @@ class Catalogue(Generic[S]):
     def names(self, pattern: str | None = None) -> list[str]:
         """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
         names = {entry.name for entry in self.plugins.installed(self.group)} | self._session.keys()
-        return sorted(sorted(name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
+        return _matching(names, pattern)
 
     def describe(self, pattern: str | None = None) -> list[S | Broken | Ambiguous]:
         """Everything that `names` lists, each as its spec, as broken, or as ambiguous.
@@ -91,7 +91,7 @@ class Catalogue(Generic[S]):
             BrokenPluginError: a plugin cannot be used, and the policy is strict.
         """
         choices = self._choices()
-        return [self._describe_name(name, choices[name]) for name in self.names(pattern)]
+        return [self._describe_name(name, choices[name]) for name in _matching(choices, pattern)]
 
     def get(self, name: str) -> S:
         """The spec of ``name``: a name, an alias, or ``distribution:name``.
@@ -171,6 +171,11 @@ class Catalogue(Generic[S]):
         if len(specs) > 1:
             raise AmbiguousAliasError(self.noun, alias, [spec.name for spec in specs])
         return specs[0] if specs else None
+
+
+def _matching(names: Iterable[str], pattern: str | None) -> list[str]:
+    """The names that match a pattern, naturally sorted."""
+    return sorted(sorted(name for name in names if fnmatchcase(name, pattern or "*")), key=natural_key)
 
 
 def _provider_name(choice: InstalledEntry | Spec) -> str:
