@@ -445,7 +445,7 @@ def variables_can_wait() -> bool:
         is_left = not any(variable is left for variable in _waiting())
         return is_declared and is_left and float(made[0]) == 2 and not in_stateless_scope()
 
-    return holds(works, "variables without values", "what a network without its top leaves out takes memory at first")
+    return holds(works, "variables without values", "parts of networks are cut from whole ones, which takes memory")
 
 
 def _waiting() -> list[Any]:
