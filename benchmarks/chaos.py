@@ -26,9 +26,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cnn_registry.data.pipeline.batches import steps_per_epoch
 from cnn_registry.runs.history import read_history
 from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.run import Run
+from cnn_registry.runs.snapshot import ArraySpec, Layout
 from cnn_registry.system.progress import note
 
 RESULT = Path(__file__).parent / "results" / "chaos.json"
@@ -178,7 +180,8 @@ def arrays(path: Path) -> list[np.ndarray]:
 
 def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
     """Count how many of ``flips`` random bit flips in a checkpoint are detected. Each is undone before the next."""
-    checkpoints = Run.open(checkpoint.parents[1]).checkpoints
+    run = Run.open(checkpoint.parents[1])
+    checkpoints, layout = run.checkpoints, recorded_layout(run, checkpoint)
     for other in checkpoint.parent.iterdir():
         if other != checkpoint:
             shutil.rmtree(other)
@@ -189,10 +192,18 @@ def flipped(checkpoint: Path, flips: int, rng: random.Random) -> dict[str, int]:
         position, bit = rng.randrange(file.stat().st_size), 1 << rng.randrange(8)
         flip(file, position, bit)
         with contextlib.redirect_stderr(io.StringIO()):  # each flip prints a warning
-            detected += checkpoints.latest() is None
+            detected += checkpoints.latest(layout) is None
         flip(file, position, bit)
-    assert checkpoints.latest() is not None
+    assert checkpoints.latest(layout) is not None
     return {"made": flips, "detected": detected}
+
+
+def recorded_layout(run: Run, checkpoint: Path) -> Layout:
+    """What a checkpoint says that it holds."""
+    groups = json.loads((checkpoint / "state.json").read_text())["variables"]
+    specs = {name: [ArraySpec(path, tuple(shape), kind) for path, shape, kind in groups[name]] for name in groups}
+    del specs["metrics"]  # which are not part of it
+    return Layout(steps_per_epoch(len(run.record.split.train), run.record.recipe.batch_size), specs)
 
 
 def flip(file: Path, position: int, bit: int) -> None:

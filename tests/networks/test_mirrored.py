@@ -16,7 +16,7 @@ def test_an_image_and_its_mirror_image_get_the_mean_of_both_answers() -> None:
     model = keras.Model(inputs, outputs)
     images = np.random.default_rng(0).random((5, 2, 3, 1)).astype("float32")
     here, there = (model.predict_on_batch(views) for views in (images, images[:, :, ::-1]))
-    averaged = with_mirrored(model)
+    averaged = with_mirrored(model, (2, 3, 1))
     assert averaged.predict_on_batch(images) == pytest.approx((here + there) / 2, abs=1e-6)
     assert averaged.predict_on_batch(images) == pytest.approx(averaged.predict_on_batch(images[:, :, ::-1]), abs=1e-6)
     assert averaged.count_params() == model.count_params()

@@ -19,7 +19,7 @@ from cnn_registry.inference.model import load_model
 from cnn_registry.runs.checkpoints import GROUPS, Checkpoints
 from cnn_registry.runs.history import read_history
 from cnn_registry.runs.run import Run
-from cnn_registry.runs.snapshot import Snapshot
+from cnn_registry.runs.snapshot import ArraySpec, Layout, Snapshot
 from cnn_registry.workflows.resume import resume
 
 FLIPS = 1000
@@ -112,9 +112,11 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+LAYOUT = Layout(100, {group: [ArraySpec("path", (3,), "float64")] for group in GROUPS if group != "metrics"})
+
+
 def snapshot(step: int) -> Snapshot:
-    arrays: dict[str, list[np.ndarray]] = {group: [np.zeros(3)] for group in GROUPS}
-    return Snapshot(step, 0.0, (), 0, arrays)
+    return Snapshot(step, 0.0, (), (0, 0), {group: {"path": np.zeros(3)} for group in GROUPS})
 
 
 @pytest.fixture
@@ -234,7 +236,7 @@ def test_what_turned_into_a_link_after_the_run_was_opened_is_not_followed(handed
 
 USES: dict[str, Callable[[Checkpoints], object]] = {
     "save": lambda checkpoints: checkpoints.save(snapshot(9)),
-    "latest": Checkpoints.latest,
+    "latest": lambda checkpoints: checkpoints.latest(LAYOUT),
     "sweep": Checkpoints.sweep,
     "remove": Checkpoints.remove,
 }
@@ -268,7 +270,7 @@ def test_a_folder_with_other_files_than_a_checkpoints_stays(tmp_path: Path, name
     kept = {path.name for path in checkpoints.path.iterdir()}
     assert kept == {name, "step-000000004", "step-000000005"}
     checkpoints.sweep()
-    latest = checkpoints.latest()
+    latest = checkpoints.latest(LAYOUT)
     assert latest is not None
     assert latest.step == 5
     checkpoints.remove()
@@ -291,9 +293,9 @@ def test_damaged_checkpoints_of_later_steps_do_not_push_out_new_ones(tmp_path: P
     for step in (8, 9):
         checkpoints.save(snapshot(step))
         (checkpoints.path / f"step-00000000{step}" / "state.json").unlink()
-    assert checkpoints.latest() is None
+    assert checkpoints.latest(LAYOUT) is None
     checkpoints.save(snapshot(1))
-    latest = checkpoints.latest()
+    latest = checkpoints.latest(LAYOUT)
     assert latest is not None
     assert latest.step == 1
     assert [path.name for path in checkpoints.path.iterdir()] == ["step-000000001"]

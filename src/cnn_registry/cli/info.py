@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cnn_registry.errors import AmbiguousNameError
+from cnn_registry.errors import AmbiguousNameError, UsageError
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.models import find_model
@@ -52,12 +52,18 @@ def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
     """Cost and feature maps, read from the graph; it is built without its weights."""
     from dataclasses import asdict
 
+    from cnn_registry.backend.keras_internals import has_graph
     from cnn_registry.networks.build import build_graph
     from cnn_registry.networks.graph import cost
 
     size = image_size or spec.input_shape[0]
     with working(f"Building {spec.name}", after=1.0):
         model = build_graph(spec, input_shape=(size, size, spec.input_shape[2]))
+    if not has_graph(model):
+        raise UsageError(
+            f"{spec.name} is neither a functional nor a sequential model, so it has no graph to measure; leave --graph "
+            f"out."
+        )
     maps = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in spec.features.items()}
     return {"input_shape": model.input_shape[1:], **asdict(cost(model)), "features": maps}
 

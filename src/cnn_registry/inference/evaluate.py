@@ -177,7 +177,7 @@ def evaluate(
     with backend.standard_settings():
         model = fold_batch_norm(load_model(run, weights, force=force))
         if tta:
-            model, what = with_mirrored(model), f"{what}, each with its mirror image"
+            model, what = with_mirrored(model, run.record.model.input_shape), f"{what}, each with its mirror image"
         return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
 
 

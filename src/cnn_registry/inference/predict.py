@@ -120,7 +120,7 @@ class Predictor:
     def __init__(self, run: Run, weights: Weights = "best", *, tta: bool = False, force: bool = False) -> None:
         with backend.standard_settings():
             model = fold_batch_norm(load_model(run, weights, force=force))
-            self._model = with_mirrored(model) if tta else model
+            self._model = with_mirrored(model, run.record.model.input_shape) if tta else model
         self._pixels = run.record.recipe.pixels
 
     def __call__(self, images: Bytes) -> np.ndarray:

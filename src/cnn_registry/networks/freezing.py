@@ -1,4 +1,4 @@
-"""Training on from weights that know something already: which layers stay as they are, and which learn slowly."""
+"""Fine-tuning: which layers stay as they are, and which learn slowly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import has_graph
 from cnn_registry.errors import UsageError
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.text import suggestion
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def freeze(model: keras.Model, spec: ModelSpec, stage: str) -> None:
-    """Keep a stage of the network, and everything before it, as it is; its normalisations use their statistics.
+    """Freeze a stage of the network and everything before it; frozen normalisations use their statistics.
 
     Args:
         model: a functional or sequential model.
@@ -24,8 +25,9 @@ def freeze(model: keras.Model, spec: ModelSpec, stage: str) -> None:
             underscore (``"stage3"``, ``"block4"``).
 
     Raises:
-        UsageError: there is no such stage, or nothing would be left to train.
+        UsageError: there is no such stage, nothing would be left to train, or the model has no graph.
     """
+    _check_graph(model, spec, "fine_tuning.freeze")
     for layer in _up_to(model, _stage(model, spec, stage)):
         layer.trainable = False
     if not model.trainable_variables:
@@ -33,15 +35,16 @@ def freeze(model: keras.Model, spec: ModelSpec, stage: str) -> None:
 
 
 def rate_shares(model: keras.Model, spec: ModelSpec, decay: float) -> list[tuple[keras.Variable, float]]:
-    """The share of the learning rate that each trainable variable gets, of those that get less than all of it.
+    """The shares of the learning rate for all trainable variables that get less than the full rate.
 
-    The network is cut at its features. What comes behind the last of them learns at the full rate, each part before it
-    at ``decay`` times the rate of the part behind: discriminative fine-tuning, Howard & Ruder 2018
+    The network is cut at its features. The layers after the last feature learn at the full rate, each part before them
+    at ``decay`` times the rate of the part after it: discriminative fine-tuning, Howard & Ruder 2018
     (https://arxiv.org/abs/1801.06146), section 3.2, where ``decay`` is 1 / 2.6.
 
     Raises:
-        UsageError: the model names no features.
+        UsageError: the model names no features, or has no graph.
     """
+    _check_graph(model, spec, "fine_tuning.layer_decay")
     if not spec.features:
         raise UsageError(f"{spec.name} names no features, so fine_tuning.layer_decay cannot be applied.")
     shares: dict[str, tuple[keras.Variable, float]] = {}
@@ -50,6 +53,18 @@ def rate_shares(model: keras.Model, spec: ModelSpec, decay: float) -> list[tuple
             for variable in layer.trainable_variables:
                 shares.setdefault(variable.path, (variable, decay**exponent))
     return list(shares.values())
+
+
+def _check_graph(model: keras.Model, spec: ModelSpec, setting: str) -> None:
+    """Refuse models whose layers are called by code of their own.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if not has_graph(model):
+        raise UsageError(
+            f"{spec.name} is neither a functional nor a sequential model, so {setting} cannot be applied; leave it out."
+        )
 
 
 def _stage(model: keras.Model, spec: ModelSpec, stage: str) -> list[Any]:

@@ -156,10 +156,10 @@ class Fit:
         self.progress = TrainingProgress(steps_per_epoch(len(split.train), recipe.batch_size))
         self._resumed_from: Snapshot | None = None
         self._make_variables(pretrained)
-        self.state = Training(self.model, self.progress, self.average)
 
     def _make_variables(self, pretrained: bool) -> None:
         """Everything that makes variables, in one place that a distribution strategy's scope can wrap."""
+        self._pretrained = pretrained
         self.model = build_trainable(
             self.spec,
             self.form,
@@ -176,20 +176,27 @@ class Fit:
             epochs = min(self.recipe.ema, recipe.epochs / LONGEST_AVERAGE)
             idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, steps) else 0  # its rate is zero
             self.average = WeightAverage(self.model, epochs * steps, self.progress, idle)
+        self.state = Training(self.model, self.progress, self.average)
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the network without its auxiliary heads."""
         return fingerprint(main_network(self.model))
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Continue from ``snapshot``.
+    def restore(self, run: Run) -> Snapshot | None:
+        """Continue from the latest checkpoint of ``run``; where none is whole, from the beginning.
 
         Raises:
             RunError: it belongs to another training.
         """
-        self.state.restore(snapshot)
-        self._resumed_from = snapshot
+        snapshot = run.checkpoints.latest(self.state.layout())
+        if snapshot:
+            self.state.restore(snapshot)
+            self._resumed_from = snapshot
+        elif self.recipe.fine_tuning.weights and not self._pretrained:
+            self.forget()
+            self._make_variables(pretrained=True)
+        return snapshot
 
     def train_on(self, weights: Path, history: Sequence[Epoch], class_names: Sequence[str]) -> None:
         """Continue a training that has ended, from its last weights, with a new optimizer at the step that it came to.

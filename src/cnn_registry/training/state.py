@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.errors import RunError
 from cnn_registry.runs.progress import TrainingProgress
-from cnn_registry.runs.snapshot import Snapshot
+from cnn_registry.runs.snapshot import ArraySpec, Layout, Snapshot, matched, unique
 
 if TYPE_CHECKING:
     import keras
+
+Variables = Mapping[str, Any]
+"""Variables by their paths."""
 
 
 class Average(Protocol):
@@ -22,6 +24,7 @@ class Average(Protocol):
 
     weights: list[keras.Variable]
     averages: list[keras.Variable]
+    begins_after: int
     read: int
     in_place: bool
 
@@ -37,12 +40,17 @@ class Training:
     Attributes:
         model: compiled, with a built optimizer.
         progress: see there.
-        average: of the weights, if there is one.
+        average: the average of its weights, if there is one.
     """
 
     model: keras.Model
     progress: TrainingProgress
     average: Average | None
+
+    def layout(self) -> Layout:
+        """What a checkpoint of this training holds, except for the metrics, which Keras makes in the first step."""
+        groups = {name: _specs(group) for name, group in self._variables().items() if name != "metrics"}
+        return Layout(self.progress.steps_per_epoch, groups)
 
     def snapshot(self) -> Snapshot:
         """The state between two steps."""
@@ -51,21 +59,21 @@ class Training:
             progress.step,
             progress.seconds,
             tuple(progress.history),
-            average.read if average else 0,
-            {name: [np.array(value) for value in values] for name, values in self._variables().items()},
+            (average.begins_after, average.read) if average else (0, 0),
+            {
+                name: {path: np.array(_numpy(variable)) for path, variable in group.items()}
+                for name, group in self._variables().items()
+            },
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take up the state of ``snapshot``, but for the metrics, see `add_metrics`.
-
-        Raises:
-            RunError: it is of another network or optimizer.
-        """
+        """Resume the state of ``snapshot``, which has this training's `layout`; for its metrics see `add_metrics`."""
         own = self._variables()
         for name in ("model", "optimizer", "average"):
-            _assign(own[name], snapshot.arrays[name], name)
+            for path, variable in own[name].items():
+                _assign(variable, snapshot.arrays[name][path])
         if self.average:
-            self.average.read = snapshot.averaged
+            self.average.begins_after, self.average.read = snapshot.averaged
         self.progress.step, self.progress.seconds = snapshot.step, snapshot.seconds
         self.progress.history[:] = snapshot.history
 
@@ -75,35 +83,44 @@ class Training:
         Keras makes them in that step, not before. It would have added the same number to the same sum.
 
         Raises:
-            RunError: they are of other metrics.
+            RunError: they are those of other metrics.
         """
-        sums = self._variables()["metrics"]
-        saved = snapshot.arrays["metrics"]
-        _assign(sums, [value + np.array(own) for value, own in zip(saved, sums, strict=False)], "metrics")
+        sums, saved = self._variables()["metrics"], snapshot.arrays["metrics"]
+        specs = [ArraySpec(path, value.shape, value.dtype.name) for path, value in saved.items()]
+        values = list(saved.values())
+        for variable, position in zip(sums.values(), matched(_specs(sums), specs, "metrics"), strict=True):
+            _assign(variable, values[position] + _numpy(variable))
 
-    def _variables(self) -> dict[str, list[Any]]:
+    def _variables(self) -> dict[str, Variables]:
         """The variables that hold each part of the state."""
         weights, averages = (self.average.weights, self.average.averages) if self.average else ([], [])
         holders = {id(weight): weight for weight in self.model.variables}
         if self.average and self.average.in_place:
             holders |= {id(weight): average for weight, average in zip(weights, averages, strict=True)}
             averages = weights
+        optimizer = _named(self.model.optimizer.variables)
         return {
-            "model": list(holders.values()),
-            "optimizer": self.model.optimizer.variables,
-            "metrics": self.model.metrics_variables,
-            "average": averages,
+            "model": _named(self.model.variables, list(holders.values())),
+            # A path begins with the optimizer's name, which Keras numbers.
+            "optimizer": {path.partition("/")[2] or path: variable for path, variable in optimizer.items()},
+            "metrics": _named(self.model.metrics_variables),
+            "average": _named(weights, averages),
         }
 
 
-def _assign(variables: Sequence[Any], values: Iterable[np.ndarray], what: str) -> None:
-    values = list(values)
-    own, saved = ([(tuple(item.shape), str(item.dtype)) for item in items] for items in (variables, values))
-    if own != saved:
-        differs = next((pair for pair in zip(own, saved, strict=False) if pair[0] != pair[1]), (len(own), len(saved)))
-        raise RunError(
-            f"The checkpoint is of another training: its {what} has {differs[1]} where {differs[0]} is needed."
-        )
-    convert = backend.keras().ops.convert_to_tensor
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(convert(value, variable.dtype))
+def _named(variables: Sequence[Any], holders: Sequence[Any] | None = None) -> Variables:
+    """Variables, or what holds their values, by the paths of the variables."""
+    return dict(zip(unique(variable.path for variable in variables), holders or variables, strict=True))
+
+
+def _specs(variables: Variables) -> list[ArraySpec]:
+    return [ArraySpec(path, tuple(item.shape), str(item.dtype)) for path, item in variables.items()]
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    value: np.ndarray = backend.keras().ops.convert_to_numpy(variable)
+    return value
+
+
+def _assign(variable: Any, value: np.ndarray) -> None:
+    variable.assign(backend.keras().ops.convert_to_tensor(value, variable.dtype))

@@ -167,7 +167,6 @@ def _resumed(
     before = run.record
     trains_on = before.status in ENDED
     run.checkpoints.sweep()
-    snapshot = None if trains_on else run.checkpoints.latest()
     with working(f"Building {plan.spec.name}", after=1.0):
         fit = Fit(
             plan.spec,
@@ -175,15 +174,14 @@ def _resumed(
             before.lowered_from(plan.recipe),
             plan.images,
             plan.split,
-            pretrained=snapshot is None and not trains_on,
+            pretrained=not run.checkpoints.exist and not trains_on,
         )
     if fault := changed_network(run, plan.spec, fit.fingerprint):
         if not force:
             raise RunError(f"{fault}, or use --force to resume anyway; the result will differ.")
         changed = [*changed, f"the network of {plan.spec.name} is another one"]
-    if snapshot:
-        fit.restore(snapshot)
-    elif trains_on:
+    snapshot = None if trains_on else fit.restore(run)
+    if trains_on:
         fit.train_on(run.last_weights, read_history(run.history_csv), before.data.class_names)
     step = fit.progress.step
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)

@@ -199,13 +199,11 @@ def carry_out(fit: Fit, plan: Plan, run: Run, options: RunOptions, before: RunRe
 
 def _rolled_back(plan: Plan, run: Run, error: DivergedError) -> tuple[Fit, Run]:
     """The training at its latest checkpoint, or at the beginning, with half the learning rate."""
-    snapshot = run.checkpoints.latest()
     run = run.updated(rollbacks=run.record.rollbacks + 1)
-    recipe, where = run.record.lowered(), f"step {snapshot.step}" if snapshot else "the beginning"
+    recipe = run.record.lowered()
+    fit = Fit(plan.spec, plan.form, recipe, plan.images, plan.split, pretrained=not run.checkpoints.exist)
+    where = f"step {snapshot.step}" if (snapshot := fit.restore(run)) else "the beginning"
     note(f"{error} Going back to {where}, with half the learning rate: {recipe.optimizer.learning_rate:.3g}.")
-    fit = Fit(plan.spec, plan.form, recipe, plan.images, plan.split, pretrained=snapshot is None)
-    if snapshot:
-        fit.restore(snapshot)
     return fit, run
 
 

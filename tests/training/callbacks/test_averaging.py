@@ -163,7 +163,7 @@ import cnn_registry
     paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"),
 )
 def counting(input_shape, num_classes):
-    '''A convolution behind a layer with an integer, a boolean and a double weight of its own.'''
+    '''A convolution behind a layer with weights of its own: an integer, a boolean, two floating-point numbers.'''
     import keras
 
     class Count(keras.layers.Layer):
@@ -172,13 +172,14 @@ def counting(input_shape, num_classes):
                 return self.add_weight(name=name, shape=(), dtype=dtype, initializer="zeros", trainable=False)
 
             self.steps, self.began = own("steps", "int32"), own("began", "bool")
-            self.double = own("double", "float64")
+            self.double, self.half = own("double", "float64"), own("half", "bfloat16")
 
         def call(self, x, training=None):
             if training:
                 self.steps.assign(self.steps + 1)
                 self.began.assign(True)
                 self.double.assign(self.double + 1)
+                self.half.assign(self.half + 1)
             return x
 
     inputs = keras.Input(input_shape)
@@ -210,9 +211,10 @@ def test_weights_of_other_types_are_trained_saved_and_resumed(
         for run in (ended, undisturbed)
     )
     assert_same(found, expected)
-    steps, began, double = found[:3]
+    steps, began, double, half = found[:4]
     assert (steps, began) == (18, True)
     assert 6 < double < 18
+    assert float(half) == pytest.approx(double, abs=0.1)
 
 
 def loaded(name: str, path: Path) -> list[Any]:

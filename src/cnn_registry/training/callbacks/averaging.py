@@ -37,6 +37,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
     Attributes:
         weights: the model's weights that are averaged, those of a floating-point type.
         averages: one variable for each of them.
+        begins_after: the step after which steps count.
         read: the step of the last reading.
         in_place: whether the model has the averages. Its own weights are then in ``averages``.
     """
@@ -46,7 +47,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
 
     def __init__(self, model: keras.Model, steps: float, progress: TrainingProgress, idle: int = 0) -> None:
         super().__init__()
-        self._steps, self._progress, self._idle = steps, progress, idle
+        self._steps, self._progress, self.begins_after = steps, progress, idle
         self.weights = [weight for weight in model.weights if keras.backend.is_float_dtype(weight.dtype)]
         self.averages = [
             keras.Variable(keras.ops.copy(weight), trainable=False, dtype=weight.dtype, name="average")
@@ -79,7 +80,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
     def start_again(self) -> None:
         """Begin with the weights as they are now, whatever was read before."""
         self._copy()
-        self.read = self._idle = self._progress.step
+        self.read = self.begins_after = self._progress.step
 
     def _catch_up(self) -> None:
         """Read the weights, unless that was done at this step."""
@@ -93,7 +94,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
 
     def _share(self) -> float:
         """The share of the present weights in the average, standing for all steps since the last reading."""
-        counted = self._progress.step - self._idle
+        counted = self._progress.step - self.begins_after
         latest = min(self._progress.step - self.read, counted)
         if latest == counted:
             return 1.0

@@ -22,18 +22,18 @@ else:
 
 
 class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as above
-    """Writes checkpoints: at the end of each epoch, every some minutes inside one, and when asked to stop.
+    """Writes checkpoints at the end of each epoch, every few minutes within one, and when asked to stop.
 
-    At the end of an epoch it waits while checkpoints would take more than `SHARE` of the time, as they may with epochs
-    of a second.
+    At the end of an epoch, it waits while checkpoints would take more than `SHARE` of the time, as they may if an epoch
+    takes a second.
 
     Args:
-        run: where they are written.
-        training: what is kept.
-        minutes: from one checkpoint to the next inside an epoch.
+        run: where checkpoints are written.
+        training: the state that they keep.
+        minutes: minutes between checkpoints within an epoch.
         request: whether to stop.
-        keep_going: go on without checkpoints where they cannot be written.
-        resume_from: the checkpoint that training goes on from.
+        keep_going: train on without checkpoints where they cannot be written.
+        resume_from: the checkpoint that training resumes from.
     """
 
     SHARE = 0.015
