@@ -33,6 +33,8 @@ settings.register_profile(
 )
 settings.load_profile("few")
 
+collect_ignore = ["fixtures"]  # packages of their own, whose tests run where they are installed
+
 POLICY_VARIABLES = ("CNNREG_PLUGINS", "CNNREG_DISABLE_PLUGINS", "CNNREG_STRICT_PLUGINS")
 
 DECLARATION = '''
@@ -383,6 +385,11 @@ def build_wheels(tmp_path_factory: pytest.TempPathFactory) -> BuildWheels:
         return list(folder.glob("*.whl"))
 
     return build
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that use ``environment`` first: one worker gets them all, and no other has to wait for it."""
+    items.sort(key=lambda item: "environment" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="module")
