@@ -50,7 +50,7 @@ CALLS = [
     "from cnn_registry.registry.datasets import describe_datasets; describe_datasets()",
     "from cnn_registry.registry.current import refresh; refresh()",
     "from cnn_registry.recipes.load import load_recipe, recipe_names; [load_recipe(name) for name in recipe_names()]",
-    "import cnn_registry.data, cnn_registry.errors, cnn_registry.runs, cnn_registry.inference",
+    "import cnn_registry.data, cnn_registry.errors, cnn_registry.runs",
     """
 import cnn_registry
 for wrong in ("lihgt", "bad"):

@@ -55,7 +55,7 @@ def test_a_dataset(new: Cnnreg, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["My-Net"], "A new model cannot be named 'My-Net': a name is lower-case letters"),
+        (["My-Net"], "A new model cannot be named 'My-Net': a name has lower-case letters"),
         (["digits", "--dataset"], "cannot be named 'digits': cnn-registry"),
         (["mynet", "--author", ""], "The author must be a name"),
         (["mynet", "--template", "plan"], "Invalid value for '--template'"),

@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from .environment import tensorflow
 from .settings import standard_settings
 
@@ -26,6 +24,8 @@ def process_kept() -> Iterator[None]:
     Raises:
         BackendError: as `tensorflow`.
     """
+    import numpy as np  # not above: lookups import this package, and must not take its time
+
     with ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())

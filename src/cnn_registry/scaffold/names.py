@@ -34,7 +34,7 @@ def check_name(name: str, catalogue: Catalogue[Any]) -> None:
     Raises:
         UsageError: the name is malformed, has a meaning in Python, or is taken.
     """
-    if fault := _fault(name) or _taken(name, catalogue) or _installed(distribution_name(name)):
+    if fault := _malformed(name) or _taken(name, catalogue) or _installed(distribution_name(name)):
         raise UsageError(f"A new {catalogue.noun} cannot be named {name!r}: {fault} Choose another name.")
 
 
@@ -50,7 +50,7 @@ def check_author(author: str) -> str:
     return author
 
 
-def _fault(name: str) -> str:
+def _malformed(name: str) -> str:
     """Why ``name`` is not a valid name, or an empty string."""
     if not re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         return "a name has lower-case letters and digits, separated by single underscores, and begins with a letter."

@@ -37,15 +37,17 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Within the block a first Ctrl-C, SIGTERM or SIGHUP only sets the request's signal; a second Ctrl-C stops.
 
-    In a thread other than the main one signals cannot be caught, and nothing is set. A signal that the process ignores
-    (as under ``nohup``), or whose handler is not Python's and could not be put back, keeps its handler.
+    In a thread other than the main one signals cannot be caught, and nothing is set. A hangup that the process
+    ignores, as under ``nohup``, and a signal whose handler is not Python's and could not be put back, keep theirs.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
-    replaced = {number: old for number, old in handlers.items() if old not in (None, signal.SIG_IGN)}
+    hangup = getattr(signal, "SIGHUP", None)
+    kept = {number for number, old in handlers.items() if old is None or (number == hangup and old == signal.SIG_IGN)}
+    replaced = {number: old for number, old in handlers.items() if number not in kept}
     for number in replaced:
         signal.signal(number, request._receive)
     try:
