@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
-HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib"}
+HEAVY = {"tensorflow", "keras", "numpy", "sklearn", "scipy", "matplotlib", "h5py", "PIL"}
 
 REPORT = "\nimport json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
 

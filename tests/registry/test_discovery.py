@@ -72,8 +72,16 @@ def test_the_traceback_of_a_failed_import_is_kept(healthy: FakePlugins) -> None:
 def test_a_long_reason_is_cut(healthy: FakePlugins) -> None:
     healthy.install("fake-broken", source=LONG, entries={"broken": "fake_broken:broken"})
     broken = the_broken()
-    assert broken.reason.endswith("word ...")
-    assert len(broken.reason) <= 400
+    assert broken.reason.endswith("word ... (fake_broken.py, line 1)")
+    assert len(broken.reason) <= 400 + len(" (fake_broken.py, line 1)")
+
+
+def test_the_reason_names_the_line_of_the_plugin(healthy: FakePlugins) -> None:
+    source = "import cnn_registry\n\npaper = cnn_registry.Paper(titel='A tiny network')\n"
+    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
+    reason = the_broken().reason
+    assert reason.startswith("TypeError: ")
+    assert reason.endswith("'titel' (fake_broken.py, line 3)")
 
 
 def test_a_module_alone_declares_nothing(healthy: FakePlugins) -> None:

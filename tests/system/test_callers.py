@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_registry.system.callers import warn_caller
+from cnn_registry.system.callers import warn_caller, warned_once
 
 
 def test_a_warning_points_at_the_nearest_line_outside_the_package() -> None:
@@ -22,3 +22,16 @@ def test_a_package_of_a_similar_name_is_outside() -> None:
     with pytest.warns(FutureWarning, match="look") as caught:
         similar["one"]()  # type: ignore[operator]
     assert caught[0].filename == "similar.py"
+
+
+def test_a_message_is_issued_once_within_a_block() -> None:
+    def calls() -> None:
+        warn_caller("outside", FutureWarning)
+        with warned_once(), warned_once():
+            for message in ("one", "two", "one"):
+                warn_caller(message, FutureWarning)
+        warn_caller("outside", FutureWarning)
+
+    with pytest.warns(FutureWarning) as caught:
+        calls()
+    assert [str(warning.message) for warning in caught] == ["outside", "one", "two", "outside"]

@@ -39,7 +39,7 @@ SLOW = 1.0
 loading: ContextVar[bool] = ContextVar("loading", default=False)
 """True while a plugin is imported for its entry points: what it publishes is what those name, nothing else."""
 
-Stamp = tuple[int, int, int] | None
+Stamp = tuple[int, ...] | None
 """What changes when something is installed in a folder or removed from it; ``None`` if there is no such folder."""
 
 
@@ -164,7 +164,7 @@ def _stamp(folder: str) -> Stamp:
         facts = Path(folder).stat()
     except (OSError, ValueError):
         return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size, facts.st_nlink
 
 
 def _import(entry: InstalledEntry) -> _Import:
@@ -182,11 +182,22 @@ def _import(entry: InstalledEntry) -> _Import:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit and the panic of an extension module are no `Exception`
-        reason, details = one_line(error), traceback.format_exc()
+        reason, details = f"{one_line(error)}{_where(error, entry)}", traceback.format_exc()
     finally:
         loading.reset(token)
     seconds = time.perf_counter() - began
     return _Import(declared, seconds, tuple(module for module in heavy if module in sys.modules), reason, details)
+
+
+def _where(error: BaseException, entry: InstalledEntry) -> str:
+    """The line of the plugin's own code at which it failed, or an empty string."""
+    where, root = "", entry.value.partition(":")[0].partition(".")[0]
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        parts = Path(frame.f_code.co_filename).parts
+        if root in parts or f"{root}.py" in parts:
+            first = parts.index(root if root in parts else f"{root}.py")
+            where = f" ({'/'.join(parts[first:])}, line {line})"
+    return where
 
 
 def _object(value: str) -> Any:

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 ROOT = __name__.partition(".")[0]
+
+
+_issued: ContextVar[set[str] | None] = ContextVar("issued", default=None)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """Within the block, `warn_caller` issues each message once, however often it arises."""
+    token = _issued.set(set() if _issued.get() is None else _issued.get())
+    try:
+        yield
+    finally:
+        _issued.reset(token)
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
@@ -15,6 +31,10 @@ def warn_caller(message: str, category: type[Warning]) -> None:
         message: one line.
         category: the kind of warning.
     """
+    if (issued := _issued.get()) is not None:
+        if message in issued:
+            return
+        issued.add(message)
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == ROOT:
         frame, level = frame.f_back, level + 1

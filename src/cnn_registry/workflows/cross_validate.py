@@ -20,6 +20,7 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.report.plots import plot_confusion
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, stamped
+from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
 from cnn_registry.training.fit import OnNaN
@@ -122,39 +123,42 @@ def train_folds(
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
-    path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
-    before = _begun(path, model, count) if resume_from else {}
-    runs: list[Run] = []
-    for number in range(1, count + 1):
-        name = f"fold-{number}-of-{count}"
-        if (run := before.get(name)) is None:
-            run = train(
-                model,
-                dataset=dataset,
-                data=data,
-                recipe=recipe,
-                settings=settings,
-                split=name,
-                out=path,
-                on_bad_image=on_bad_image,
-                callbacks=callbacks,
-                tensorboard=tensorboard,
-                checkpoint_minutes=checkpoint_minutes,
-                keep_going=keep_going,
-                on_nan=on_nan,
-                max_pixels=max_pixels,
+    with warned_once():
+        path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
+        before = _begun(path, model, count) if resume_from else {}
+        runs: list[Run] = []
+        for number in range(1, count + 1):
+            name = f"fold-{number}-of-{count}"
+            if (run := before.get(name)) is None:
+                run = train(
+                    model,
+                    dataset=dataset,
+                    data=data,
+                    recipe=recipe,
+                    settings=settings,
+                    split=name,
+                    out=path,
+                    on_bad_image=on_bad_image,
+                    callbacks=callbacks,
+                    tensorboard=tensorboard,
+                    checkpoint_minutes=checkpoint_minutes,
+                    keep_going=keep_going,
+                    on_nan=on_nan,
+                    max_pixels=max_pixels,
+                )
+            elif run.record.status not in ENDED:
+                run = resume(run.path, callbacks=callbacks)
+            runs.append(run)
+            if run.record.status in ("interrupted", "terminated"):
+                break
+        folds = Folds(path, tuple(run for run in runs if run.record.status in ENDED), runs[-1].record.status)
+        if cut := [run.record.split.name for run in runs if run.record.status not in ENDED]:
+            note(
+                f"{', '.join(cut)} was cut short and does not count. Resume with: {_resume_command(model, count, path)}"
             )
-        elif run.record.status not in ENDED:
-            run = resume(run.path, callbacks=callbacks)
-        runs.append(run)
-        if run.record.status in ("interrupted", "terminated"):
-            break
-    folds = Folds(path, tuple(run for run in runs if run.record.status in ENDED), runs[-1].record.status)
-    if cut := [run.record.split.name for run in runs if run.record.status not in ENDED]:
-        note(f"{', '.join(cut)} was cut short and does not count. Resume with: {_resume_command(model, count, path)}")
-    if folds.runs:
-        _report(folds)
-    return folds
+        if folds.runs:
+            _report(folds)
+        return folds
 
 
 def _resume_command(model: str, count: int, path: Path) -> str:
@@ -173,7 +177,8 @@ def _begun(path: Path, model: str, count: int) -> dict[str, Run]:
     wanted = {f"fold-{number}-of-{count}" for number in range(1, count + 1)}
     for run in runs:
         trained, name = run.record.model.spec["name"], model.rpartition(":")[2]
-        if run.record.split.name not in wanted or name not in (trained, *run.record.model.spec.get("aliases", ())):
+        aliases = [alias for kind in ("aliases", "deprecated_aliases") for alias in run.record.model.spec.get(kind, ())]
+        if run.record.split.name not in wanted or name not in (trained, *aliases):
             raise RunError(
                 f"{run.path} is {run.record.split.name} of {trained}; expected one of {count} folds of {name}. "
                 f"Name the directory of this cross-validation."

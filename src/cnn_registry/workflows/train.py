@@ -87,9 +87,11 @@ def train(
     """
     options = RunOptions(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
     check_run_options(options)
+    backend.require_tensorflow()
+    spec = get_spec(model)
     with backend.process_kept():
         plan = plan_training(
-            get_spec(model),
+            spec,
             dataset=dataset,
             data=data,
             recipe=recipe,
