@@ -91,5 +91,5 @@ def test_doctor_gives_a_broken_plugins_requirements_too(plugins: FakePlugins, cn
     (info / "entry_points.txt").write_text("[cnn_registry.model]\nnet = fake_b:net\n")
     ended = cnnreg("doctor")
     assert ended.code == 1
-    assert "No module named 'nowhere_to_be_found' It requires nowhere-to-be-found (not installed)." in ended.out
+    assert "'nowhere_to_be_found' (fake_a.py, line 1). It requires nowhere-to-be-found (not installed)." in ended.out
     assert "fake-b 1.0 publishes in the entry-point group 'cnn_registry.model', which nobody reads." in ended.out

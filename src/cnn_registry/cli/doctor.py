@@ -121,7 +121,7 @@ def _status(entry: InstalledEntry, described: Spec | Broken, missing: str, slow:
     """The state of an entry in a few words; ``ok`` if nothing is wrong."""
     requires = f"requires {missing}"
     if isinstance(described, Broken):
-        return f"broken: {described.reason}{f' It {requires}.' if missing else ''}"
+        return f"broken: {described.reason.rstrip('.')}. It {requires}." if missing else f"broken: {described.reason}"
     if missing:
         return f"unmet: {requires}"
     if slow:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Sequence
 
@@ -53,6 +52,8 @@ def option_hint(error: click.NoSuchOption, arguments: Sequence[str]) -> str:
     if command.name == "train" and (setting := _setting(name)):
         value = _value_of(error.option_name, arguments)
         return f" It is a setting of the recipe: --set {shlex.quote(f'{setting}={value}')}"
+    import difflib
+
     nearest = difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
     return f" Did you mean {known[nearest[0]]}?" if nearest else ""
 
