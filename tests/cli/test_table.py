@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_named(shown: Callable[..., list[str]]) -> None:
 def test_list_has_one_line_per_model(
     cnnreg: Cnnreg, plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch, width: int, titles: int
 ) -> None:
-    plugins.install("cnnreg-inception-v4", *(f"inception_resnet_v{number}" for number in range(1, 10)))
+    plugins.install("cnnreg-many-inceptions", *(f"inception_resnet_v{number}" for number in range(1, 10)))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(width))
     heading, *lines = re.sub(r"\x1b\[\d*m", "", cnnreg("list").out).splitlines()

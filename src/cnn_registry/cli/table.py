@@ -33,7 +33,7 @@ class Column:
     rank: int = 0
 
 
-class Layout(NamedTuple):
+class Lines(NamedTuple):
     """A table as lines.
 
     Attributes:
@@ -72,7 +72,7 @@ def print_table(
         emit(wrapped(said, width))
 
 
-def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Layout:
+def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Lines:
     """The table in lines of at most ``width`` columns of a terminal; ``None`` for as many as it takes.
 
     Numbers are never shortened. Text is shortened where the most of a column still differs.
@@ -93,7 +93,7 @@ def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int 
         texts.append([columns[index].title, *column])
     lines = [_line(line, widths, [columns[index].number for index in chosen]) for line in zip(*texts, strict=True)]
     left_out = [column.title for index, column in enumerate(columns) if index not in chosen]
-    return Layout(lines[0], lines[1:], left_out, shortened)
+    return Lines(lines[0], lines[1:], left_out, shortened)
 
 
 def _shown(cell: str) -> str:
@@ -141,7 +141,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], to_the_right: Sequence[bo
     return GAP.join(padded).rstrip()
 
 
-def _footnote(made: Layout, width: int) -> str:
+def _footnote(made: Lines, width: int) -> str:
     parts = [
         f"{_listed(titles)} {'is' if len(titles) == 1 else 'are'} {what}"
         for titles, what in ((made.left_out, "left out"), (made.shortened, "shortened"))
