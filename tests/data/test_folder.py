@@ -151,6 +151,9 @@ PARTED = [
     ["flowers-train-128", "flowers-test-128"],
     ["cats_train", "cats_val", "dogs_train", "dogs_val"],
     ["validation", "test"],
+    ["trainA", "trainB", "testA", "testB"],
+    ["Training", "PublicTest", "PrivateTest"],
+    ["train (1)", "test (1)"],
 ]
 
 

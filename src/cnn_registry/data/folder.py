@@ -106,8 +106,7 @@ def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
     """
     groups = parts(folder.name for folder in folders)
     if not groups:
-        if len(folders) == 1 and _is_plain_part(folders[0]):
-            raise DataError(f"{root} has a folder {folders[0].name!r} and no other part. {_way_out(folders[0])}")
+        _refuse_plain_part(root, folders)
         return {}
     found = groups[0]
     names = [name for group in groups for members in group.values() for name in members]
@@ -122,6 +121,21 @@ def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
     if any(folder.name.lower() not in _PLAIN_NAMES[role] for role, folder in given.items()):
         note(f"Parts of {root}: {', '.join(f'{folder.name!r} is {role}' for role, folder in given.items())}.")
     return given
+
+
+def _refuse_plain_part(root: Path, folders: Sequence[Path]) -> None:
+    """Refuse a folder of folders that is called a part if it is the only folder, or if another one sounds like one."""
+    plain = next((folder for folder in folders if _is_plain_part(folder)), None)
+    if plain is None:
+        return
+    others = [folder.name for folder in folders if folder != plain and part(folder.name)]
+    if others:
+        raise DataError(
+            f"{root} has folders {listing([plain.name, *others])}, which look like parts of a dataset and not like "
+            f"classes. Call them 'train', 'val' and 'test', or give the path of one part: {plain}"
+        )
+    if len(folders) == 1:
+        raise DataError(f"{root} has a folder {plain.name!r} and no other part. {_way_out(plain)}")
 
 
 def _is_plain_part(folder: Path) -> bool:
@@ -148,12 +162,11 @@ def _refuse_parts_inside(root: Path, folders: Sequence[Path]) -> None:
     """
     for folder in folders:
         inside = [path for path in subfolders(folder) if not kind_of(path)]
+        if len(folders) == 1 and _parts(folder, inside):
+            raise DataError(f"The parts of the dataset in {root} are in {folder}; give that path.")
         groups = parts(path.name for path in inside)
         if not groups:
             continue
-        if len(folders) == 1:
-            _parts(folder, inside)
-            raise DataError(f"The parts of the dataset in {root} are in {folder}; give that path.")
         names = [name for group in groups for members in group.values() for name in members]
         raise DataError(
             f"{folder} holds {listing(names)}, which look like parts of a dataset, so it is not a class. Give the path "
