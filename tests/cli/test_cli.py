@@ -26,11 +26,13 @@ def one_line(text: str) -> str:
 def test_help_names_every_command(cnnreg: Cnnreg) -> None:
     ended = cnnreg("--help")
     assert ended.code == 0
-    for command in ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor"):
+    for command in ("list", "info", "train", "evaluate", "predict", "runs", "new", "check", "cache", "doctor"):
         assert f"\n  {command} " in ended.out
 
 
-@pytest.mark.parametrize("command", ["list", "info", "train", "evaluate", "predict", "datasets", "recipes", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["list", "info", "train", "evaluate", "predict", "runs", "datasets", "recipes", "cache", "doctor"]
+)
 def test_every_command_has_help_and_json(cnnreg: Cnnreg, command: str) -> None:
     ended = cnnreg(command, "--help")
     assert ended.code == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.cli import check, datasets, doctor, evaluate, predict, recipes, train
+from cnn_registry.cli import cache, check, datasets, doctor, evaluate, predict, recipes, runs, train
 from cnn_registry.cli import list as list_command
 from cnn_registry.cli.table import Column, print_table
 from cnn_registry.text import cell_width
@@ -26,8 +26,12 @@ TABLES = {
     "check": check.COLUMNS,
     "doctor": doctor.COLUMNS,
     "folds": train.FOLDS,
+    "plan": train.SETTINGS,
+    "runs": runs.COLUMNS,
+    "cache": cache.COLUMNS,
 }
 WHOLE = {"input": "224x224x3", "plugin": "cnnreg-inception-v4 0.1.0", "kind": "dataset", "comes": "download"}
+WHOLE |= {"setting": "fine_tuning.layer_decay", "began": "2026-01-31 12:59", "last use": "2026-01-31 12:59"}
 WHOLE |= {"check": "light-import", "outcome": "skipped", "status": "ambiguous", "fold": "fold-10-of-10"}
 NAMES = {
     "short": lambda number: f"c{number}",

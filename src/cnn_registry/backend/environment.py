@@ -132,8 +132,9 @@ def _without_native_notes() -> Iterator[None]:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or sys.stderr is None:
         yield
         return
-    with tempfile.TemporaryFile() as notes, os.fdopen(os.dup(2), "wb") as stderr:
-        sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes, os.fdopen(os.dup(2), "wb", buffering=0) as stderr:
+        with suppress(OSError, ValueError):  # nobody reads it
+            sys.stderr.flush()
         os.dup2(notes.fileno(), 2)
         failed = True
         try:
@@ -142,4 +143,5 @@ def _without_native_notes() -> Iterator[None]:
         finally:
             os.dup2(stderr.fileno(), 2)
             notes.seek(0)
-            stderr.writelines(line for line in notes if failed or not _NATIVE_NOTE.match(line))
+            with suppress(OSError):
+                stderr.writelines(line for line in notes if failed or not _NATIVE_NOTE.match(line))

@@ -21,7 +21,20 @@ from cnn_registry.text import suggestion
 from .common import common_options, is_verbose
 from .hints import option_hint
 
-COMMANDS = ("list", "info", "train", "evaluate", "predict", "new", "check", "datasets", "recipes", "doctor")
+COMMANDS = (
+    "list",
+    "info",
+    "train",
+    "evaluate",
+    "predict",
+    "runs",
+    "new",
+    "check",
+    "datasets",
+    "recipes",
+    "cache",
+    "doctor",
+)
 INTERRUPTED = 130
 TERMINATED = 143
 

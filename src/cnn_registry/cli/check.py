@@ -55,7 +55,7 @@ def command(
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Check that models, chosen by NAME or otherwise, keep what their plugins promise.
+    """Check that models match what their plugins declare.
 
     The exit code is 1 if a check failed. Models with more than 30 million parameters skip the expensive checks.
     """

@@ -28,7 +28,7 @@ COLUMNS = (
 @json_option
 @common_options
 def command(wide: bool, as_json: bool) -> None:
-    """List the datasets that can be named with --dataset."""
+    """List the datasets for train --dataset."""
     found = describe_datasets()
     if as_json:
         print_json([as_dict(item) for item in found])

@@ -39,7 +39,7 @@ COLUMNS = (
 @json_option
 @common_options
 def command(wide: bool, as_json: bool) -> None:
-    """Show versions, CPU features, the state of every plugin, and the cache."""
+    """Show versions, the CPU, plugins and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
     from cnn_registry.registry.health import misnamed_groups, unmet_requirements
 

@@ -55,7 +55,10 @@ def command(
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of the model of RUN, a run directory, on its own images or on others."""
+    """Measure how accurate a trained model is.
+
+    RUN is a run directory. By default, its model is measured on the validation images of its training.
+    """
     from cnn_registry.inference.evaluate import evaluate
     from cnn_registry.runs.run import Run
 

@@ -28,7 +28,10 @@ from .output import print_facts, print_json, tell
 @json_option
 @common_options
 def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> None:
-    """Show details of the model NAME, or the traceback if its plugin is broken."""
+    """Show details of the model NAME.
+
+    If its plugin is broken, show the traceback.
+    """
     if image_size and not graph:
         raise click.UsageError("--image-size is for --graph.", click.get_current_context())
     found = find_model(name)

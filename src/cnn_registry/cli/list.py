@@ -32,7 +32,10 @@ COLUMNS = (
 @json_option
 @common_options
 def command(pattern: str | None, names: bool, wide: bool, as_json: bool) -> None:
-    """List the installed models, or those whose names match PATTERN ('vgg*') or contain it ('vgg')."""
+    """List the installed models.
+
+    PATTERN selects those whose names match it ('vgg*') or contain it ('vgg').
+    """
     pattern = _widened(pattern)
     if names:
         _print_names(list_models(pattern), as_json)

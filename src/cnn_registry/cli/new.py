@@ -27,7 +27,10 @@ TEMPLATES = ("plain", "residual", "inception")
 )
 @common_options
 def command(name: str, dataset: bool, template: str | None, author: str | None, out: Path) -> None:
-    """Write a plugin package that provides the model NAME, ready to install, change and publish."""
+    """Write a new plugin package.
+
+    It provides the model NAME, and is ready to install, change and publish.
+    """
     from cnn_registry.scaffold.new import new_package
 
     if dataset and template:

@@ -47,7 +47,10 @@ def command(
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES, files or folders of them, with the model of RUN, a run directory."""
+    """Classify images with a trained model.
+
+    RUN is a run directory; IMAGES are files, or folders of them.
+    """
     from cnn_registry.inference.predict import predict
     from cnn_registry.runs.run import Run
 

@@ -22,9 +22,10 @@ COLUMNS = (Column("name", at_least=20), Column("summary", at_least=20))
 @json_option
 @common_options
 def command(name: str | None, wide: bool, as_json: bool) -> None:
-    """List the recipes, or print the recipe NAME (or a .toml file) with all of its settings, as a .toml file.
+    """List the recipes, or print one.
 
-    To train with settings of your own: cnnreg recipes default > mine.toml, change it, then train --recipe mine.toml
+    NAME, a recipe or a .toml file, is printed with all of its settings as a .toml file. To train with settings of your
+    own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL --recipe mine.toml
     """
     from cnn_registry.recipes.load import load_recipe, recipe_names
 

@@ -160,7 +160,10 @@ def command(
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
-    """Train MODEL and leave a run directory with weights, history, report and plots."""
+    """Train MODEL on images.
+
+    Every training leaves a new run directory with weights, history, report and plots.
+    """
     # In a log, what is refused is one line.
     with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5 if shows_bars() else 2.0):
         from cnn_registry.recipes.load import parse_settings

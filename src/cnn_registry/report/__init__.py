@@ -1,1 +1,1 @@
-"""What a run directory shows a person: everything is there as data first, as a picture second."""
+"""The report of a run: everything as data first, and then as plots."""

@@ -81,6 +81,17 @@ def read_regular(path: Path, limit: int) -> bytes:
     return content
 
 
+def size_of(path: Path) -> int:
+    """Bytes of the files in a folder, or of a file; links are not followed, and a file of two names counts once."""
+    files: dict[tuple[int, int], int] = {}
+    for item in [path, *path.rglob("*")]:
+        with suppress(OSError):
+            facts = item.lstat()
+            if stat.S_ISREG(facts.st_mode):
+                files[facts.st_dev, facts.st_ino] = facts.st_size
+    return sum(files.values())
+
+
 def _is_link(facts: os.stat_result) -> bool:
     return stat.S_ISLNK(facts.st_mode) or getattr(facts, "st_reparse_tag", 0) == _JUNCTION
 

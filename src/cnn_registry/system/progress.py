@@ -47,7 +47,7 @@ def working(description: str, *, after: float = 2.0) -> Iterator[None]:
 
     The line also appears while the file descriptor of standard error leads elsewhere.
     """
-    stream = _duplicate(sys.stderr)
+    stream = None if _in_notebook() else _duplicate(sys.stderr)
     timer = threading.Timer(after, _print, [printable(description), stream or sys.stderr])
     timer.daemon = True
     timer.start()
@@ -62,7 +62,7 @@ def working(description: str, *, after: float = 2.0) -> Iterator[None]:
 
 
 def _duplicate(stream: TextIO | None) -> TextIO | None:
-    """A stream to the same file; ``None`` where there is no file, as in a notebook."""
+    """A stream to the same file; ``None`` where there is no file."""
     if stream is None:
         return None
     with suppress(AttributeError, OSError, ValueError):

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import stat
 import tempfile
@@ -67,6 +68,8 @@ def read_entry(entry: Path, count: int, size: int, *, with_pixels: bool) -> Cont
         if not with_pixels:
             return Content(None, reasons)
         if digests is not None:
+            with suppress(OSError):
+                os.utime(entry)  # `cnnreg cache` shows when it was last used
             return Content(_read_pixels(entry, (count - len(reasons), size, size, 3), digests), reasons)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
