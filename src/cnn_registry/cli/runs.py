@@ -13,7 +13,7 @@ from .prune import confirmed, matching, megabytes, prune_options
 from .table import Column, print_table
 
 if TYPE_CHECKING:
-    from cnn_registry.runs.directory import Entry
+    from cnn_registry.runs.directory import RunEntry
 
 COLUMNS = (
     Column("run", at_least=44),
@@ -38,9 +38,9 @@ def command(directory: Path, prune: tuple[str, ...], yes: bool, wide: bool, as_j
     The default DIRECTORY is runs. The accuracy is that on the validation images after the best epoch. The folds of a
     cross-validation are one line.
     """
-    from cnn_registry.runs.directory import entries, remove
+    from cnn_registry.runs.directory import remove, run_entries
 
-    found = entries(directory)
+    found = run_entries(directory)
     if prune:
         found = list(matching({entry.path.name: entry for entry in found}, prune, "run").values())
     if as_json and not prune:
@@ -62,7 +62,7 @@ def command(directory: Path, prune: tuple[str, ...], yes: bool, wide: bool, as_j
             tell(f"Removed {megabytes(sum(entry.bytes for entry in found))}.")
 
 
-def _row(entry: Entry) -> list[str]:
+def _row(entry: RunEntry) -> list[str]:
     facts = _as_dict(entry)
     return [
         entry.path.name,
@@ -75,7 +75,7 @@ def _row(entry: Entry) -> list[str]:
     ]
 
 
-def _as_dict(entry: Entry) -> dict[str, Any]:
+def _as_dict(entry: RunEntry) -> dict[str, Any]:
     first = entry.runs[0].record if entry.runs else None
     return {
         "run": str(entry.path),

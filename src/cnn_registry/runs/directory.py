@@ -18,7 +18,7 @@ from .run import Run
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """A run, or the runs of a cross-validation, in a directory.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry:
         return min(filter(None, map(_began, self.runs)), default=None)
 
 
-def entries(out: Path) -> list[Entry]:
+def run_entries(out: Path) -> list[RunEntry]:
     """The runs in ``out``, the newest last; ``out`` may also be a run.
 
     Raises:
@@ -70,13 +70,13 @@ def entries(out: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.created.timestamp() if entry.created else 0.0)
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> RunEntry:
     paths = [path] if is_own_file(path / "run.json") else list(_folds(path))
     runs = tuple(run for run in map(_readable, paths) if run)
     if paths == [path]:
-        return Entry(path, runs, 1, size_of(path))
+        return RunEntry(path, runs, 1, size_of(path))
     folds = [int(match[1]) for run in runs if (match := re.search(r"-of-([0-9]{1,4})$", run.record.split.name))]
-    return Entry(path, runs, max([*folds, len(paths)]), size_of(path))
+    return RunEntry(path, runs, max([*folds, len(paths)]), size_of(path))
 
 
 def _best_accuracy(run: Run) -> float | None:
@@ -104,7 +104,7 @@ def _readable(path: Path) -> Run | None:
         return None
 
 
-def remove(entry: Entry) -> None:
+def remove(entry: RunEntry) -> None:
     """Remove the directory of an entry. Links in it are removed, not what they point to.
 
     Raises:
