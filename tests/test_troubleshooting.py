@@ -38,10 +38,10 @@ TEXT = "\n".join(texts())
 
 
 def phrases(quote: str) -> list[str]:
-    """Each three words in a row of a quoted message that have no value between or among them."""
+    """Each two words in a row of a quoted message that have no value between or among them."""
     value = r"…|'[^']*'|\b[\w.]*\d[\w.,]*\b|\b[A-Z]{3,}\b|\S+/\S*|\.\w+\b|\(.*?\)"
     parts = (part.split() for part in re.split(value, quote))
-    return [" ".join(words[i : i + 3]).strip(",;:.") for words in parts for i in range(len(words) - 2)]
+    return [" ".join(words[i : i + 2]).strip(",;:.") for words in parts for i in range(len(words) - 1)]
 
 
 @pytest.mark.parametrize("quote", [quote for quote in quotes() if phrases(quote)])
