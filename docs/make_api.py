@@ -15,6 +15,7 @@ FACES = (
     "cnn_registry.blocks",
     "cnn_registry.data",
     "cnn_registry.errors",
+    "cnn_registry.explain",
     "cnn_registry.inference",
     "cnn_registry.runs",
     "cnn_registry.testing",

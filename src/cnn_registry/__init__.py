@@ -4,8 +4,8 @@
     run = train("vgg16", data="flowers")  # a run directory with weights, history and report
 
 Importing the package takes milliseconds and imports neither Keras nor TensorFlow; each name is imported when it is
-first used. Import from this module and from its public submodules only: `blocks`, `data`, `errors`, `inference`, `runs`
-and `testing`. Everything else may move without notice.
+first used. Import from this module and from its public submodules only: `blocks`, `data`, `errors`, `explain`,
+`inference`, `runs` and `testing`. Everything else may move without notice.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import blocks as blocks
     from . import data as data
     from . import errors as errors
+    from . import explain as explain
     from . import inference as inference
     from . import runs as runs
     from . import testing as testing
@@ -79,7 +80,7 @@ _HOMES = {
     "train": "workflows.train",
     "train_folds": "workflows.cross_validate",
 }
-_SUBPACKAGES = ("blocks", "data", "errors", "inference", "runs", "testing")
+_SUBPACKAGES = ("blocks", "data", "errors", "explain", "inference", "runs", "testing")
 
 __all__ = ["__version__", *_SUBPACKAGES, *sorted(_HOMES)]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from cnn_registry.cli.app import COMMANDS
 from cnn_registry.cli.app import cnnreg as group
 from cnn_registry.registry.current import use_policy
 
@@ -26,7 +27,7 @@ def one_line(text: str) -> str:
 def test_help_names_every_command(cnnreg: Cnnreg) -> None:
     ended = cnnreg("--help")
     assert ended.code == 0
-    for command in ("list", "info", "train", "evaluate", "predict", "runs", "new", "check", "cache", "doctor"):
+    for command in COMMANDS:
         assert f"\n  {command} " in ended.out
 
 

@@ -69,22 +69,42 @@ def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int], *, max_pixels: i
             `MAX_BYTES`; the image has more than ``max_pixels``, an edge longer than `MAX_EDGE`, or more parts than
             `cnn_registry.data.screening` allows; or there is not enough memory to decode it.
     """
-    _silence_pillow()
-    name = str(source if isinstance(source, Path) else getattr(source, "name", source))
-    limit = pixel_limit(max_pixels)
-    try:
-        if isinstance(source, Path):
-            check_file(source)
-        with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream, _allowed(max_pixels):
-            try:
-                whole = _whole(stream, limit)
-            except UnidentifiedImageError as error:
-                raise ValueError(_unidentified(stream)) from error
+    with _reported(source, max_pixels):
+        whole = _read(source, max_pixels)
         return [resized(whole, size) for size in sizes]
+
+
+def decode_image(source: Path | BinaryIO, *, max_pixels: int | None = None) -> Image.Image:
+    """The image at its own size, upright, as RGB; otherwise as `decode_sizes`.
+
+    Raises:
+        BadImageError: as `decode_sizes`.
+    """
+    with _reported(source, max_pixels):
+        return _read(source, max_pixels)
+
+
+@contextmanager
+def _reported(source: Path | BinaryIO, max_pixels: int | None) -> Iterator[None]:
+    """Whatever a decoder raises becomes the reason why the file cannot be read."""
+    try:
+        yield
     except BadImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file
-        raise BadImageError(name, _reason(error, limit)) from error
+        name = str(source if isinstance(source, Path) else getattr(source, "name", source))
+        raise BadImageError(name, _reason(error, pixel_limit(max_pixels))) from error
+
+
+def _read(source: Path | BinaryIO, max_pixels: int | None) -> Image.Image:
+    _silence_pillow()
+    if isinstance(source, Path):
+        check_file(source)
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream, _allowed(max_pixels):
+        try:
+            return _whole(stream, pixel_limit(max_pixels))
+        except UnidentifiedImageError as error:
+            raise ValueError(_unidentified(stream)) from error
 
 
 def attempt(file: Path, sizes: Iterable[int], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
@@ -128,6 +148,13 @@ def check_file(file: Path) -> None:
 def resized(image: Image.Image, size: int) -> Bytes:
     """The pixels, ``(size, size, 3)``, of an RGB image resized with a Lanczos filter."""
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def fitted(image: Image.Image, edge: int) -> Image.Image:
+    """An image at its own aspect ratio, at most ``edge`` pixels wide and high; a smaller one as it is."""
+    small = image.copy()
+    small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
+    return small
 
 
 def _whole(stream: BinaryIO, limit: int | None) -> Image.Image:

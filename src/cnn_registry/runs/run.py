@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from pydantic import ValidationError
 
@@ -68,6 +69,21 @@ class Run:
     def history_csv(self) -> Path:
         """One row an epoch."""
         return self.path / "history.csv"
+
+    def explain(
+        self,
+        images: str | Path | Iterable[str | Path],
+        *,
+        target: str | None = None,
+        runner_up: bool = False,
+        feature: str | None = None,
+        weights: Literal["best", "last"] = "best",
+    ) -> list[Any]:
+        """Show which places of pictures speak for a class; arguments and result as for `explain_images`."""
+        explained: list[Any] = import_module("cnn_registry.explain").explain_images(
+            self, images, target=target, runner_up=runner_up, feature=feature, weights=weights
+        )
+        return explained
 
     @classmethod
     def create(cls, out: Path, record: RunRecord) -> Run:

@@ -1,0 +1,197 @@
+"""Grad-CAM: which places of an image speak for a class.
+
+Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based localization", section 3,
+https://arxiv.org/abs/1610.02391.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_registry import backend
+from cnn_registry.backend.keras_internals import call_of, graph_is_known, has_graph
+from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.pipeline.batches import scale
+from cnn_registry.errors import UsageError
+from cnn_registry.inference.model import Weights, load_model, spec_of
+from cnn_registry.registry.spec import Feature, Pixels
+from cnn_registry.runs.run import Run
+from cnn_registry.text import suggestion
+
+if TYPE_CHECKING:
+    import keras
+
+BATCH_SIZE = 16
+"""Images that go through the network together."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Which places of some images speak for a class of each.
+
+    Attributes:
+        maps: float32 ``(N, height, width)`` at the resolution of the feature map, 0 or more, not scaled: the larger,
+            the more a place speaks for the class. All zeros where nothing does.
+        classes: int64 ``(N,)``, the explained classes.
+        probabilities: float32 ``(N, num_classes)``, what the network says of the images.
+    """
+
+    maps: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+class GradCam:
+    """Explains a network's outputs by one of its feature maps.
+
+    The weight of each channel is the mean, over all positions, of the gradient of the class's score before the softmax;
+    the map is the weighted sum of the channels, where it is positive.
+
+    Args:
+        network: a functional or sequential model from images to probabilities.
+        layer: the layer whose output is the feature map; every path from the images to the classes leads through it.
+        pixels: the form in which the network takes its pixels.
+
+    Raises:
+        UsageError: the model is subclassed, or the layer is missing, has no maps, or can be bypassed.
+    """
+
+    def __init__(self, network: keras.Model, layer: str, pixels: Pixels) -> None:
+        with backend.standard_settings():
+            self._features, self._head = _parts(network, layer)
+        self._pixels = pixels
+
+    @classmethod
+    def of_run(cls, run: Run, feature: str | None = None, *, weights: Weights = "best", force: bool = False) -> GradCam:
+        """For the model of a run.
+
+        Args:
+            run: the run.
+            feature: a feature of the model's spec, such as ``"stride16"``, or a layer; default the last feature.
+            weights, force: as for `cnn_registry.load_model`.
+
+        Raises:
+            UsageError: the model has no such feature or layer.
+            CnnRegistryError: as `cnn_registry.load_model`.
+        """
+        with backend.standard_settings():
+            network = load_model(run, weights, force=force)
+        return cls(network, layer_of(network, spec_of(run).features, feature), run.record.recipe.pixels)
+
+    def __call__(self, images: Bytes, classes: Sequence[int] | None = None, *, rank: int = 0) -> Maps:
+        """The maps of images.
+
+        Args:
+            images: uint8 RGB ``(N, height, width, 3)`` at the network's size.
+            classes: the class to explain of each image; default by ``rank``.
+            rank: 0 for the most probable class, 1 for the runner-up, and so on.
+        """
+        parts = []
+        with backend.standard_settings():
+            for start in range(0, len(images), BATCH_SIZE):
+                batch = slice(start, start + BATCH_SIZE)
+                parts.append(self._explained(images[batch], None if classes is None else classes[batch], rank))
+        return Maps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _explained(
+        self, images: Bytes, classes: Sequence[int] | None, rank: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        tf = backend.tensorflow()
+        features = self._features(tf.constant(scale(images, self._pixels), tf.float32), training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(features)
+            scores, outputs = self._head(features, training=False)
+            probabilities = np.asarray(outputs, np.float32)
+            chosen = _ranked(probabilities, rank) if classes is None else np.asarray(classes, np.int64)
+            score = tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
+        slopes = tape.gradient(score, features)
+        weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+        maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
+        return np.asarray(maps, np.float32), chosen, probabilities
+
+
+def layer_of(network: keras.Model, features: Mapping[str, Feature], name: str | None) -> str:
+    """The layer whose output is to be explained.
+
+    Args:
+        network: the model.
+        features: those of its spec.
+        name: a feature or a layer; ``None`` for the last feature, or for the last layer with maps where the spec names
+            no features.
+
+    Raises:
+        UsageError: the model has neither by that name.
+    """
+    with_maps = [str(layer.name) for layer in getattr(network, "layers", ()) if _has_maps(layer)]
+    if name is None:
+        if features:
+            return str(list(features.values())[-1].layer)
+        if with_maps:
+            return with_maps[-1]
+        raise UsageError(f"{network.name} has no layer with feature maps, so its classes cannot be located.")
+    if name in features:
+        return features[name].layer
+    if name in with_maps:
+        return name
+    known = list(features) or with_maps
+    raise UsageError(
+        f"{network.name} has no feature or layer {name!r} with maps.{suggestion(name, [*features, *with_maps])} "
+        f"It has: {', '.join(known)}."
+    )
+
+
+def _has_maps(layer: Any) -> bool:
+    is_input = isinstance(layer, backend.keras().layers.InputLayer)
+    return not is_input and len(getattr(getattr(layer, "output", None), "shape", ())) == 4
+
+
+def _parts(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+    """The network up to the feature map, and from there to scores and probabilities."""
+    keras = backend.keras()
+    if not has_graph(network):
+        raise UsageError(f"{network.name} is a subclassed model, which has no graph whose features could be read.")
+    feature = network.get_layer(layer).output
+    try:
+        head = keras.Model(feature, [_scores(network), network.outputs[0]], name="head")
+    except ValueError as error:  # Keras finds a path that does not come from the feature
+        raise UsageError(
+            f"The classes of {network.name} do not depend on {layer!r} alone, so it cannot explain them; name a "
+            f"feature, or a layer that everything passes through."
+        ) from error
+    return keras.Model(network.inputs, feature, name="features"), head
+
+
+def _scores(network: keras.Model) -> Any:
+    """What the softmax at the end of a network takes; the logarithms of its outputs where it cannot be taken apart.
+
+    The gradient of a probability vanishes where the network is sure.
+    """
+    keras = backend.keras()
+    output = network.outputs[0]
+    if graph_is_known():
+        call = call_of(output)
+        last, softmax = call.operation, keras.activations.softmax
+        is_softmax = getattr(last, "activation", None) is softmax
+        if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
+            return call.inputs[0]
+        if type(last) is keras.layers.Dense and is_softmax:
+            linear = keras.layers.Dense.from_config(last.get_config() | {"activation": "linear", "name": "scores"})
+            scores = linear(call.inputs[0])
+            linear.set_weights(last.get_weights())
+            return scores
+    return keras.ops.log(keras.ops.maximum(output, 1e-30))
+
+
+def _ranked(probabilities: np.ndarray, rank: int) -> np.ndarray:
+    """The classes at a rank, the most probable one at 0.
+
+    Raises:
+        UsageError: there are not so many classes.
+    """
+    if not rank < probabilities.shape[1]:
+        raise UsageError(f"The model has {probabilities.shape[1]} classes; there is none at rank {rank}.")
+    return np.asarray(np.argsort(-probabilities, axis=1, kind="stable")[:, rank])

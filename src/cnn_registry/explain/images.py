@@ -1,0 +1,163 @@
+"""Explanations of picture files with the model of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.folder import find_images
+from cnn_registry.data.image import decode_image, fitted, resized
+from cnn_registry.errors import UsageError
+from cnn_registry.inference.model import Weights
+from cnn_registry.runs.run import Run, load_run
+from cnn_registry.text import suggestion
+
+from .colours import overlay
+from .grad_cam import GradCam
+
+LONGEST_EDGE = 640
+"""Pictures of explanations are made smaller than this many pixels on each side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which places of a picture speak for a class.
+
+    Attributes:
+        image: the file.
+        class_name: the explained class.
+        probability: what the network gives that class.
+        predicted: the most probable class.
+        weights: the raw map, float32 ``(h, w)`` at the resolution of the feature map, 0 or more.
+        picture: uint8 RGB ``(height, width, 3)``, the picture at its own aspect ratio, at most 640 pixels wide or high.
+    """
+
+    image: Path
+    class_name: str
+    probability: float
+    predicted: str
+    weights: np.ndarray
+    picture: Bytes
+
+    def overlay(self) -> Bytes:
+        """The picture with the map over it, uint8 RGB ``(height, width, 3)``."""
+        return overlay(self.picture, self.weights)
+
+
+class Explainer:
+    """Explains pictures with the model of a run.
+
+    Args:
+        run, target, runner_up, feature, weights, max_pixels, force: as for `explain_images`.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        target: str | None = None,
+        runner_up: bool = False,
+        feature: str | None = None,
+        weights: Weights = "best",
+        max_pixels: int | None = None,
+        force: bool = False,
+    ) -> None:
+        self._names = run.record.data.class_names
+        if target is not None and runner_up:
+            raise UsageError("Either a target class or the runner-up is explained; leave one of the two out.")
+        if target is not None and target not in self._names:
+            raise UsageError(
+                f"{run.path} has no class {target!r}.{suggestion(target, self._names)} labels.txt lists its "
+                f"{len(self._names)} classes."
+            )
+        if runner_up and len(self._names) < 2:
+            raise UsageError(f"{run.path} has one class, so there is no runner-up.")
+        self._target = None if target is None else self._names.index(target)
+        self._rank = int(runner_up)
+        self._size, self._max_pixels = run.record.model.input_shape[0], max_pixels
+        self._cam = GradCam.of_run(run, feature, weights=weights, force=force)
+
+    def __call__(self, files: Sequence[Path]) -> list[Explanation]:
+        """The explanations of picture files, in order.
+
+        Raises:
+            BadImageError: one cannot be read.
+        """
+        if not files:
+            return []
+        whole = [decode_image(file, max_pixels=self._max_pixels) for file in files]
+        squares = np.stack([resized(image, self._size) for image in whole])
+        classes = None if self._target is None else [self._target] * len(files)
+        found = self._cam(squares, classes, rank=self._rank)
+        return [
+            Explanation(
+                file,
+                self._names[chosen],
+                float(probabilities[chosen]),
+                self._names[int(probabilities.argmax())],
+                weights,
+                np.asarray(fitted(image, LONGEST_EDGE)),
+            )
+            for file, image, weights, chosen, probabilities in zip(
+                files, whole, found.maps, found.classes.tolist(), found.probabilities, strict=True
+            )
+        ]
+
+
+def explain_images(
+    run: Run | str | Path,
+    images: str | Path | Iterable[str | Path],
+    *,
+    target: str | None = None,
+    runner_up: bool = False,
+    feature: str | None = None,
+    weights: Weights = "best",
+    max_pixels: int | None = None,
+    force: bool = False,
+) -> list[Explanation]:
+    """Show which places of pictures speak for a class: Grad-CAM.
+
+    Args:
+        run: the run whose model is used, or its directory.
+        images: a picture file or a folder, or several; pictures in folders are taken at any depth, in natural order.
+        target: the name of the class to explain; default the most probable one of each picture.
+        runner_up: explain the second most probable class of each picture instead.
+        feature: a feature of the model's spec, such as ``"stride16"``, or a layer; default the last feature.
+        weights: ``"best"`` or ``"last"``.
+        max_pixels: the largest picture that is read, width times height; default Pillow's limit of 89 million.
+        force: as for `cnn_registry.load_model`.
+
+    Returns:
+        An explanation per picture, in order.
+
+    Raises:
+        UsageError: there is no such class, feature or layer.
+        BadImageError: a file is missing or is not a picture.
+        DataError: a folder holds no pictures.
+        RunError, ModelBuildError: as `cnn_registry.load_model`.
+    """
+    run = run if isinstance(run, Run) else load_run(run)
+    files = picture_files([images] if isinstance(images, str | Path) else images)
+    explainer = Explainer(
+        run,
+        target=target,
+        runner_up=runner_up,
+        feature=feature,
+        weights=weights,
+        max_pixels=max_pixels,
+        force=force,
+    )
+    return explainer(files)
+
+
+def picture_files(images: Iterable[str | Path]) -> list[Path]:
+    """Files as they are, and the pictures in folders.
+
+    Raises:
+        DataError: a folder holds none.
+    """
+    return [file for image in map(Path, images) for file in (find_images(image) if image.is_dir() else [image])]
