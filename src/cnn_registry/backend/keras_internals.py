@@ -7,9 +7,10 @@ does without, one line says so, and training is that of plain Keras.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnn_registry.system.progress import note
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 Step = Callable[..., None]
 """`keras.Optimizer.apply`: gradients and the variables that they are of."""
+
+PutBack = Callable[[], None]
+"""What gives a part of the process back as it was."""
+
+WAITING = "uninitialized_variables"
+"""What Keras calls variables that are declared and have no values."""
 
 PLAIN_STEPS = "the optimizer takes the steps of plain Keras"
 
@@ -451,20 +458,71 @@ def variables_can_wait() -> bool:
 def _waiting() -> list[Any]:
     """The variables of this thread that are declared and have no values; none where Keras does not show them."""
     try:
-        from keras.src.backend.common import global_state
-
-        return list(global_state.get_global_attribute("uninitialized_variables") or [])
+        return list(_global_state().get_global_attribute(WAITING) or [])
     except (ImportError, AttributeError):
         return []
 
 
 def _set_waiting(variables: list[Any]) -> None:
-    try:
-        from keras.src.backend.common import global_state
+    with suppress(ImportError, AttributeError):
+        _global_state().set_global_attribute(WAITING, variables)
 
-        global_state.set_global_attribute("uninitialized_variables", variables)
-    except (ImportError, AttributeError):
-        return
+
+def _global_state() -> Any:
+    """What Keras keeps for each thread."""
+    return import_module("keras.src.backend.common.global_state")
+
+
+def seeds() -> list[PutBack]:
+    """What puts back the global seeds of Keras and TensorFlow, and the generators that follow from them."""
+    found = []
+    for keep, whose in ((_keras_seeds, "Keras"), (_tensorflow_seed, "TensorFlow")):
+        try:
+            found.append(keep())
+        except (ImportError, AttributeError) as error:
+            _note_unkept(f"the global seed of {whose} is not where it was ({one_line(error)})", "that of this process")
+    return found
+
+
+def determinism() -> PutBack:
+    """What makes TensorFlow as deterministic as it is now; it can only be switched on by a public name."""
+    try:
+        config = import_module("tensorflow.python.framework.config")
+        was_on, disable = config.is_op_determinism_enabled(), config.disable_op_determinism
+    except (ImportError, AttributeError) as error:
+        _note_unkept(f"determinism cannot be switched off ({one_line(error)})", "this process")
+        return lambda: None
+    return (lambda: None) if was_on else disable
+
+
+@cache
+def _note_unkept(what: str, whose: str) -> None:
+    _note(what, f"{whose} stays as the training leaves it")
+
+
+def _keras_seeds() -> PutBack:
+    state = _global_state()
+    before = {name: state.get_global_attribute(name) for name in ("global_random_seed", "global_seed_generator")}
+
+    def put_back() -> None:
+        for name, value in before.items():
+            state.set_global_attribute(name, value)
+
+    return put_back
+
+
+def _tensorflow_seed() -> PutBack:
+    """The seed, and how far the generator of operations' seeds has come."""
+    context = import_module("tensorflow.python.eager.context").context()
+    seed, generator = context._seed, context._rng
+    state = None if generator is None else generator.getstate()
+
+    def put_back() -> None:
+        context._seed, context._rng = seed, generator
+        if generator is not None:
+            generator.setstate(state)
+
+    return put_back
 
 
 def uses_onednn() -> bool | None:
