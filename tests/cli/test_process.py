@@ -50,9 +50,10 @@ def test_a_training_ends_though_nobody_reads_what_it_prints(
     assert (path / "confusion.png").is_file()
 
 
-@pytest.mark.parametrize("command", ["list --json", "recipes default"])
-def test_output_that_cannot_be_written_is_one_line(tiny: str, command: str) -> None:
-    ended = shell(f"cnnreg {command} > /dev/full")
+@pytest.mark.parametrize("command", ["list --json", "--help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_one_line(tiny: str, command: str, unbuffered: str) -> None:
+    ended = shell(f"cnnreg {command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "Error: Standard output cannot be written: No space left on device.\n"
 

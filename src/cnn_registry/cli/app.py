@@ -84,7 +84,7 @@ def main() -> NoReturn:
     code = _run()
     fault = _fault(sys.stdout)
     if fault and not isinstance(fault, BrokenPipeError):
-        _complain(f"Error: standard output cannot be written: {fault.strerror or fault}.")
+        _report_unwritten(fault)
         code = code or 1
     for stream in (sys.stdout, sys.stderr):
         if _fault(stream):
@@ -115,9 +115,22 @@ def _run() -> int:
         _complain(f"Error: {error}", getattr(error, "details", ""))
         return error.exit_code
     except Exception as error:
+        if isinstance(error, OSError) and _is_of_printing(error):
+            _report_unwritten(error)
+            return 1
         reason = " ".join(str(error).split()) or "no message"
         _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
         return 1
+
+
+def _is_of_printing(error: OSError) -> bool:
+    """Whether ``error`` comes from what was printed, click's help included, and not from a file of the command."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _report_unwritten(error: OSError) -> None:
+    _complain(f"Error: Standard output cannot be written: {error.strerror or error}.")
+    _give_up(sys.stdout)  # what is buffered would be tried once more
 
 
 def _complain(line: str, details: str = "") -> None:

@@ -10,7 +10,7 @@ from cnn_registry.text import printable, suggestion
 
 from .common import common_options, complete_models, json_option, wide_option
 from .listing import as_dict, print_unusable
-from .output import emit, print_json, tell
+from .output import print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (
@@ -69,7 +69,7 @@ def _print_names(names: list[str], as_json: bool) -> None:
     if as_json:
         print_json(names)
     elif names:
-        emit("\n".join(map(printable, names)))
+        click.echo("\n".join(map(printable, names)))
 
 
 def _row(spec: ModelSpec) -> list[str]:

@@ -10,27 +10,7 @@ from typing import Any
 
 import click
 
-from cnn_registry.errors import CnnRegistryError
 from cnn_registry.text import cell_width, printable, wrapped
-
-
-class OutputError(CnnRegistryError):
-    """Standard output cannot be written: the disk is full, for instance."""
-
-
-def emit(text: str) -> None:
-    """Print ``text`` as it is.
-
-    Raises:
-        BrokenPipeError: whoever read the output has left.
-        OutputError: it cannot be written for another reason.
-    """
-    try:
-        click.echo(text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"Standard output cannot be written: {error.strerror or error}.") from error
 
 
 def terminal_width() -> int | None:
@@ -46,7 +26,7 @@ def tell(text: str, *, wrap: bool = True) -> None:
         wrap: break it at spaces where the terminal is narrower; false for what is to be copied as a whole.
     """
     width = terminal_width() if wrap else None
-    emit(wrapped(printable(text), width) if width else printable(text))
+    click.echo(wrapped(printable(text), width) if width else printable(text))
 
 
 def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
@@ -56,9 +36,9 @@ def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
     width = terminal_width()
     for name, value in facts.items():
         line = printable(f"{indent}{name.ljust(longest)}  {value}")
-        emit(wrapped(line, width, hanging) if width else line)
+        click.echo(wrapped(line, width, hanging) if width else line)
 
 
 def print_json(data: Any) -> None:
     """Print ``data`` as JSON on standard output."""
-    emit(json.dumps(data, indent=2, default=str))
+    click.echo(json.dumps(data, indent=2, default=str))

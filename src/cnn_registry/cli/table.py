@@ -11,7 +11,7 @@ import click
 
 from cnn_registry.text import cell_width, printable, shorten_all, wrapped
 
-from .output import emit, terminal_width
+from .output import terminal_width
 
 GAP = "  "
 
@@ -63,13 +63,13 @@ def print_table(
     width = terminal_width()
     made = layout(columns, rows, None if wide else width)
     if width is None:
-        emit("\n".join([made.heading, *made.lines]))
+        click.echo("\n".join([made.heading, *made.lines]))
         return
-    emit(click.style(made.heading, bold=True))
+    click.echo(click.style(made.heading, bold=True))
     for line in made.lines:
-        emit(line)
+        click.echo(line)
     if footnote and (said := _footnote(made, width)):
-        emit(wrapped(said, width))
+        click.echo(wrapped(said, width))
 
 
 def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Lines:
