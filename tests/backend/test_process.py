@@ -37,6 +37,18 @@ def test_generators_continue_as_if_nothing_had_been_seeded() -> None:
     assert [*found, drawn()] == expected
 
 
+def test_a_process_that_has_set_no_seed_has_none_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = import_module("tensorflow.python.eager.context").context()
+    monkeypatch.setattr(context, "_seed", None)
+    monkeypatch.delattr(context, "_rng", raising=False)
+    with backend.process_kept():
+        keras.utils.set_random_seed(4)
+    assert context._seed is None
+    assert capsys.readouterr().err == ""
+
+
 def test_determinism_is_switched_off_again_unless_it_was_on() -> None:
     with backend.process_kept(), backend.deterministic(True):
         with backend.deterministic(True):

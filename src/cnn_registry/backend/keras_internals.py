@@ -514,7 +514,9 @@ def _keras_seeds() -> PutBack:
 def _tensorflow_seed() -> PutBack:
     """The seed, and how far the generator of operations' seeds has come."""
     context = import_module("tensorflow.python.eager.context").context()
-    seed, generator = context._seed, context._rng
+    seed = context._seed
+    # TensorFlow makes the generator when a seed is first set.
+    generator = getattr(context, "_rng", None) if seed is None else context._rng
     state = None if generator is None else generator.getstate()
 
     def put_back() -> None:
