@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MODULES = {"pillow": "PIL", "pydantic": "pydantic", "scikit-learn": "sklearn", "tensorflow-cpu": "tensorflow"}
 """The module of a distribution that has another name."""
 
-COMES_WITH = {"ml_dtypes": "keras", "pydantic_core": "pydantic"}
+COMES_WITH = {"markupsafe": "jinja2", "ml_dtypes": "keras", "pydantic_core": "pydantic"}
 """A module of a distribution that belongs to a required one."""
 
 USERS_OWN = {"IPython", "pillow_heif", "pytest", "torch"}
@@ -126,7 +126,7 @@ def test_training_is_refused_in_one_line_before_anything_is_written(
     done = run_python("-c", command("train", tiny, "--data", str(colours), "--out", str(tmp_path / "runs")))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: Training needs matplotlib and scikit-learn, which are not installed. "
+        "Error: Training needs Jinja2, matplotlib, SciPy and scikit-learn, which are not installed. "
         "Install with: pip install 'cnn-registry[train]'"
     )
     assert "Traceback" not in done.stderr

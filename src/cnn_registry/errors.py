@@ -172,8 +172,8 @@ class MissingPackageError(CnnRegistryError, ImportError):
     def __init__(self, what: str, packages: Sequence[str], extra: str) -> None:
         verb = "is" if len(packages) == 1 else "are"
         super().__init__(
-            f"{what} needs {' and '.join(packages)}, which {verb} not installed. "
-            f"Install with: pip install 'cnn-registry[{extra}]'"
+            f"{what} needs {' and '.join(filter(None, [', '.join(packages[:-1]), packages[-1]]))}, which {verb} not "
+            f"installed. Install with: pip install 'cnn-registry[{extra}]'"
         )
 
 

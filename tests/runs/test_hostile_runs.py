@@ -91,6 +91,7 @@ OWN_FILES = (
     "best.weights.h5",
     "last.weights.h5",
     "report.json",
+    "report.html",
     "curves.png",
     "confusion.png",
     ".lock",

@@ -24,6 +24,7 @@ def test_everything_that_was_promised_is_there(trained: Path) -> None:
         "curves.png",
         "confusion.png",
         "report.json",
+        "report.html",
         "labels.txt",
         ".lock",
     }

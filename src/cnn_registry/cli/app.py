@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "explain",
+    "report",
     "runs",
     "new",
     "check",

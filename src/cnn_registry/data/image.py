@@ -145,6 +145,19 @@ def check_file(file: Path) -> None:
             raise BadImageError(str(file), f"more than {MAX_BYTES:,} bytes")
 
 
+def image_size(file: Path) -> tuple[int, int] | None:
+    """Width and height of an upright image, from the beginning of its file; ``None`` where it cannot be read."""
+    _silence_pillow()
+    try:
+        check_file(file)
+        with Image.open(file, formats=formats.pillow_names()) as image:
+            width, height = image.size
+            turned = _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+            return (height, width) if turned else (width, height)
+    except Exception:  # decoders raise anything on a damaged file
+        return None
+
+
 def resized(image: Image.Image, size: int) -> Bytes:
     """The pixels, ``(size, size, 3)``, of an RGB image resized with a Lanczos filter."""
     return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))

@@ -16,6 +16,7 @@ from cnn_registry.system.files import whole_file
 from cnn_registry.text import cell_width, shorten, shorten_all
 
 from .fonts import Lettering, lettering, quiet
+from .scales import loss_limit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def plot_curves(history: Sequence[Epoch], path: Path, *, title: str, letters: Le
     loss, accuracy = figure.subplots(1, 2)
     _draw(loss, history, "loss")
     _draw(accuracy, history, "accuracy")
-    loss.set_ylim(0, _loss_limit(history))
+    loss.set_ylim(0, loss_limit([row.loss for row in history], [row.val_loss for row in history]))
     accuracy.set_ylim(0, 1.02)
     _save(figure, path, letters)
 
@@ -85,13 +86,6 @@ def _draw(axes: Axes, history: Sequence[Epoch], name: str) -> None:
     axes.grid(alpha=0.3)
     # Below the axes it hides no curve; its label has the figure, which then covers nothing.
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1.2)
-
-
-def _loss_limit(history: Sequence[Epoch]) -> float:
-    """Where the axis of the losses ends: a validation loss far above all others would flatten the rest."""
-    typical = [row.loss for row in history] + [float(np.median([row.val_loss for row in history]))]
-    finite = [value for value in typical if np.isfinite(value)]
-    return 1.2 * max(finite, default=1.0) or 1.0
 
 
 @quiet()

@@ -1,31 +1,155 @@
-"""Write a run's report: data and plots."""
+"""Write a run's report: data, plots, and the page."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from cnn_registry.inference.evaluate import Evaluation
-from cnn_registry.runs.history import Epoch
+from cnn_registry.data.dataset import ImageDataset, Indices, Split
+from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.split import positions
+from cnn_registry.errors import CnnRegistryError, RunError
+from cnn_registry.explain.grad_cam import GradCam
+from cnn_registry.inference.evaluate import evaluate, own_source
+from cnn_registry.runs.history import Epoch, read_history
+from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
+from cnn_registry.system.extras import need
+from cnn_registry.system.progress import note, working
 
+from .facts import data_facts
 from .fonts import lettering
+from .gallery import MISTAKES, Example, Thumbnail, confused_pairs, draw, mistakes
+from .page import report_page, title_of, write_page
 from .plots import plot_confusion, plot_curves
+from .summary import Summary, read_summary, summarise, summary_text
+
+PAGE = "report.html"
+"""The page in a run directory."""
 
 
-def write_report(run: Run, history: Sequence[Epoch], evaluation: Evaluation) -> None:
+def write_report(run: Run, history: Sequence[Epoch], summary: Summary) -> None:
     """Write ``report.json``, ``curves.png`` and ``confusion.png`` into the run directory."""
-    report = evaluation.report()
-    run.write("report.json", json.dumps(report, indent=2) + "\n")
-    name = f"{run.record.model.spec['name']} on {run.record.data.name}"
-    letters = lettering([name, *evaluation.class_names])
+    run.write("report.json", summary_text(summary))
+    name, class_names = title_of(run), [row.name for row in summary.classes]
+    letters = lettering([name, *class_names])
     plot_curves(history, run.path / "curves.png", title=name, letters=letters)
     plot_confusion(
-        np.array(report["confusion"]),
-        evaluation.class_names,
+        np.array(summary.confusion),
+        class_names,
         run.path / "confusion.png",
-        title=f"{name}: {evaluation.accuracy:.1%} of {report['images']} {evaluation.part}, best weights",
+        title=f"{name}: {summary.accuracy:.1%} of {summary.images} {summary.part}, best weights",
         letters=letters,
     )
+
+
+def write_run_page(
+    run: Run,
+    history: Sequence[Epoch],
+    summary: Summary | None,
+    dataset: ImageDataset | None,
+    cam: Callable[[], GradCam],
+    *,
+    notes: Sequence[str] = (),
+    out: Path | None = None,
+) -> Path:
+    """Write the report of a run as a page.
+
+    Args:
+        run: the run.
+        history: its epochs.
+        summary: what was measured; ``None`` where nothing was.
+        dataset: the images; ``None`` for a page without thumbnails.
+        cam: makes the network's explanations.
+        notes: what the reader should know first, a line each.
+        out: the file; default ``report.html`` in the run directory.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: the file is there and is not such a page, or it cannot be written.
+    """
+    need("A report", "jinja2", "sklearn", "scipy")
+    thumbnails, more = _thumbnails(run, summary, dataset, cam) if summary and dataset else ({}, [])
+    for line in more:
+        note(line)
+    path = out or run.path / PAGE
+    write_page(path, report_page(run, history, summary, thumbnails, [*notes, *more]))
+    return path
+
+
+def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) -> Path:
+    """Write the page of a run again, of what it recorded and, where they are there, its images and its network.
+
+    Args:
+        run: the run.
+        data: where its images are now; default where they were.
+        out: as for `write_run_page`.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: as `write_run_page`, or a file of the run is damaged.
+    """
+    need("A report", "jinja2", "sklearn", "scipy")
+    history = read_history(run.history_csv) if run.history_csv.exists() else []
+    summary, dataset, notes = read_summary(run), None, []
+    try:
+        dataset = load_dataset(run.record.data.dataset, data or own_source(run))
+        positions(dataset, run.record.split.val)
+    except CnnRegistryError as error:
+        dataset = None
+        notes.append(f"{error} This report has no thumbnails.")
+    if dataset and history and (summary is None or summary.predictions is None):
+        try:
+            summary = _evaluated(run, dataset, data)
+        except CnnRegistryError as error:
+            notes.append(f"The network could not be evaluated again: {error}")
+    for line in notes:
+        note(line)
+    return write_run_page(run, history, summary, dataset, lambda: GradCam.of_run(run), notes=notes, out=out)
+
+
+def _evaluated(run: Run, dataset: ImageDataset, data: Path | None) -> Summary:
+    """The summary of a run of an earlier version, which recorded less."""
+    evaluation, parts = evaluate(run, data=data), run.record.split
+    split = Split(*(positions(dataset, ids) for ids in (parts.train, parts.val, parts.test)))
+    facts = data_facts(dataset, split, run.record.model.input_shape[0])
+    return summarise(evaluation, [], facts, evaluation.remarks())
+
+
+def _thumbnails(
+    run: Run, summary: Summary, dataset: ImageDataset, cam: Callable[[], GradCam]
+) -> tuple[dict[int, Thumbnail], list[str]]:
+    """Pictures of what is shown, and what is to be said of them."""
+    if not summary.predictions or not (examples := _shown(summary, run.record.split.val)):
+        return {}, []
+    hashes = summary.predictions.hashes
+    notes = []
+    with working("Drawing the report"):
+        try:
+            found = draw(examples, run, dataset, hashes, cam)
+        except RunError as error:
+            notes.append(f"The network cannot be used, so there is no Grad-CAM: {error}")
+            found = draw(examples, run, dataset, hashes, None)
+        except CnnRegistryError as error:
+            notes.append(f"There is no Grad-CAM: {error}")
+            found = draw(examples, run, dataset, hashes, None)
+    if missing := len({example.number for example in examples}) - len(found):
+        notes.append(f"{missing} of the images that would be shown have changed or can no longer be read.")
+    return found, notes
+
+
+def _shown(summary: Summary, ids: Sequence[str]) -> list[Example]:
+    assert summary.predictions
+    wrong = mistakes(summary.predictions, ids)
+    return [*wrong[:MISTAKES], *(example for pair in confused_pairs(wrong) for example in pair.examples)]
+
+
+def hashes_of(hashes: Sequence[bytes], indices: Indices) -> list[str]:
+    """The beginnings of the hashes of some images, as a summary has them; empty where they are not known."""
+    return [hashes[index].hex()[:HASH_DIGITS] for index in indices] if hashes else []

@@ -38,6 +38,7 @@ FILES = (
     "report.json",
     "curves.png",
     "confusion.png",
+    "report.html",
     ".lock",
 )
 """What a training writes."""

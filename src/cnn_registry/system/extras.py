@@ -9,7 +9,7 @@ from cnn_registry.errors import MissingPackageError
 TRAIN = "train"
 """The extra for training and evaluation. ``cpu`` and ``gpu`` contain it."""
 
-DISTRIBUTIONS = {"matplotlib": "matplotlib", "scipy": "SciPy", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"jinja2": "Jinja2", "matplotlib": "matplotlib", "scipy": "SciPy", "sklearn": "scikit-learn"}
 """What to call the distributions of the modules that `TRAIN` installs."""
 
 

@@ -12,13 +12,16 @@ from cnn_registry import backend
 from cnn_registry.backend.keras_internals import without_optimizer
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, UsageError
+from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model
 from cnn_registry.networks.acceleration import set_precision
 from cnn_registry.networks.graph import main_network
 from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
-from cnn_registry.report.write import write_report
+from cnn_registry.report.facts import data_facts
+from cnn_registry.report.summary import summarise
+from cnn_registry.report.write import hashes_of, write_report, write_run_page
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
@@ -119,7 +122,7 @@ def check_run_options(options: RunOptions) -> None:
         MissingPackageError: a package for splits or plots is not installed.
         UsageError: TensorBoard is not installed, or ``on_nan`` is neither of the two.
     """
-    need("Training", "matplotlib", "sklearn")
+    need("Training", "jinja2", "matplotlib", "scipy", "sklearn")
     if options.tensorboard and find_spec("tensorboard") is None:
         raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
     if options.on_nan not in get_args(OnNaN):
@@ -256,6 +259,18 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     remarks = evaluation.remarks()
     for remark in remarks:
         note(remark)
+    images, part = plan.images.evaluation, plan.split
     with working("Drawing the plots"):
-        write_report(run, history, evaluation)
+        facts = data_facts(images.dataset, part, images.source.size)
+        summary = summarise(evaluation, hashes_of(images.hashes, part.val), facts, [*remarks, *plan.findings()])
+        write_report(run, history, summary)
+
+    def cam() -> GradCam:
+        return GradCam(network, layer_of(network, plan.spec.features, None), plan.recipe.pixels)
+
+    try:
+        write_run_page(run, history, summary, images.dataset, cam)
+    except Exception as error:
+        reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+        note(f"The page of {run.path} could not be written: {reason}. Make it with: cnnreg report {run.path}")
     return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}

@@ -148,10 +148,11 @@ def _hashes(dataset: ImageDataset) -> list[bytes]:
     """A hash of the content of each image; empty for a file that cannot be read."""
     if isinstance(dataset.images, np.ndarray):
         return [hashlib.sha256(image.tobytes()).digest() for image in dataset.images]
-    return list(in_threads(_file_hash, dataset.images))
+    return list(in_threads(file_hash, dataset.images))
 
 
-def _file_hash(file: Path) -> bytes:
+def file_hash(file: Path) -> bytes:
+    """The SHA-256 of a file's content; empty where it cannot be read."""
     try:
         check_file(file)
         with file.open("rb") as content:

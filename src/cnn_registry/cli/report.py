@@ -1,0 +1,36 @@
+"""``cnnreg report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .common import common_options, json_option
+from .output import print_json, tell
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Where the run's images are, if they were moved.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The HTML file to write (default: report.html in the run directory).",
+)
+@json_option
+@common_options
+def command(run: Path, data: Path | None, out: Path | None, as_json: bool) -> None:
+    """Write a report of RUN, a run directory: one HTML file with results, mistakes and their Grad-CAM.
+
+    Training writes it at its end; this command makes it again, for example for a run of an earlier version.
+    """
+    from cnn_registry.report.write import remake_page
+    from cnn_registry.runs.run import Run
+
+    path = remake_page(Run.open(run), data=data, out=out)
+    if as_json:
+        print_json({"run": str(run), "report": str(path)})
+    else:
+        tell(f"report: {path}", wrap=False)

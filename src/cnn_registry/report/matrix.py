@@ -1,0 +1,97 @@
+"""The confusion matrix, from two to thousands of classes: a table, or an image and the worst of it as a table."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+TABLE = 40
+"""Classes of which all are in a table."""
+
+WORST = 20
+"""Classes that are in the table where there are more."""
+
+RIGHT, WRONG = (37, 99, 235), (220, 74, 20)
+"""Colours of the diagonal and of the rest."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images of one class that were predicted as one class.
+
+    Attributes:
+        images: how many.
+        share: of the true class.
+        right: whether both classes are the same.
+    """
+
+    images: int
+    share: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix as a page shows it.
+
+    Attributes:
+        labels: the classes of the table.
+        rows: its cells, the true class in rows.
+        image: the whole matrix as a ``data:`` address; empty where the table has all of it.
+        cells: of the whole matrix, ``[true, predicted, images]`` where there are any; empty without an image.
+    """
+
+    labels: tuple[int, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    image: str
+    cells: tuple[tuple[int, int, int], ...]
+
+
+def show_matrix(confusion: Sequence[Sequence[int]]) -> Matrix:
+    """The views of a confusion matrix."""
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    whole = len(counts) <= TABLE
+    labels = range(len(counts)) if whole else _worst(counts)
+    rows = tuple(
+        tuple(Cell(int(counts[true, other]), float(shares[true, other]), true == other) for other in labels)
+        for true in labels
+    )
+    if whole:
+        return Matrix(tuple(labels), rows, "", ())
+    cells = tuple((int(true), int(other), int(counts[true, other])) for true, other in np.argwhere(counts))
+    return Matrix(tuple(labels), rows, _image(shares), cells)
+
+
+def _worst(counts: np.ndarray) -> list[int]:
+    """The classes with most mistakes, in their order: seeds are the most confused pairs, so that both are there."""
+    wrong = counts - np.diag(np.diag(counts))
+    chosen: list[int] = []
+    for place in np.argsort(-wrong, axis=None, kind="stable"):
+        for label in divmod(int(place), len(counts)):
+            if label not in chosen and len(chosen) < WORST:
+                chosen.append(label)
+        if len(chosen) == WORST:
+            break
+    return sorted(chosen)
+
+
+def _image(shares: np.ndarray) -> str:
+    """A pixel per cell, the more opaque the larger its share; of very many classes, a few pixels."""
+    from scipy.ndimage import maximum_filter
+
+    # A few images that are confused would be too pale to be seen, and a pixel of very many too small.
+    shares, width = np.where(shares > 0, 0.3 + 0.7 * np.sqrt(shares), 0), 1 + 2 * (len(shares) // 300)
+    right = np.diag(np.diag(shares))
+    opacity = {RIGHT: maximum_filter(right, width), WRONG: maximum_filter(shares - right, width)}
+    pixels = np.zeros((*shares.shape, 4), np.uint8)
+    pixels[..., :3] = np.where((opacity[RIGHT] >= opacity[WRONG])[..., None], RIGHT, WRONG)
+    pixels[..., 3] = np.round(255 * np.maximum(*opacity.values()))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

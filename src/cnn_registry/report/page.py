@@ -1,0 +1,430 @@
+"""The pages: HTML files that need nothing else, made of what a run recorded.
+
+Names of classes and files come from others. The templates escape everything that they are given, what a terminal would
+obey is written as an escape, and the page's own policy lets no script run but the one that is in it from the start.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry.errors import RunError
+from cnn_registry.runs.history import Epoch, best_epoch
+from cnn_registry.runs.run import Run
+from cnn_registry.system.files import check_own, write_file
+from cnn_registry.text import counted, printable, shorten_all
+
+from .charts import Chart, Curve, curves, reliability
+from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
+from .glossary import WORDS
+from .matrix import show_matrix
+from .measures import Measure, measures_of_counts, wilson
+from .recipe_rows import base_of, differing, settings_of, value_text
+from .scales import loss_limit
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+GENERATOR = "cnn_registry"
+"""What the pages of this package name in their head as what made them."""
+
+SHORT = 24
+"""Columns of a terminal to which names are shortened beside a matrix."""
+
+HEAD = 2000
+"""Bytes of a file in which that stands."""
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+SECTIONS = {
+    "results": "Results",
+    "curves": "Curves",
+    "confusion": "Confusion matrix",
+    "classes": "Classes",
+    "mistakes": "Mistakes",
+    "calibration": "Calibration",
+    "data": "Data",
+    "recipe": "Recipe",
+    "provenance": "Provenance",
+    "words": "What the figures mean",
+}
+
+DIGITS = {"macro_f1": 3, "auc": 4}
+"""Figures that are not shares, and the digits after their point."""
+
+RESULTS = ("figures", "matrix", "class_rows", "wrong", "calibration")
+"""What a page leaves out where nothing was measured."""
+
+TITLES = {word.key: word.title for word in WORDS}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that is shown large: a key of the glossary, the value, and its interval."""
+
+    key: str
+    title: str
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A row of the table of classes."""
+
+    label: int
+    train: int
+    images: int
+    recall: float
+    low: float
+    high: float
+    precision: float
+    f1: float
+    other: int | None
+    other_images: int
+
+
+def percent(value: float) -> str:
+    """A share for people."""
+    return f"{100 * value:.1f} %"
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all; a file that is not a page of this package stays.
+
+    Raises:
+        RunError: there is such a file, or the page cannot be written.
+    """
+    check_own(path)
+    if path.exists():
+        try:
+            with path.open("rb") as file:
+                ours = f'<meta name="generator" content="{GENERATOR}'.encode() in file.read(HEAD)
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
+        if not ours:
+            raise RunError(f"{path} was not written by cnnreg; move it elsewhere, or name another file with -o.")
+    write_file(path, page)
+
+
+def report_page(
+    run: Run,
+    history: Sequence[Epoch],
+    summary: Summary | None,
+    thumbnails: Mapping[int, Thumbnail],
+    notes: Sequence[str],
+) -> str:
+    """The report of a run.
+
+    Args:
+        run: the run.
+        history: its epochs.
+        summary: what was measured; ``None`` where nothing was.
+        thumbnails: pictures of examples by their number.
+        notes: what the reader should know first, a line each.
+    """
+    context: dict[str, Any] = {
+        "title": title_of(run),
+        "sentence": _sentence(run, history),
+        "notes": [*notes, *(summary.remarks if summary else ())],
+        "names": run.record.data.class_names,
+        "names_shown": [printable(name) for name in run.record.data.class_names],
+        "short": shorten_all([printable(name) for name in run.record.data.class_names], SHORT),
+        "thumbnails": thumbnails,
+        **_history_context(history),
+        **(_results_context(run, summary) if summary else dict.fromkeys(RESULTS)),
+        **_data_context(run, summary),
+        **_recipe_context(run),
+        "provenance": _provenance(run, history),
+    }
+    shown = {
+        "results": context.get("figures"),
+        "curves": context["curves"],
+        "confusion": context.get("matrix"),
+        "classes": context.get("class_rows"),
+        "mistakes": context.get("matrix"),
+        "calibration": context.get("calibration"),
+    }
+    context["sections"] = [(key, text) for key, text in SECTIONS.items() if shown.get(key, True)]
+    return render_page("report.html.jinja", context)
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """A page of one of the templates."""
+    script, version = _script(), metadata.version("cnn-registry")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    from markupsafe import Markup
+
+    page = _environment().get_template(template)
+    return page.render(
+        {
+            "generator": f"{GENERATOR} {version}",
+            "version": version,
+            "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+            "script": Markup(script),
+            "script_digest": f"sha256-{digest}",
+            "words": WORDS,
+            "meanings": {word.key: word.meaning for word in WORDS},
+            **context,
+        }
+    )
+
+
+def _script() -> str:
+    return "\n" + (TEMPLATES / "page.js").read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(shown=lambda text: printable(str(text)), percent=percent)
+    return environment
+
+
+def title_of(run: Run) -> str:
+    """What a run is called: its model and its data."""
+    return f"{run.record.model.spec['name']} on {run.record.data.name}"
+
+
+def _sentence(run: Run, history: Sequence[Epoch]) -> str:
+    record = run.record
+    height, width, _ = record.model.input_shape
+    seconds = sum(epoch.seconds for epoch in history)
+    done = f"{len(history)} of {counted(record.recipe.epochs, 'epoch')}"
+    return (
+        f"{record.model.spec['name']} was trained on {counted(len(record.split.train), 'image')} of "
+        f"{counted(len(record.data.class_names), 'class')} at {height}x{width} pixels and validated on "
+        f"{len(record.split.val):,} others, with the recipe {record.recipe.name}: {done} in {duration(seconds)}. "
+        f"Status: {record.status}."
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _history_context(history: Sequence[Epoch]) -> dict[str, Any]:
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
+    return {
+        "curves": _curves(history) if history else [],
+        "history_columns": [column.replace("_", " ") for column in columns],
+        "history_rows": [[f"{getattr(epoch, column):.4g}" for column in columns] for epoch in history],
+    }
+
+
+def _curves(history: Sequence[Epoch]) -> list[Chart]:
+    best = best_epoch(history).epoch
+
+    def pair(name: str) -> list[Curve]:
+        training, validation = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
+        return [Curve("training", training, "first"), Curve("validation", validation, "a1")]
+
+    highest = loss_limit([row.loss for row in history], [row.val_loss for row in history])
+    return [
+        curves("Loss by epoch", "loss", pair("loss"), highest=highest, best=best),
+        curves("Accuracy by epoch", "accuracy", pair("accuracy"), highest=1.0, best=best),
+    ]
+
+
+def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
+    calibrated, names = summary.calibration, run.record.data.class_names
+    wrong = mistakes(summary.predictions, run.record.split.val) if summary.predictions else []
+    confusion = summary.confusion
+    pairs = sorted(
+        ((images, true, other) for true, row in enumerate(confusion) for other, images in enumerate(row)),
+        key=lambda row: -row[0],
+    )
+    return {
+        "figures": _figures(summary),
+        "evaluated": f"The best weights on {counted(summary.images, 'validation image')} of {len(names)} classes.",
+        "matrix": show_matrix(confusion),
+        "matrix_pairs": [(true, other, images) for images, true, other in pairs if images and true != other][:20],
+        "class_rows": _class_rows(summary),
+        "has_counts": summary.data is not None,
+        "wrong": wrong[:MISTAKES],
+        "total_wrong": len(wrong),
+        "pairs": confused_pairs(wrong),
+        "calibration": calibrated,
+        "reliability": reliability(calibrated.bins) if calibrated else None,
+        "calibration_text": _calibration_text(summary),
+    }
+
+
+def _figures(summary: Summary) -> list[Figure]:
+    import numpy as np
+
+    measures = summary.measures or measures_of_counts(np.array(summary.confusion))
+    found = [
+        Figure(key, TITLES[key], _value(key, measures[key]), _interval(key, measures[key]))
+        for key in ("accuracy", "balanced_accuracy", "macro_f1", "top_5", "auc")
+        if key in measures
+    ]
+    if summary.cross_entropy is not None:
+        found.append(Figure("cross_entropy", TITLES["cross_entropy"], f"{summary.cross_entropy:.4f}"))
+    if summary.calibration:
+        found.append(Figure("error", TITLES["error"], percent(summary.calibration.error)))
+    return found
+
+
+def _value(key: str, measure: Measure) -> str:
+    return f"{measure.value:.{DIGITS[key]}f}" if key in DIGITS else percent(measure.value)
+
+
+def _interval(key: str, measure: Measure) -> str:
+    if measure.low is None or measure.high is None:
+        return ""
+    return f"95 %: {_value(key, Measure(measure.low))} to {_value(key, Measure(measure.high))}"
+
+
+def _class_rows(summary: Summary) -> list[ClassRow]:
+    import numpy as np
+
+    confusion = np.array(summary.confusion)
+    right, counts = np.diag(confusion), confusion.sum(axis=1)
+    low, high = wilson(right, counts)
+    others = confusion - np.diag(right)
+    train = summary.data.train if summary.data else (0,) * len(counts)
+    rows = []
+    for label, row in enumerate(summary.classes):
+        other = int(others[label].argmax())
+        images = int(others[label, other])
+        rows.append(
+            ClassRow(
+                label,
+                train[label],
+                int(counts[label]),
+                row.recall,
+                float(low[label]),
+                float(high[label]),
+                row.precision,
+                row.f1,
+                other if images else None,
+                images,
+            )
+        )
+    return rows
+
+
+def _calibration_text(summary: Summary) -> str:
+    found = summary.calibration
+    if not found:
+        return ""
+    sure = sum(bin.images * bin.confidence for bin in found.bins) / max(summary.images, 1)
+    kind = "more" if sure > summary.accuracy else "less"
+    return (
+        f"On average the network is {percent(sure)} sure and right for {percent(summary.accuracy)} of the images: it "
+        f"is {kind} sure than it should be. The expected calibration error is {percent(found.error)}. A temperature of "
+        f"{found.temperature:.2f} reduces it to {percent(found.error_after)}, and the cross-entropy to "
+        f"{found.cross_entropy_after:.4f}."
+    )
+
+
+def _data_context(run: Run, summary: Summary | None) -> dict[str, Any]:
+    record, facts = run.record, summary.data if summary else None
+    rows = [
+        ("name", record.data.name),
+        ("source", record.data.source),
+        ("classes", f"{len(record.data.class_names):,}"),
+        ("split", f"{record.split.name}: {_parts(run)}"),
+    ]
+    if record.data.left_out:
+        bad = [f"{image} ({reason})" for image, reason in list(record.data.left_out.items())[:10]]
+        more = f" and {len(record.data.left_out) - 10:,} more" if len(record.data.left_out) > 10 else ""
+        rows.append(("left out", f"{counted(len(record.data.left_out), 'unreadable image')}: {', '.join(bad)}{more}"))
+    counts: list[list[Any]] = []
+    if facts:
+        columns = [list(row) for row in zip(facts.train, facts.val, facts.test, strict=True)]
+        most = max(map(sum, columns), default=1) or 1
+        counts = [[*row, sum(row), round(100 * sum(row) / most, 1)] for row in columns]
+    sizes = facts.sizes if facts else None
+    return {
+        "data_rows": rows,
+        "counts": counts,
+        "has_test": bool(record.split.test),
+        "sizes": sizes,
+        "sizes_text": _sizes_text(run, summary),
+    }
+
+
+def _parts(run: Run) -> str:
+    split = run.record.split
+    parts = {"training": split.train, "validation": split.val, "test": split.test}
+    return ", ".join(f"{len(ids):,} {name}" for name, ids in parts.items() if ids)
+
+
+def _sizes_text(run: Run, summary: Summary | None) -> str:
+    sizes = summary.data.sizes if summary and summary.data else None
+    if not sizes:
+        return ""
+    common = ", ".join(f"{width}x{height} ({share:.0%})" for width, height, share in sizes.common)
+    text = f"Of {counted(sizes.looked_at, 'image')}. Most frequent: {common}."
+    if sizes.enlarged:
+        size = run.record.model.input_shape[0]
+        text += f" {sizes.enlarged:.0%} have an edge below the {size} pixels of the network, so they are enlarged."
+    return text
+
+
+def _recipe_context(run: Run) -> dict[str, Any]:
+    recipe = run.record.recipe
+    own, base = settings_of(recipe), base_of(recipe)
+    rows = differing({base.name: settings_of(base), "this run": own}) if base else []
+    if base is None:
+        text = f"The recipe {recipe.name} is based on none of the built-in ones."
+    elif rows:
+        text = f"What differs from the built-in recipe {base.name}, by the model's package, the data, or the user:"
+    else:
+        text = f"The built-in recipe {base.name}, unchanged."
+    return {
+        "recipe_text": text,
+        "recipe_rows": rows,
+        "base_name": base.name if base else "",
+        "all_settings": [(key, value_text(value)) for key, value in own.items()],
+    }
+
+
+def _provenance(run: Run, history: Sequence[Epoch]) -> list[tuple[str, str]]:
+    record = run.record
+    provider = record.model.spec["provider"]
+    shape = "x".join(map(str, record.model.input_shape))
+    options = ", ".join(f"{key}={value_text(value)}" for key, value in record.model.options.items())
+    rows = [
+        ("run", str(run.path)),
+        ("begun", record.created),
+        ("status", record.status),
+        ("command", " ".join(record.command)),
+        ("model", f"{record.model.name} {provider['version'] or ''}, input {shape}{f', {options}' if options else ''}"),
+        ("network", record.model.fingerprint or "not recorded"),
+        ("data digest", record.data.digest),
+        ("seed", str(record.recipe.seed)),
+        ("time", f"{duration(sum(epoch.seconds for epoch in history))} of training steps"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
+        ("machine", ", ".join(f"{name} {value}" for name, value in record.machine.items() if value != "")),
+    ]
+    if best := record.result.get("best"):
+        rows.append(("best epoch", f"{best['epoch']} ({record.result.get('best_by', 'lowest val_loss')})"))
+    rows += [("resumed", f"{item.at} at step {item.step}{_changes(item.changed)}") for item in record.resumed]
+    if record.rollbacks:
+        rows.append(("rolled back", f"{record.rollbacks} times, each with half the learning rate"))
+    if error := record.result.get("error"):
+        rows.append(("ended by", str(error)))
+    return rows
+
+
+def _changes(changed: Sequence[str]) -> str:
+    return f", changed: {', '.join(changed)}" if changed else ""
