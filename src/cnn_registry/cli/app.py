@@ -83,12 +83,12 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, TextIOWrapper):  # a plugin's texts may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     code = _run()
-    fault = _fault(sys.stdout)
+    fault = _unwritten(sys.stdout)
     if fault and not isinstance(fault, BrokenPipeError):
         _report_unwritten(fault)
         code = code or 1
     for stream in (sys.stdout, sys.stderr):
-        if _fault(stream):
+        if _unwritten(stream):
             _give_up(stream)
     sys.exit(code)
 
@@ -156,7 +156,7 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
 
 
-def _fault(stream: TextIO | None) -> OSError | None:
+def _unwritten(stream: TextIO | None) -> OSError | None:
     """Why what was printed to a stream does not arrive, if that can be seen."""
     try:
         if stream is not None:

@@ -41,13 +41,13 @@ def load_dataset(name: str | None, source: Path | None, *, min_classes: int = 2)
         raise DataError(
             f"The dataset {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
         ) from error
-    if fault := _fault(loaded):
+    if fault := _loader_fault(loaded):
         raise DataError(f"The loader of the dataset {spec.name!r} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)
     return loaded
 
 
-def _fault(loaded: object) -> str:
+def _loader_fault(loaded: object) -> str:
     """What is wrong with a loader's result, or an empty string."""
     if not isinstance(loaded, ImageDataset):
         return f"it returned {type(loaded).__name__}, not an ImageDataset"
