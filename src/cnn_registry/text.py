@@ -39,6 +39,12 @@ def one_line(error: BaseException) -> str:
     return textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ...")
 
 
+def snake_case(name: str) -> str:
+    """``Conv2D`` as ``conv2d``, ``BatchNormalization`` as ``batch_normalization``, as Keras names what has no name."""
+    words = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
 def printable(text: str) -> str:
     r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
 

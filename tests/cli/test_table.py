@@ -26,7 +26,7 @@ TABLES = {
     "check": check.COLUMNS,
     "doctor": doctor.COLUMNS,
     "folds": train.FOLDS,
-    "plan": train.SETTINGS,
+    "plan": recipes.SETTINGS,
     "runs": runs.COLUMNS,
     "cache": cache.COLUMNS,
 }

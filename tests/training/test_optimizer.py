@@ -9,6 +9,7 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import one_operation_step
+from cnn_registry.errors import UsageError
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.training.optimizer import build_optimizer
 
@@ -129,3 +130,85 @@ def test_a_gradient_without_a_finite_norm_is_not_clipped_to_nothing(name: str, s
     assert apply is not None
     apply([keras.ops.full((3,), size if name == "kernel" else 0.1) for name in weights])
     assert all(np.isnan(variable.numpy()).all() for variable in weights.values())
+
+
+STEP: dict[str, Any] = {"schedule.name": "step", "schedule.warmup_epochs": 0, "optimizer.learning_rate": 1.0}
+
+
+def test_step_multiplies_the_rate_at_each_milestone() -> None:
+    found = rates(STEP | {"schedule.milestones": [0.5, 0.75], "schedule.factor": 0.1}, steps_per_epoch=5)
+    assert found[:20] == pytest.approx([1.0] * 20)
+    assert found[20:30] == pytest.approx([0.1] * 10)
+    assert found[30:40] == pytest.approx([0.01] * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "middle", "end"), [("polynomial", 0.25, 0.0), ("exponential", 0.1, 0.01), ("cosine", 0.5, 0.0)]
+)
+def test_other_schedules_fall_after_the_warm_up(name: str, middle: float, end: float) -> None:
+    settings: dict[str, Any] = {"schedule.name": name, "schedule.warmup_epochs": 2, "schedule.power": 2.0}
+    found = rates(settings | {"optimizer.learning_rate": 1.0}, steps_per_epoch=5)
+    assert found[:11] == pytest.approx(np.linspace(0, 1, 11))
+    assert [found[25], found[40]] == pytest.approx([middle, end], abs=1e-6)
+
+
+def test_final_is_where_a_schedule_ends() -> None:
+    for name in ("polynomial", "exponential", "cosine", "one_cycle"):
+        settings: dict[str, Any] = {"schedule.name": name, "schedule.final": 0.2, "optimizer.learning_rate": 0.5}
+        assert rates(settings, steps_per_epoch=5)[40] == pytest.approx(0.1), name
+
+
+def test_one_cycle_rises_from_a_25th_and_has_no_other_warm_up() -> None:
+    found = rates({"schedule.name": "one_cycle", "optimizer.learning_rate": 1.0}, steps_per_epoch=5)
+    assert found[0] == pytest.approx(0.04)
+    assert int(np.argmax(found)) == 12
+    assert found[40] == pytest.approx(0, abs=1e-7)
+
+
+def test_a_schedule_may_be_any_object_of_keras_form() -> None:
+    name = "keras.optimizers.schedules:InverseTimeDecay"
+    settings: dict[str, Any] = {
+        "schedule.name": name,
+        "schedule.options": {"decay_rate": 1.0},
+        "optimizer.learning_rate": 1.0,
+    }
+    found = rates(settings | {"schedule.warmup_epochs": 0}, steps_per_epoch=5)
+    assert [found[0], found[40]] == pytest.approx([1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("lion", {"beta_1": 0.95}, "Lion"),
+        ("RMSprop", {}, "RMSprop"),
+        ("keras.optimizers:Lamb", {}, "Lamb"),
+        ("adamW", {}, "AdamW"),
+    ],
+)
+def test_an_optimizer_may_be_any_of_keras_or_an_object(name: str, options: dict[str, Any], kind: str) -> None:
+    settings = {"optimizer.name": name, "optimizer.options": options, "optimizer.weight_decay": 0.1}
+    config = build_optimizer(load_recipe("default").with_settings(settings), 5).get_config()
+    assert isinstance(
+        build_optimizer(load_recipe("default").with_settings(settings), 5), getattr(keras.optimizers, kind)
+    )
+    assert {key: config[key] for key in options} == options
+    assert [config["weight_decay"], config["global_clipnorm"]] == [0.1, 5.0]
+    assert config.get("momentum", 0.9) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"optimizer.name": "lyon"}, "Keras has no optimizer 'lyon'. Did you mean 'lion'"),
+        ({"optimizer.name": "keras.optimizer:Lion"}, "There is no module 'keras.optimizer' for the optimizer"),
+        ({"optimizer.name": "keras.optimizers:Lyon"}, "has no 'Lyon' for the optimizer. Did you mean 'Lion'"),
+        ({"optimizer.name": "keras.layers:Dense"}, "The optimizer cannot be made by Dense"),
+        ({"optimizer.name": "types:SimpleNamespace"}, "must make a keras.Optimizer; it made SimpleNamespace"),
+        ({"optimizer.options": {"beta": 1}}, "The optimizer cannot be made by SGD with .*beta=1"),
+        ({"schedule.name": "builtins:max"}, "must return a keras.optimizers.schedules.LearningRateSchedule"),
+    ],
+)
+def test_what_is_no_optimizer_or_schedule_is_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as refused:
+        build_optimizer(load_recipe("default").with_settings(settings), 5)
+    assert "\n" not in str(refused.value)

@@ -43,6 +43,11 @@ def test_tensorboard_that_is_not_installed_is_asked_for(
         ({}, {"model.filter": 3}, "no option 'filter'.*Did you mean 'filters'"),
         ({}, {"image_size": 3}, "at least 4x4"),
         ({}, {"model.filters": -1}, "could not be built"),
+        ({}, {"optimizer": "sgdd"}, "no optimizer 'sgdd'. Did you mean 'sgd'"),
+        ({}, {"loss": "nowhere:Loss"}, "no module 'nowhere' for the loss"),
+        ({}, {"metrics": ["AOC"]}, "no metric 'AOC'. Did you mean 'AUC'"),
+        ({}, {"callbacks": ["keras.callbacks:CVSLogger"]}, "no 'CVSLogger' for the callback. Did you mean 'CSVLogger'"),
+        ({}, {"callbacks": ["keras.callbacks:ReduceLROnPlateau"], "schedule": "cosine"}, "sets the learning rate"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(

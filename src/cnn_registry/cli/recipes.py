@@ -9,19 +9,31 @@ from typing import Any
 
 import click
 
-from .common import common_options, complete_recipes, json_option, wide_option
+from cnn_registry.text import printable
+
+from .common import common_options, complete_models, complete_recipes, json_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 
 COLUMNS = (Column("name", at_least=20), Column("summary", at_least=20))
+SETTINGS = (Column("setting"), Column("value", at_least=12), Column("from", at_least=12))
+"""The columns of ``--for``, and of a training's ``--dry-run``."""
 
 
 @click.command("recipes")
 @click.argument("name", required=False, shell_complete=complete_recipes)
+@click.option(
+    "--for",
+    "model",
+    metavar="MODEL",
+    shell_complete=complete_models,
+    help="Show the recipe as it is for MODEL, and where each value comes from.",
+)
+@click.option("--toml", "as_toml", is_flag=True, help="With --for, print it as a .toml file.")
 @wide_option
 @json_option
 @common_options
-def command(name: str | None, wide: bool, as_json: bool) -> None:
+def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_json: bool) -> None:
     """List the recipes, or print one.
 
     NAME, a recipe or a .toml file, is printed with all of its settings as a .toml file. To train with settings of your
@@ -29,6 +41,9 @@ def command(name: str | None, wide: bool, as_json: bool) -> None:
     """
     from cnn_registry.recipes.load import load_recipe, recipe_names
 
+    if model:
+        _print_resolved(name, model, wide=wide, as_toml=as_toml, as_json=as_json)
+        return
     recipes = [load_recipe(name)] if name else [load_recipe(known) for known in recipe_names()]
     if as_json:
         print_json([recipe.to_dict() for recipe in recipes])
@@ -40,10 +55,40 @@ def command(name: str | None, wide: bool, as_json: bool) -> None:
         tell("See every setting: cnnreg recipes NAME. Change one: cnnreg train MODEL --set key.path=value")
 
 
-def _toml(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _print_resolved(name: str | None, model: str, *, wide: bool, as_toml: bool, as_json: bool) -> None:
+    """Print a recipe, by default the model's own, with its adjustments for the model."""
+    from cnn_registry.recipes.resolution import NOT_SETTINGS, Layer
+    from cnn_registry.registry.models import get_spec
+    from cnn_registry.workflows.plan import chosen_recipe, photo_sizes
+
+    spec = get_spec(model)
+    resolved = chosen_recipe(spec, name, {})
+    if resolved.recipe.photos:
+        sizes = photo_sizes(resolved, spec).model_dump(mode="json")
+        if sizes != resolved.recipe.to_dict()["photos"]:
+            resolved = resolved.with_layer(Layer(f"photos of {spec.name}", {"photos": sizes}))
+    rows, recipe = resolved.rows(), resolved.recipe.to_dict()
+    if as_json:
+        print_json([{"key": key, "value": value, "from": origin} for key, value, origin in rows])
+    elif as_toml:
+        for line in _toml({key: recipe[key] for key in NOT_SETTINGS if recipe[key] and key != "extends"}):
+            tell(line, wrap=False)
+        for key, value, origin in rows:
+            for line in _toml({key: value}, dotted=True):
+                tell(f"{line}  # {printable(origin)}", wrap=False)
+    else:
+        print_table(SETTINGS, [[key, setting_text(value), origin] for key, value, origin in rows], wide=wide)
+
+
+def setting_text(value: Any) -> str:
+    """A setting's value in a table."""
+    return "none" if value is None else str(value)
+
+
+def _toml(settings: Mapping[str, Any], prefix: str = "", *, dotted: bool = False) -> Iterator[str]:
     """Settings as lines of TOML, with the dotted keys that ``--set`` takes; TOML has no value for ``none``."""
     for name, value in settings.items():
-        key = prefix + (name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name))
+        key = prefix + (name if re.fullmatch(r"[A-Za-z0-9_-]+", name) or dotted else _value(name))
         if value is None:
             yield f"# {key} = none"
         elif isinstance(value, Mapping) and value:

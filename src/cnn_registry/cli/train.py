@@ -15,6 +15,7 @@ from cnn_registry.system.progress import note, shows_bars, working
 from .app import INTERRUPTED, TERMINATED
 from .common import common_options, complete_datasets, complete_models, complete_recipes, json_option
 from .output import print_json, tell
+from .recipes import SETTINGS, setting_text
 from .table import Column, print_table
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ FOLDS = (
     Column("best epoch", number=True),
     Column("run", at_least=12),
 )
-SETTINGS = (Column("setting"), Column("value", at_least=12), Column("from", at_least=12))
-"""The columns of ``--dry-run``."""
 
 
 class What(TypedDict):
@@ -67,8 +66,16 @@ class Given(How, total=False):
     type=click.Path(path_type=Path),
     help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
 )
-@click.option("--recipe", shell_complete=complete_recipes, help="A recipe's name or a .toml file; see: cnnreg recipes.")
+@click.option(
+    "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
+@click.option(
+    "--lr", type=float, metavar="RATE", help="The (highest) learning rate; as --set optimizer.learning_rate=RATE."
+)
+@click.option("--batch-size", type=int, metavar="N", help="Images per step; as --set batch_size=N.")
+@click.option("--image-size", type=int, metavar="PIXELS", help="Edge length of images; as --set image_size=PIXELS.")
+@click.option("--seed", type=int, metavar="N", help="Seed of everything that is random; as --set seed=N.")
 @click.option("--weights", help="Start from published weights, a file or a run; as --set fine_tuning.weights=SOURCE.")
 @click.option(
     "--freeze", metavar="STAGE", help="Freeze a stage and everything before it; as --set fine_tuning.freeze=STAGE."
@@ -82,6 +89,13 @@ class Given(How, total=False):
     help="Average the weights over the last epochs (2 by default); as --set ema=EPOCHS.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
+@click.option(
+    "--callback",
+    "callbacks",
+    multiple=True,
+    metavar="MODULE:OBJECT[,KEY=VALUE]",
+    help="Call a Keras callback (repeatable); adds to the recipe's setting 'callbacks'.",
+)
 @click.option(
     "--folds",
     type=click.IntRange(min=2),
@@ -142,10 +156,15 @@ def command(
     data: Path | None,
     recipe: str | None,
     epochs: int | None,
+    lr: float | None,
+    batch_size: int | None,
+    image_size: int | None,
+    seed: int | None,
     weights: str | None,
     freeze: str | None,
     ema: float | None,
     assignments: tuple[str, ...],
+    callbacks: tuple[str, ...],
     folds: int | None,
     split: str | None,
     out: Path,
@@ -169,7 +188,17 @@ def command(
         from cnn_registry.recipes.load import parse_settings
         from cnn_registry.workflows.train import train
 
-    given = {"epochs": epochs, "fine_tuning.weights": weights, "fine_tuning.freeze": freeze, "ema": ema}
+    given = {
+        "epochs": epochs,
+        "optimizer.learning_rate": lr,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "seed": seed,
+        "fine_tuning.weights": weights,
+        "fine_tuning.freeze": freeze,
+        "ema": ema,
+        "callbacks": list(callbacks) or None,
+    }
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
     what = What(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
     how = How(
@@ -263,7 +292,7 @@ def _print_plan(model: str | None, settings: dict[str, Any], what: What, how: Ho
     tell(f"data: {plan.data.source}; split: {plan.parts.name}")
     for finding in plan.findings():
         tell(finding)
-    print_table(SETTINGS, [[key, "none" if value is None else str(value), origin] for key, value, origin in rows])
+    print_table(SETTINGS, [[key, setting_text(value), origin] for key, value, origin in rows])
 
 
 def _report(run: Run, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cnn_registry.errors import RecipeError, UnknownNameError
 from cnn_registry.system.files import read_regular
+from cnn_registry.system.objects import value_of
 from cnn_registry.text import natural_key
 
 from .messages import short
@@ -113,18 +114,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {short(assignment)}.")
-        settings[key.strip()] = _value(text.strip())
+        settings[key.strip()] = value_of(text.strip())
     return settings
-
-
-def _value(text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # ValueError: no TOML, or a number of thousands of digits
-        return text
-    return parsed["value"] if parsed.keys() == {"value"} else text
 
 
 def _parsed(text: str, source: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ ALIASES = {
     "input_size": "image_size",
     "l2": "optimizer.weight_decay",
     "lr": "optimizer.learning_rate",
+    "loss_function": "loss.name",
     "lr_scheduler": "schedule.name",
     "max_epochs": "epochs",
     "max_norm": "optimizer.clipnorm",
@@ -39,12 +40,10 @@ ALIASES = {
     "num_epochs": "epochs",
     "opt": "optimizer.name",
     "optim": "optimizer.name",
-    "optimizer": "optimizer.name",
     "random_seed": "seed",
     "random_state": "seed",
     "rate": "optimizer.learning_rate",
     "resolution": "image_size",
-    "schedule": "schedule.name",
     "scheduler": "schedule.name",
     "size": "image_size",
     "smoothing": "label_smoothing",
@@ -74,7 +73,8 @@ def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) ->
         return f"Recipe {source}: {key} is a table of settings, {settings}; got {short(error.get('input'))}."
     if error["type"] == "missing":
         return f"Recipe {source}: the setting {key!r} is missing."
-    message = error["msg"][0].lower() + error["msg"][1:]
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"Recipe {source}: {key}: {message}; got {short(error.get('input'))}."
 
 

@@ -7,17 +7,19 @@ name, then the recipe itself, then the defaults below.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
 from cnn_registry.registry.spec import Pixels
-from cnn_registry.text import one_line
+from cnn_registry.system.objects import NAME, Reference
+from cnn_registry.text import one_line, suggestion
 
 from .messages import complaint, short
 
@@ -37,41 +39,156 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def finite(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, unless a number in them is not finite or a value cannot be recorded."""
+    for option, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise PydanticCustomError(
+                "finite", "{option} must have finite numbers", {"option": short(option)}
+            ) from error
+    return options
+
+
+def named(text: str) -> str:
+    """``text``, if it is a name or ``module:object``."""
+    if not re.fullmatch(NAME, text):
+        raise ValueError("expected a name or module:object")
+    return text
+
+
+def reference(text: str) -> str:
+    """``text``, if it has the form of `Reference`."""
+    Reference.parse(text)
+    return text
+
+
+def known(name: str, names: Sequence[str]) -> str:
+    """``name`` as it is spelt here, if it is one of ``names`` in any case, or ``module:object``."""
+    spelt = name.lower()
+    if ":" in name:
+        return name
+    if spelt not in names:
+        raise ValueError(f"expected {', '.join(names)} or module:object.{suggestion(name, names)}")
+    return spelt
+
+
 Precision = Literal["float32", "bfloat16", "auto"]
+
+
+Named = Annotated[str, AfterValidator(named), Field(max_length=200)]
+"""A name that the setting knows itself, or ``module:object``."""
+
+Options = Annotated[dict[str, Any], AfterValidator(finite)]
+"""Keyword arguments for what is named."""
+
+NamedObject = Annotated[str, AfterValidator(reference), Field(max_length=1000)]
+"""A name or ``module:object``, with keyword arguments: ``"module:object,key=value"``."""
 
 
 class OptimizerSettings(Settings):
     """The optimizer.
 
     Attributes:
-        name: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        name: ``"sgd"``, ``"adam"``, ``"adamw"`` or another optimizer of Keras (``"lion"``, ``"muon"``, ``"rmsprop"``,
+            …) in any case; or ``module:object`` for a class, or a function that returns an optimizer.
         learning_rate: the rate, or its peak under a schedule.
-        momentum: of SGD.
+        momentum: of SGD, and of other optimizers with an argument of this name.
         nesterov: Nesterov's form of SGD's momentum.
         weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation. Decay
             that passes through SGD's momentum, as an L2 penalty does, is ``1 / (1 - momentum)`` times as strong: 5e-4
             there is 5e-3 here with a momentum of 0.9.
         clipnorm: limit of the norm of all gradients together; ``None`` for no limit.
+        options: further arguments of the optimizer, for instance ``{"beta_2": 0.99}``.
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "adam"
+    name: Named = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     clipnorm: float | None = Field(default=None, gt=0)
+    options: Options = Field(default_factory=dict)
+
+
+SCHEDULES = ("constant", "cosine", "step", "polynomial", "exponential", "one_cycle", "plateau")
 
 
 class ScheduleSettings(Settings):
     """The learning rate over time.
 
     Attributes:
-        name: ``"constant"``, or ``"cosine"`` for a half cosine down to zero at the last step.
+        name: ``"constant"``; ``"cosine"``, a half cosine; ``"step"``, which multiplies the rate by ``factor`` at each
+            of the ``milestones``; ``"polynomial"``, ``(1 - progress) ** power``; ``"exponential"``; ``"one_cycle"``,
+            which rises from a 25th of the peak in the first 30 % of the steps, falls along a half cosine, and has no
+            other warm-up (Smith & Topin 2018, https://arxiv.org/abs/1708.07120); ``"plateau"``, which multiplies the
+            rate by ``factor`` after ``patience`` epochs in which the validation loss has not fallen; or
+            ``module:object``, which is called with the peak, the number of steps and ``options``, and returns Keras'
+            ``LearningRateSchedule``.
         warmup_epochs: epochs of linear rise from zero before it, at most a fourth of the training.
+        final: the rate at the last step as a share of its peak, for cosine, polynomial, exponential and one_cycle;
+            ``None`` for 0, and for 0.01 in an exponential one, which never reaches 0.
+        factor: see ``name``.
+        milestones: epochs after which the rate falls, as shares of all epochs. The default is that of He et al. (2016,
+            https://arxiv.org/abs/1512.03385), section 4.2.
+        power: of the polynomial.
+        patience: epochs.
+        options: arguments of the object.
     """
 
-    name: Literal["constant", "cosine"] = "constant"
+    name: Named = "constant"
     warmup_epochs: float = Field(default=0.0, ge=0)
+    final: float | None = Field(default=None, ge=0, le=1)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5, 0.75)
+    power: float = Field(default=1.0, gt=0)
+    patience: int = Field(default=5, gt=0)
+    options: Options = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known(name, SCHEDULES)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        if self.name == "exponential" and self.final == 0:
+            raise ValueError("an exponential schedule never reaches 0; final must be above 0")
+        return self
+
+
+LOSSES = ("cross_entropy", "focal", "binary_cross_entropy", "poly1")
+
+
+class LossSettings(Settings):
+    """What training minimizes. Evaluation and reports always give the plain cross-entropy.
+
+    Attributes:
+        name: ``"cross_entropy"``; ``"focal"`` (Lin et al. 2017, https://arxiv.org/abs/1708.02002, equation 4);
+            ``"binary_cross_entropy"``, of each class by itself; ``"poly1"`` (Leng et al. 2022,
+            https://arxiv.org/abs/2204.12511, equation 6); or ``module:object`` for a class, or a function that returns
+            a loss, of one-hot labels and probabilities, both ``(batch, num_classes)``. Label smoothing applies to all.
+        gamma: of the focal loss; 0 is the cross-entropy.
+        epsilon: of poly1; 0 is the cross-entropy.
+        options: arguments of the object.
+    """
+
+    name: Named = "cross_entropy"
+    gamma: float = Field(default=2.0, ge=0)
+    epsilon: float = Field(default=1.0, ge=-1)
+    options: Options = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return known(name, LOSSES)
+
+
+NAMED_TABLES = ("optimizer", "schedule", "loss")
+"""Tables that may be written as their name alone: ``loss = "focal"``."""
 
 
 class EarlyStoppingSettings(Settings):
@@ -160,7 +277,13 @@ class Recipe(Settings):
             that multiplies it, else float32.
         accelerate: compute training steps by faster operations of TensorFlow, with the same results except for
             rounding; ``False`` for those of plain Keras.
-        optimizer, schedule, augmentation, mixing, fine_tuning: see there.
+        optimizer, schedule, loss, augmentation, mixing, fine_tuning: see there. ``loss = "focal"`` is short for
+            ``loss.name = "focal"``, and so for the optimizer and the schedule.
+        metrics: measured in training and validation beside the accuracy, as columns of the history: metrics of Keras by
+            the names of their classes in any case, or ``module:object``, with arguments:
+            ``"TopKCategoricalAccuracy,k=3"``.
+        callbacks: Keras callbacks as ``module:object``, with arguments, called in each training. What they keep is
+            resumed if they have the methods ``get_state`` and ``set_state``, see `train`.
         photos: see there; ``None`` where the sizes do not depend on the data.
         early_stopping: see there; ``None`` to train all epochs.
         model: options passed on to the model's builder.
@@ -184,24 +307,23 @@ class Recipe(Settings):
     accelerate: bool = True
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    loss: LossSettings = LossSettings()
+    metrics: tuple[NamedObject, ...] = ()
+    callbacks: tuple[NamedObject, ...] = ()
     augmentation: Augmentation = Augmentation()
     mixing: Mixing = Mixing()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     photos: PhotoSettings | None = None
     early_stopping: EarlyStoppingSettings | None = None
-    model: dict[str, Any] = Field(default_factory=dict)
+    model: Options = Field(default_factory=dict)
 
-    @field_validator("model")
+    @field_validator("callbacks")
     @classmethod
-    def _finite(cls, options: dict[str, Any]) -> dict[str, Any]:
-        for option, value in options.items():
-            try:
-                json.dumps(value, allow_nan=False)
-            except ValueError as error:
-                raise PydanticCustomError(
-                    "finite", "{option} must have finite numbers", {"option": short(option)}
-                ) from error
-        return options
+    def _are_paths(cls, callbacks: tuple[str, ...]) -> tuple[str, ...]:
+        for callback in callbacks:
+            if not Reference.parse(callback).is_path:
+                raise ValueError("expected module:object, as in keras.callbacks:CSVLogger")
+        return callbacks
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.
@@ -225,6 +347,8 @@ def put(data: dict[str, Any], dotted: str, value: Any) -> None:
     Raises:
         RecipeError: the key leads into a single value.
     """
+    if is_name(dotted, value):
+        dotted = f"{dotted}.name"
     *tables, last = OLDER_NAMES.get(dotted, dotted).split(".")
     for depth, table in enumerate(tables):
         if data.get(table) is None:
@@ -235,12 +359,18 @@ def put(data: dict[str, Any], dotted: str, value: Any) -> None:
     data[last] = value
 
 
+def is_name(key: str, value: Any) -> bool:
+    """Whether a setting names what a table is about, in place of the whole table."""
+    return key in NAMED_TABLES and isinstance(value, str)
+
+
 def validated(data: Mapping[str, Any], source: str) -> Recipe:
     """The recipe that ``data``, read from ``source``, describes.
 
     Raises:
         RecipeError: a key is unknown or a value is out of range.
     """
+    data = {key: {"name": value} if is_name(key, value) else value for key, value in data.items()}
     try:
         # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
         return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)

@@ -18,7 +18,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
@@ -73,6 +73,7 @@ class State(BaseModel):
     averaged: tuple[int, int] = (0, 0)
     updates: int = Field(default=0, ge=0, lt=10**9)
     variables: dict[str, tuple[ArraySpec, ...]] | None = None
+    callbacks: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -122,12 +123,14 @@ class Checkpoints:
                 "step": snapshot.step,
                 "seconds": snapshot.seconds,
                 "averaged": snapshot.averaged,
-                "history": [asdict(epoch) for epoch in snapshot.history],
+                "history": [epoch.to_dict() for epoch in snapshot.history],
                 "variables": {
                     group: [(path, value.shape, value.dtype.name) for path, value in snapshot.arrays[group].items()]
                     for group in GROUPS
                 },
             }
+            if snapshot.callbacks:  # which versions before them cannot read
+                state["callbacks"] = snapshot.callbacks
             (temporary / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
             lines = [f"{_digest(file)}  {file.name}\n" for file in sorted(temporary.iterdir())]
             (temporary / MANIFEST).write_text("".join(lines), encoding="ascii")
@@ -245,7 +248,7 @@ def _read(directory: Path, layout: Layout) -> Snapshot:
         values = _arrays(directory / f"{group}.npz", named)
         arrays[group] = {spec.path: values[position] for spec, position in zip(own, order, strict=True)}
     averaged = state.averaged if state.variables else (0, max(4 * state.updates - 3, 0))
-    return Snapshot(state.step, state.seconds, state.history, averaged, arrays)
+    return Snapshot(state.step, state.seconds, state.history, averaged, arrays, state.callbacks)
 
 
 def _manifest(directory: Path) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from cnn_registry.errors import RunError
 from cnn_registry.system.files import check_own
@@ -23,6 +24,7 @@ class Epoch:
         learning_rate: at the end of the epoch.
         seconds: spent on the training steps.
         images_per_second: training images by those seconds.
+        metrics: the recipe's own metrics by name, those over the validation images as ``val_`` and the name.
     """
 
     epoch: int
@@ -33,6 +35,12 @@ class Epoch:
     learning_rate: float
     seconds: float
     images_per_second: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON-ready data."""
+        row = asdict(self)
+        return row if row["metrics"] else {name: row[name] for name in MEASURED}
 
     def line(self, epochs: int, width: int = 80) -> str:
         """The epoch as one plain line of at most ``width`` letters, unless it must be longer.
@@ -65,10 +73,17 @@ def _figure(value: float, letters: int) -> str:
     return f"{value:.0e}"
 
 
+MEASURED = tuple(item.name for item in fields(Epoch) if item.name != "metrics")
+"""The columns of each history; those of the recipe's own metrics follow."""
+
+
 def csv_text(history: Sequence[Epoch]) -> str:
     """The history as CSV with a header."""
-    rows = [",".join(field.name for field in fields(Epoch))]
-    rows += [",".join(f"{value:.8g}" for value in asdict(epoch).values()) for epoch in history]
+    own = list(history[0].metrics) if history else []
+    rows = [",".join((*MEASURED, *own))]
+    for epoch in history:
+        values = [*(getattr(epoch, name) for name in MEASURED), *(epoch.metrics.get(name, math.nan) for name in own)]
+        rows.append(",".join(f"{value:.8g}" for value in values))
     return "\n".join(rows) + "\n"
 
 
@@ -81,34 +96,45 @@ def read_history(path: Path) -> list[Epoch]:
     import csv
 
     check_own(path)
-    names = [field.name for field in fields(Epoch)]
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = list(csv.reader(file, strict=True)) or [[]]
-        if header != names:
-            raise RunError(f"{path} is not a history: expected the columns {', '.join(names)}.")
-        return [_epoch(row, number) for number, row in enumerate(rows, start=1)]
+        if tuple(header[: len(MEASURED)]) != MEASURED or len(set(header)) < len(header):
+            raise RunError(f"{path} is not a history: expected the columns {', '.join(MEASURED)}.")
+        return [_epoch(row, number, header) for number, row in enumerate(rows, start=1)]
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, csv.Error) as error:
         raise RunError(f"{path} is damaged: {one_line(error)}.") from error
 
 
-def _epoch(row: Sequence[str], number: int) -> Epoch:
+def _epoch(row: Sequence[str], number: int, header: Sequence[str]) -> Epoch:
     """Row ``number``, from 1, which is of that epoch.
 
     Raises:
         ValueError: it has another form.
     """
-    if len(row) != len(fields(Epoch)) or float(row[0]) != number:
+    if len(row) != len(header) or float(row[0]) != number:
         raise ValueError(f"row {number} is not of epoch {number}")
-    _, *measured = map(float, row)
-    return Epoch(number, *measured)
+    measured = dict(zip(header, map(float, row), strict=True))
+    own = {name: value for name, value in measured.items() if name not in MEASURED}
+    values: dict[str, Any] = {name: measured[name] for name in MEASURED[1:]}
+    return Epoch(epoch=number, **values, metrics=own)
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:
     """The epoch with the lowest validation loss; the first one if none is a number."""
     return min(history, key=lambda epoch: math.inf if math.isnan(epoch.val_loss) else epoch.val_loss)
+
+
+def falls(history: Sequence[Epoch], patience: int) -> int:
+    """How often the validation loss has not fallen for ``patience`` epochs in a row."""
+    lowest, waited, count = math.inf, 0, 0
+    for epoch in history:
+        lowest, waited = (epoch.val_loss, 0) if epoch.val_loss < lowest else (lowest, waited + 1)
+        if waited == patience:
+            waited, count = 0, count + 1
+    return count
 
 
 def has_stalled(history: Sequence[Epoch], patience: int, min_delta: float) -> bool:

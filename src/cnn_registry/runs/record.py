@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -181,7 +182,8 @@ class RunRecord(BaseModel):
     def _has_figures(cls, result: dict[str, Any]) -> dict[str, Any]:
         for name in ("last", "best"):
             row = result.get(name, {})
-            if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+            own = row.get("metrics", {}) if isinstance(row, dict) else None
+            if not isinstance(own, dict) or not all(isinstance(value, int | float) for value in _figures(row, own)):
                 raise ValueError(f"expected the figures of the {name} epoch")
             if row and not {"epoch", "val_loss", "val_accuracy"} <= row.keys():
                 raise ValueError(f"expected the validation loss and accuracy of the {name} epoch")
@@ -192,6 +194,11 @@ class RunRecord(BaseModel):
         if len(self.data.class_names) != self.model.num_classes:
             raise ValueError(f"{self.model.num_classes} classes and {len(self.data.class_names)} names of classes")
         return self
+
+
+def _figures(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Any]:
+    """What an epoch's row measures."""
+    return [*(value for name, value in row.items() if name != "metrics"), *metrics.values()]
 
 
 class RecordChanges(TypedDict, total=False):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,6 +80,7 @@ class Snapshot:
         arrays: values by the paths of their variables, in four groups: ``"model"`` (weights, statistics, states of
             random generators), ``"optimizer"``, ``"metrics"`` (running sums of the epoch that has begun) and
             ``"average"``.
+        callbacks: what callbacks keep, by how the recipe lists them.
     """
 
     step: int
@@ -87,6 +88,7 @@ class Snapshot:
     history: tuple[Epoch, ...]
     averaged: tuple[int, int]
     arrays: Mapping[str, Mapping[str, np.ndarray]]
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_finite(self) -> bool:

@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,10 +34,14 @@ from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.runs.weights_file import save_weights, share_if_equal
+from cnn_registry.system.objects import Reference, named_object
 from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
-from .optimizer import build_optimizer, warmup_steps
+from .loss import build_loss, build_metrics, check_on_sample
+from .optimizer import build_optimizer, find_optimizer
+from .recipe_callbacks import build_callbacks
+from .schedule import warmup_steps
 from .signals import StopRequest, stop_requests
 from .state import Training
 
@@ -96,12 +100,14 @@ class Trained:
         ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by a signal.
         history: one row for each epoch that was completed.
         at_once: it did not even get the time to write where it stood.
+        loss_name: of the losses in the history.
         label_smoothing: of the losses in the history.
     """
 
     ending: Ending
     history: tuple[Epoch, ...]
     at_once: bool = False
+    loss_name: str = "cross_entropy"
     label_smoothing: float = 0.0
 
     def result(self) -> dict[str, Any]:
@@ -109,12 +115,14 @@ class Trained:
         if not self.history:
             return {}
         return {
-            "last": asdict(self.history[-1]),
-            "best": asdict(best_epoch(self.history)),
-            "best_by": f"lowest val_loss, with label smoothing {self.label_smoothing:g}"
-            if self.label_smoothing
-            else "lowest val_loss",
+            "last": self.history[-1].to_dict(),
+            "best": best_epoch(self.history).to_dict(),
+            "best_by": f"lowest val_loss{self._form_of_loss()}",
         }
+
+    def _form_of_loss(self) -> str:
+        name = "" if self.loss_name == "cross_entropy" else f", {self.loss_name}"
+        return f"{name}, with label smoothing {self.label_smoothing:g}" if self.label_smoothing else name
 
 
 class Fit:
@@ -176,7 +184,8 @@ class Fit:
             epochs = min(self.recipe.ema, recipe.epochs / LONGEST_AVERAGE)
             idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, steps) else 0  # its rate is zero
             self.average = WeightAverage(self.model, epochs * steps, self.progress, idle)
-        self.state = Training(self.model, self.progress, self.average)
+        self.callbacks = build_callbacks(self.recipe.callbacks)
+        self.state = Training(self.model, self.progress, self.average, self.callbacks)
 
     @property
     def fingerprint(self) -> str:
@@ -263,7 +272,8 @@ class Fit:
 
     def trained(self, ending: Ending, at_once: bool = False) -> Trained:
         """What there is so far, as a training that ended so."""
-        return Trained(ending, tuple(self.progress.history), at_once, self.recipe.label_smoothing)
+        recipe = self.recipe
+        return Trained(ending, tuple(self.progress.history), at_once, recipe.loss.name, recipe.label_smoothing)
 
     def save_last(self, run: Run) -> None:
         """Write the weights as they are now, or their average, unless they are no longer finite."""
@@ -300,6 +310,7 @@ class Fit:
             run,
             progress,
             len(self.split.train),
+            [metric.name for metric in build_metrics(recipe.metrics)[1:]],
             lambda epoch: show(epoch.line(recipe.epochs, bar.width if bar else 80)),
         )
         stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
@@ -312,7 +323,15 @@ class Fit:
             keep_going=options.keep_going,
             resume_from=self._resumed_from,
         )
-        return [item for item in (recorder, self.average, bar, stop_early, logs, checkpoint) if item]
+        plateau = None
+        if recipe.schedule.name == "plateau":
+            from .callbacks.plateau import LowerOnPlateau
+
+            warmup = warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch)
+            plateau = LowerOnPlateau(recipe.schedule, recipe.optimizer.learning_rate, warmup, progress)
+        # A checkpoint keeps what the recipe's callbacks know after the same step, so they come before it.
+        own = (plateau, recorder, self.average, bar, stop_early, logs, *self.callbacks.values(), checkpoint)
+        return [item for item in own if item]
 
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """All epochs that are left, the first of them from where it was left."""
@@ -413,7 +432,8 @@ def build_trainable(
     drop_own_initializers(model)
     if recipe.train_sizes:
         _check_sizes(model, spec, form, recipe.train_sizes, options)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics)
+    check_on_sample(loss, metrics, form.num_classes)
     if form.aux_heads:
         add_aux_losses(model, form.aux_heads, loss)
     if recipe.train_sizes and not take_any_size(model):
@@ -431,10 +451,23 @@ def build_trainable(
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        metrics=metrics,
         jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
     )
     return model
+
+
+def check_parts(recipe: Recipe) -> None:
+    """Refuse a recipe that names an optimizer, a loss, a metric or a callback that is not there.
+
+    Raises:
+        UsageError: it does.
+    """
+    find_optimizer(recipe.optimizer.name)
+    build_loss(recipe.loss, recipe.label_smoothing)
+    build_metrics(recipe.metrics)
+    for callback in map(Reference.parse, recipe.callbacks):
+        named_object(callback.name, "the callback")
 
 
 def check_outputs(model: keras.Model, spec: ModelSpec, form: ModelRecord) -> None:

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import Replacements
+from cnn_registry.errors import UsageError
 from cnn_registry.networks.acceleration import FULL_STEP
-from cnn_registry.recipes.schema import Recipe, ScheduleSettings
+from cnn_registry.recipes.schema import OptimizerSettings, Recipe
+from cnn_registry.system.objects import called, named_object, takes
+from cnn_registry.text import suggestion
+
+from .schedule import learning_rate
 
 if TYPE_CHECKING:
     import keras
@@ -16,8 +21,8 @@ if TYPE_CHECKING:
 NOT_DECAYED = ["bias", "gamma", "beta"]
 """Names of variables without weight decay, which would only pull shifts and scales to zero."""
 
-LONGEST_WARMUP = 4
-"""A warm-up takes at most a quarter of the training, so that a training of few epochs is not all warm-up."""
+NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer")
+"""What Keras keeps beside its optimizers: their base, and a wrapper."""
 
 Shares = Sequence[tuple["keras.Variable", float]]
 """Variables, each with its share of the learning rate."""
@@ -30,25 +35,56 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
         recipe: how to train.
         steps_per_epoch: batches per epoch.
         shares: variables that get less than the full learning rate.
+
+    Raises:
+        UsageError: there is no such optimizer or schedule, or it does not take its arguments.
     """
-    keras = backend.keras()
     settings = recipe.optimizer
-    classes = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
-    arguments: dict[str, Any] = {
-        "learning_rate": learning_rate(recipe.schedule, settings.learning_rate, recipe.epochs, steps_per_epoch),
-        "weight_decay": settings.weight_decay or None,
-        "global_clipnorm": settings.clipnorm,
-    }
-    if settings.name == "sgd":
-        arguments |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
-    elif settings.name == "adamw":
-        arguments["weight_decay"] = settings.weight_decay
-    optimizer = classes[settings.name](**arguments)
+    rate = learning_rate(recipe.schedule, settings.learning_rate, recipe.epochs, steps_per_epoch)
+    maker = find_optimizer(settings.name)
+    optimizer = called(maker, "The optimizer", learning_rate=rate, **_arguments(settings, maker))
+    if not isinstance(optimizer, backend.keras().optimizers.Optimizer):
+        raise UsageError(f"{settings.name} must make a keras.Optimizer; it made {type(optimizer).__name__}.")
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     if shares:
         _share_rate(optimizer, shares)
     return optimizer
+
+
+def find_optimizer(name: str) -> Any:
+    """The class or function that a name stands for: an optimizer of Keras in any case, or ``module:object``.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if ":" in name:
+        return named_object(name, "the optimizer")
+    optimizers: Any = backend.keras().optimizers
+    known = {
+        key.lower(): kind
+        for key, kind in vars(optimizers).items()
+        if isinstance(kind, type) and issubclass(kind, optimizers.Optimizer) and key not in NO_OPTIMIZERS
+    }
+    if name.lower() not in known:
+        raise UsageError(
+            f"Keras has no optimizer {name!r}.{suggestion(name, known)} It has {', '.join(sorted(known))}; others are "
+            f"written module:object."
+        )
+    return known[name.lower()]
+
+
+def _arguments(settings: OptimizerSettings, maker: Any) -> dict[str, Any]:
+    """The settings that an optimizer takes. What is not set is left to its defaults, so that any object will do."""
+    arguments: dict[str, Any] = {}
+    if settings.weight_decay or settings.name.lower() == "adamw":  # whose own default is not 0
+        arguments["weight_decay"] = settings.weight_decay
+    if settings.clipnorm:
+        arguments["global_clipnorm"] = settings.clipnorm
+    for name in ("momentum", "nesterov"):  # a recipe has them for SGD, and another optimizer may be chosen for it
+        if takes(maker, name):
+            arguments[name] = getattr(settings, name)
+    return arguments | settings.options
 
 
 def _share_rate(optimizer: keras.Optimizer, shares: Shares) -> None:
@@ -68,23 +104,3 @@ def _share_rate(optimizer: keras.Optimizer, shares: Shares) -> None:
     replacements = Replacements()
     replacements.add(optimizer, FULL_STEP, optimizer.apply)
     replacements.add(optimizer, "apply", apply)
-
-
-def learning_rate(schedule: ScheduleSettings, peak: float, epochs: int, steps_per_epoch: int) -> Any:
-    """The rate as a number, or as a Keras schedule over all steps of the training."""
-    keras = backend.keras()
-    steps, warmup = epochs * steps_per_epoch, warmup_steps(schedule, epochs, steps_per_epoch)
-    if schedule.name == "constant" and not warmup:
-        return peak
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else peak,
-        warmup_target=peak if warmup else None,
-        warmup_steps=warmup,
-        decay_steps=steps - warmup,
-        alpha=1.0 if schedule.name == "constant" else 0.0,
-    )
-
-
-def warmup_steps(schedule: ScheduleSettings, epochs: int, steps_per_epoch: int) -> int:
-    """The number of steps in which the rate rises from zero, its value in the first step."""
-    return min(round(schedule.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch // LONGEST_WARMUP)

@@ -12,6 +12,8 @@ from cnn_registry import backend
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.snapshot import ArraySpec, Layout, Snapshot, matched, unique
 
+from .recipe_callbacks import Callbacks, restore_states, states
+
 if TYPE_CHECKING:
     import keras
 
@@ -41,11 +43,13 @@ class Training:
         model: compiled, with a built optimizer.
         progress: see there.
         average: the average of its weights, if there is one.
+        callbacks: those that the recipe lists.
     """
 
     model: keras.Model
     progress: TrainingProgress
     average: Average | None
+    callbacks: Callbacks
 
     def layout(self) -> Layout:
         """What a checkpoint of this training holds, except for the metrics, which Keras makes in the first step."""
@@ -64,6 +68,7 @@ class Training:
                 name: {path: np.array(_numpy(variable)) for path, variable in group.items()}
                 for name, group in self._variables().items()
             },
+            states(self.callbacks),
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -76,6 +81,7 @@ class Training:
             self.average.begins_after, self.average.read = snapshot.averaged
         self.progress.step, self.progress.seconds = snapshot.step, snapshot.seconds
         self.progress.history[:] = snapshot.history
+        restore_states(self.callbacks, snapshot.callbacks)
 
     def add_metrics(self, snapshot: Snapshot) -> None:
         """Add the running sums of the epoch that had begun to those of its first step after that.

@@ -19,14 +19,15 @@ from cnn_registry.data.split import STRATIFIED, make_split
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
-from cnn_registry.recipes.schema import Recipe
+from cnn_registry.recipes.schema import PhotoSettings, Recipe
 from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.record import HASH_DIGITS, DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
+from cnn_registry.runs.run import load_run
 from cnn_registry.system.paths import as_text
 from cnn_registry.text import counted
-from cnn_registry.training.fit import Images
+from cnn_registry.training.fit import Images, check_parts
 
 FINE_TUNE = "fine_tune"
 """The recipe for training from given weights where none is named."""
@@ -113,6 +114,7 @@ def plan_training(
     wanted = chosen_recipe(spec, recipe, settings or {})
     if weights := wanted.recipe.fine_tuning.weights:
         find_source(spec, weights).check_reader()
+    check_parts(wanted.recipe)
     found = load_dataset(dataset, None if data is None else Path(data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
@@ -143,10 +145,13 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
 
     Raises:
         UnknownNameError, RecipeError: as `load_recipe`.
+        RunError: the recipe is a run directory that cannot be read.
         UnknownOptionError: the model has no such option.
         UsageError: the weights are not there, or belong to other options of the model.
     """
     single = Layer("--set", settings, own=True)
+    if isinstance(recipe, str | Path) and (Path(recipe) / "run.json").exists():
+        recipe = load_run(recipe).record.recipe
     asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
     resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
     refuse_unknown_options(spec, resolved.recipe.model)
@@ -172,9 +177,16 @@ def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resol
 def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
     """The recipe with the sizes that it has for these images and this model."""
     recipe = resolved.recipe
-    photos = recipe.photos
-    if photos is None or recipe.image_size or dataset.image_size:
+    if recipe.photos is None or recipe.image_size or dataset.image_size:
         return resolved
+    sizes = photo_sizes(resolved, spec).model_dump(mode="json")
+    return resolved.with_layer(Layer(FOR_THE_IMAGES, {"image_size": sizes.pop("size"), **sizes}))
+
+
+def photo_sizes(resolved: Resolved, spec: ModelSpec) -> PhotoSettings:
+    """The recipe's sizes for photographs, as they are for this model; it has some."""
+    photos = resolved.recipe.photos
+    assert photos is not None
     meant = resolved.inherited.get("photos.size", photos.size)  # for which the other sizes were chosen
     size = photos.size
     if "photos.size" not in resolved.own:
@@ -184,12 +196,11 @@ def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolv
     def scaled(key: str, edge: int) -> int:
         return edge if key in resolved.own else max(round(edge * size / meant), spec.min_size)
 
-    sizes = {
-        "image_size": size,
-        "decode_size": photos.decode_size and scaled("photos.decode_size", photos.decode_size),
-        "train_sizes": [scaled("photos.train_sizes", edge) for edge in photos.train_sizes],
-    }
-    return resolved.with_layer(Layer(FOR_THE_IMAGES, sizes))
+    return PhotoSettings(
+        size=size,
+        decode_size=photos.decode_size and scaled("photos.decode_size", photos.decode_size),
+        train_sizes=tuple(scaled("photos.train_sizes", edge) for edge in photos.train_sizes),
+    )
 
 
 def _input_shape(spec: ModelSpec, resolved: Resolved, dataset: ImageDataset) -> tuple[int, int, int]:

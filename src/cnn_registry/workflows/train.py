@@ -29,6 +29,7 @@ from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit, OnNaN, RunOptions
+from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
 
 from .plan import Plan, plan_training
 
@@ -64,14 +65,17 @@ def train(
         model: a model's name, as for `create_model`.
         dataset: a dataset's name; default the default dataset, or the folder ``data``.
         data: a folder of class folders; with ``dataset``, where that dataset's archive or images are.
-        recipe: a built-in recipe's name, a TOML file, or a `Recipe`; default what the model's spec names, or
-            ``"fine_tune"`` where the settings name weights.
+        recipe: a recipe's name, a TOML file, a run directory for the recipe of that run, or a `Recipe`; default what
+            the model's spec names, or ``"fine_tune"`` where the settings name weights.
         settings: dotted settings that replace the recipe's, for instance ``{"optimizer.learning_rate": 0.01}``.
         split: ``"stratified"``, ``"tuning"`` (see `make_split`), or one that the dataset brings; default its own if
             it has one, else stratified.
         out: where the new run directory is made.
         on_bad_image: ``"skip"`` to leave unreadable images out with a warning, ``"error"`` to stop.
-        callbacks: Keras callbacks, called after the loop's own.
+        callbacks: Keras callbacks, called after the loop's own and those of the recipe. They are objects, which a run
+            cannot record; those of the recipe's setting ``callbacks`` are recorded, and made again where a run is
+            resumed. One with the methods ``get_state()``, which returns what JSON can express, and ``set_state(state)``
+            continues where it was.
         tensorboard: also write TensorBoard logs into the run directory.
         checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
         keep_going: train on without checkpoints where they cannot be written.
@@ -111,6 +115,7 @@ def train(
             note(f"{plan.line()}, into {run.path}")
             for finding in plan.findings():
                 note(finding)
+            note_forgetful(fit)
             with run.locked():
                 return carry_out(fit, plan, run, options)
 
@@ -137,12 +142,21 @@ def check_callbacks(options: RunOptions, recipe: Recipe) -> None:
     """
     if recipe.schedule.name == "constant" and not recipe.schedule.warmup_epochs:
         return
-    for callback in options.callbacks:
+    for callback in (*options.callbacks, *build_callbacks(recipe.callbacks).values()):
         if name := next((name for name in SETS_THE_RATE if isinstance(callback, _keras_callback(name))), None):
             raise UsageError(
                 f"{name} sets the learning rate, which the recipe's schedule sets already. Leave the callback out, or "
                 f"use the settings schedule.name=constant and schedule.warmup_epochs=0."
             )
+
+
+def note_forgetful(fit: Fit) -> None:
+    """Name the callbacks of the recipe that cannot be resumed where they were."""
+    if listed := without_state(fit.callbacks):
+        note(
+            f"What {', '.join(listed)} may keep is not in checkpoints: it has no get_state and set_state, so a resumed "
+            f"training makes a new one."
+        )
 
 
 def _keras_callback(name: str) -> type:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.errors import BackendError, DownloadError, WeightsError
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, snake_case
 
 LayerArrays = dict[str, dict[str, np.ndarray]]
 """By the layer's name there, then by Keras' name of the variable; kernels in Keras' order of axes."""
@@ -121,7 +121,7 @@ def read_keras_model(origin: str) -> Foreign:
 def of_keras_model(model: Any) -> Foreign:
     """The weights of a Keras model. Layers that Keras numbers (``conv2d_7``) are counted from the model's first."""
     weighted = [layer for layer in model.layers if layer.weights]
-    names = _renumbered([layer.name for layer in weighted], {_snake_case(type(layer).__name__) for layer in weighted})
+    names = _renumbered([layer.name for layer in weighted], {snake_case(type(layer).__name__) for layer in weighted})
     arrays = {
         name: {weight.name: np.asarray(weight) for weight in layer.weights}
         for name, layer in zip(names, weighted, strict=True)
@@ -144,8 +144,3 @@ def _renumbered(names: Iterable[str], kinds: Iterable[str]) -> list[str]:
         return f"{match[1]}_{number}" if number else match[1]
 
     return [renumber(name, match) for name, match in matches.items()]
-
-
-def _snake_case(name: str) -> str:
-    """``Conv2D`` as ``conv2d``, ``BatchNormalization`` as ``batch_normalization``, as Keras names layers."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()

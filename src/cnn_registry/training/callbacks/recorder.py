@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.networks.graph import main_network
@@ -32,6 +34,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         run: where they are written.
         progress: what is counted.
         num_images: training images per epoch, for images/s.
+        metrics: names of the recipe's own metrics.
         show: called with each epoch when it has ended.
     """
 
@@ -40,11 +43,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         run: Run,
         progress: TrainingProgress,
         num_images: int,
+        metrics: Sequence[str],
         show: Callable[[Epoch], None],
     ) -> None:
         super().__init__()
         self.run, self.progress, self.num_images = run, progress, num_images
-        self.show = show
+        self.metrics, self.show = [*metrics, *(f"val_{name}" for name in metrics)], show
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.perf_counter() - self.progress.seconds
@@ -69,6 +73,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
             learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=seconds,
             images_per_second=self.num_images / seconds,
+            metrics={name: float(np.mean(logs[name])) for name in self.metrics},
         )
         history = self.progress.history
         history.append(row)

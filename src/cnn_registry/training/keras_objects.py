@@ -1,0 +1,77 @@
+"""A schedule and a loss that Keras does not have.
+
+Importing this module imports Keras, and registers both under their names, so that a ``.keras`` file that was written
+during training and has one of them inside can be loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = backend.keras()
+
+
+@keras.saving.register_keras_serializable(package="cnn_registry")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras ships no type information
+    """A linear rise from zero to the first rate of a schedule, which then begins.
+
+    Args:
+        schedule: what follows, counted from the end of the rise.
+        steps: of the rise.
+    """
+
+    def __init__(self, schedule: Any, steps: int) -> None:
+        self.schedule, self.steps = schedule, steps
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a step, counted from 0."""
+        done = keras.ops.cast(step, "float32")
+        follows = keras.ops.cast(self.schedule(keras.ops.maximum(done - self.steps, 0.0)), "float32")
+        return follows * keras.ops.minimum(done / self.steps, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Its arguments."""
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
+        """The schedule of a configuration."""
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
+
+
+@keras.saving.register_keras_serializable(package="cnn_registry")
+class Poly1CrossEntropy(keras.losses.Loss):  # type: ignore[misc]  # as above
+    """Cross-entropy plus ``epsilon`` times the probability that is not given to the true class.
+
+    Leng et al. 2022 (https://arxiv.org/abs/2204.12511), equation 6.
+
+    Args:
+        epsilon: weight of the first term of the cross-entropy's polynomial; 0 for the cross-entropy itself.
+        label_smoothing: share of the target spread evenly over all classes.
+        name: of the loss.
+        **options: further arguments of Keras' losses.
+    """
+
+    def __init__(
+        self, epsilon: float = 1.0, label_smoothing: float = 0.0, name: str = "poly1_cross_entropy", **options: Any
+    ) -> None:
+        super().__init__(name=name, **options)
+        self.epsilon, self.label_smoothing = epsilon, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each image, ``(batch,)``, for one-hot labels and probabilities ``(batch, num_classes)``."""
+        ops = keras.ops
+        y_true = ops.cast(y_true, y_pred.dtype)
+        if self.label_smoothing:
+            y_true = y_true * (1.0 - self.label_smoothing) + self.label_smoothing / y_true.shape[-1]
+        missing = 1.0 - ops.sum(y_true * y_pred, axis=-1)
+        return keras.losses.categorical_crossentropy(y_true, y_pred) + self.epsilon * missing
+
+    def get_config(self) -> dict[str, Any]:
+        """Its arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon, "label_smoothing": self.label_smoothing}
