@@ -421,10 +421,15 @@ def declared_variables() -> Iterator[Declared]:
         _set_waiting([variable for variable in waiting if id(variable) in before])
 
 
-def make_variables(variables: Iterable[Any]) -> None:
-    """Give variables of `declared_variables` their initial values."""
-    others = _waiting()
-    _set_waiting(list(variables))
+def make_variables(variables: Iterable[Any], initializer: Callable[..., Any] | None = None) -> None:
+    """Give variables of `declared_variables` their initial values; with an ``initializer``, the values that it returns.
+
+    An initializer is called with a shape and ``dtype``.
+    """
+    others, made = _waiting(), list(variables)
+    for variable in made if initializer else ():
+        variable._initializer = initializer
+    _set_waiting(made)
     try:
         with environment.keras().StatelessScope():
             pass  # at its end, Keras makes all variables that wait

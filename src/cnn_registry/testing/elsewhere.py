@@ -10,13 +10,17 @@ import importlib
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend import keras_internals
+from cnn_registry.errors import ModelBuildError
 from cnn_registry.networks.build import create_model
+from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.registry.current import refresh, use_policy
 from cnn_registry.registry.policy import Policy
 from cnn_registry.text import one_line
@@ -55,9 +59,8 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
         return {"import": one_line(error)}
     faults = {}
     try:
-        shape, classes = tuple(question["input_shape"]), question["num_classes"]
-        built = create_model(question["name"], input_shape=shape, num_classes=classes, weights=folder / WEIGHTS_FILE)
-        _save_outputs(folder / "weights.npy", built, images)
+        form = {"input_shape": tuple(question["input_shape"]), "num_classes": question["num_classes"]}
+        _save_outputs(folder / "weights.npy", _built(question["name"], folder / WEIGHTS_FILE, form), images)
     except Exception as error:
         faults["weights"] = one_line(error)
     if not (folder / KERAS_FILE).exists():
@@ -69,8 +72,33 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
     return faults
 
 
+def _built(name: str, weights: Path, form: dict[str, Any]) -> Any:
+    """The network with the saved weights.
+
+    Initial values are not drawn where the network can be built without: JAX compiles each initializer for each shape,
+    which takes half a minute for an Inception network.
+    """
+    if keras_internals.variables_can_wait():
+        with suppress(ModelBuildError):  # some builders use the values of variables
+            with keras_internals.declared_variables() as declared:
+                model = create_model(name, **form)
+            if not declared.has_values:
+                keras_internals.make_variables(declared.variables, _zeros)
+                load_exactly(model, weights)
+                return model
+    return create_model(name, weights=weights, **form)
+
+
+def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
+    return backend.keras().ops.convert_to_tensor(np.zeros(shape, np.float32), dtype)
+
+
 def _save_outputs(path: Path, model: Any, images: np.ndarray) -> None:
-    outputs = backend.keras().ops.convert_to_numpy(model(images, training=False))
+    keras = backend.keras()
+    if keras.backend.backend() == "jax":  # it compiles a whole network sooner than each operation by itself
+        outputs = model.predict_on_batch(images)
+    else:
+        outputs = keras.ops.convert_to_numpy(model(images, training=False))
     np.save(path, np.asarray(outputs, np.float32))
 
 
