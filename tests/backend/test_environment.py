@@ -91,16 +91,21 @@ def test_all_is_set_when_tensorflow_is_imported(run_python: Any) -> None:
     assert (done.returncode, lines[-2:]) == (0, ["1 3 2", "0 tensorflow"]), done.stderr
 
 
-WHAT_KERAS_TAKES = """
+WHAT_WE_TAKE = """
 import os
 from cnn_registry import backend
 before = dict(os.environ)
 print(backend.chosen_backend())
 assert dict(os.environ) == before
+"""
+WHAT_KERAS_TAKES = (
+    WHAT_WE_TAKE
+    + """
 print(backend.keras().config.backend())
 names = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS")  # JAX sets the log level itself
 print([name for name in names if os.environ.get(name) != before.get(name)])
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,24 @@ print([name for name in names if os.environ.get(name) != before.get(name)])
         ("tensorflow", '{"backend": "jax"}', "tensorflow"),
         (None, "{", "tensorflow"),
         (None, "{}", "tensorflow"),
+    ],
+)
+def test_the_backend_that_the_user_chose_is_known_without_keras(
+    tmp_path: Path, run_python: Any, variable: str | None, configured: str | None, backend_name: str
+) -> None:
+    if configured is not None:
+        (tmp_path / "keras.json").write_text(configured)
+    done = run_python("-c", WHAT_WE_TAKE, **UNSET | {"KERAS_BACKEND": variable, "KERAS_HOME": str(tmp_path)})
+    assert done.stdout.splitlines() == [backend_name], done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "configured", "backend_name"),
+    [
+        ("", '{"backend": "jax"}', "jax"),
+        ("tensorflow", '{"backend": "jax"}', "tensorflow"),
+        (None, "{", "tensorflow"),
     ],
 )
 def test_keras_runs_on_the_backend_that_the_user_chose(
