@@ -39,6 +39,7 @@ def only_dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
     """No fonts but those of Matplotlib, whatever this machine has."""
     own = [font for font in font_manager.fontManager.ttflist if font.name == "DejaVu Sans"]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
 
 
 @pytest.fixture
@@ -194,6 +195,22 @@ def test_an_installed_font_is_found(
     [figure] = figures
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["daisy", "花"]
     assert {tuple(text.get_fontfamily()) for text in texts(figure)} == {("DejaVu Sans", "Noto Sans CJK Test")}
+
+
+def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(
+    tmp_path: Path,
+    figures: list[Figure],
+    only_dejavu: None,
+    font: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = tmp_path / "broken.ttf"
+    broken.write_bytes(b"not a font")
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(broken), str(font)])
+    plot_confusion(counts(2), ["daisy", "花"], tmp_path / "confusion.png", title="花")
+    assert capsys.readouterr().err == ""
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["daisy", "花"]
 
 
 def test_a_home_that_cannot_be_written_makes_no_noise(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Predict the images at ``indices`` and put the truth beside it."""
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
-    with reading(images), working(f"Evaluating {counted(len(indices), 'image')}"):
+    with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
         outputs = _outputs(model, batches)
     return Evaluation(images.dataset.class_names, images.dataset.labels[indices], outputs, part)
 

@@ -22,6 +22,7 @@ from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
 
 from .charts import Chart, Curve, curves
+from .glossary import COMPARED, WORDS
 from .measures import McNemar, holm, mcnemar
 from .page import percent, render_page, title_of, write_page
 from .recipe_rows import differing, settings_of, value_text
@@ -202,6 +203,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         "curves": _curves(results, letters) if results else [],
         "settings": comparison.settings,
         "setting_columns": ["setting", *letters],
+        "words": [word for word in WORDS if word.key in ("accuracy", "cross_entropy", "interval", *COMPARED)],
     }
     write_page(path, render_page("compare.html.jinja", context))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ DEFAULT = "DejaVu Sans"
 """Comes with Matplotlib, and has Latin, Greek and Cyrillic letters, and many symbols."""
 
 PREFERRED = (
+    "Noto Sans CJK SC",
     "Noto Sans CJK",
     "Source Han Sans",
     "WenQuanYi",
@@ -91,12 +92,13 @@ def lettering(texts: Iterable[str]) -> Lettering:
 
     needed = {ord(letter) for text in texts for letter in drawn(text)} - _letters(findfont(DEFAULT))
     families = [DEFAULT]
-    for family, path in _installed() if needed else ():
-        if has := needed & _letters(path):
-            families.append(family)
-            needed -= has
-            if not needed:
-                break
+    for fonts in (_installed, _installed_since):
+        for family, path in fonts() if needed else ():
+            if has := needed & _letters(path):
+                families.append(family)
+                needed -= has
+                if not needed:
+                    break
     missing = "".join(map(chr, sorted(needed)))
     if missing:
         note(
@@ -127,6 +129,19 @@ def _installed() -> Iterator[tuple[str, str]]:
     files = {font.name: font.fname for font in normal if not font.name.startswith(("Last Resort", "STIX", "cm"))}
     for name in sorted(files, key=lambda name: (rank(name), name))[:TRIED]:
         yield name, files[name]
+
+
+def _installed_since() -> Iterator[tuple[str, str]]:
+    """Likewise, with the fonts that were installed after Matplotlib made its list, which it keeps for good."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    known = {font.fname for font in fontManager.ttflist}
+    new = [path for path in findSystemFonts() if path not in known]
+    for path in new:
+        with suppress(OSError, RuntimeError, ValueError):  # it cannot be used, as one that is made of images
+            fontManager.addfont(path)
+    if new:
+        yield from _installed()
 
 
 def _letters(path: str) -> set[int]:

@@ -74,3 +74,6 @@ WORDS = (
         "number (Holm 1979).",
     ),
 )
+
+COMPARED = ("mcnemar",)
+"""Figures of comparisons alone."""

@@ -23,7 +23,7 @@ from cnn_registry.text import counted, printable, shorten_all
 
 from .charts import Chart, Curve, curves, reliability
 from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
-from .glossary import WORDS
+from .glossary import COMPARED, WORDS
 from .matrix import show_matrix
 from .measures import Measure, measures_of_counts, wilson
 from .recipe_rows import base_of, differing, settings_of, value_text
@@ -144,6 +144,7 @@ def report_page(
         **_data_context(run, summary),
         **_recipe_context(run),
         "provenance": _provenance(run, history),
+        "words": [word for word in WORDS if word.key not in COMPARED],
     }
     shown = {
         "results": context.get("figures"),
@@ -171,7 +172,6 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
             "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
             "script": Markup(script),
             "script_digest": f"sha256-{digest}",
-            "words": WORDS,
             "meanings": {word.key: word.meaning for word in WORDS},
             **context,
         }

@@ -130,7 +130,7 @@ def _thumbnails(
         return {}, []
     hashes = summary.predictions.hashes
     notes = []
-    with working("Drawing the report"):
+    with working("Drawing the report", after=1.0):
         try:
             found = draw(examples, run, dataset, hashes, cam)
         except RunError as error:

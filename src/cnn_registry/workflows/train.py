@@ -274,7 +274,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     for remark in remarks:
         note(remark)
     images, part = plan.images.evaluation, plan.split
-    with working("Drawing the plots"):
+    with working("Drawing the plots", after=1.0):
         facts = data_facts(images.dataset, part, images.source.size)
         summary = summarise(evaluation, hashes_of(images.hashes, part.val), facts, [*remarks, *plan.findings()])
         write_report(run, history, summary)
