@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from cnn_registry.cli.app import COMMANDS
 from cnn_registry.cli.app import cnnreg as group
+from cnn_registry.cli.commands import COMMANDS
 from cnn_registry.registry.current import use_policy
 
 if TYPE_CHECKING:

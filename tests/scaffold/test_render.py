@@ -37,7 +37,9 @@ def checked(*command: object, cwd: Path) -> None:
 
 
 def test_the_longest_name_is_among_them(packages: Path) -> None:
-    assert sorted(len(folder.name) for folder in packages.iterdir())[-len(LAYERS) :] == [len("cnnreg-") + 30] * 4
+    assert sorted(len(folder.name) for folder in packages.iterdir())[-len(LAYERS) :] == [len("cnnreg-") + 30] * len(
+        LAYERS
+    )
 
 
 def test_every_package_is_clean_and_formatted(packages: Path) -> None:
@@ -56,24 +58,29 @@ def test_types_are_right(packages: Path) -> None:
 @pytest.mark.parametrize("template", LAYERS)
 def test_the_files_of_a_package(template: str) -> None:
     files = render("my_net", template, AUTHOR)
-    inner = "_load.py" if template == "dataset" else "_network.py"
-    assert sorted(files) == [
-        ".github/workflows/tests.yml",
-        ".gitignore",
-        "LICENSE",
-        "README.md",
-        "pyproject.toml",
-        "src/cnnreg_my_net/__init__.py",
-        f"src/cnnreg_my_net/{inner}",
-        "src/cnnreg_my_net/py.typed",
-        "tests/test_my_net.py",
-    ]
+    inner = {"dataset": ["_load.py"], "recipe": ["my_net.toml"], "command": []}.get(template, ["_network.py"])
+    assert sorted(files) == sorted(
+        [
+            ".github/workflows/tests.yml",
+            ".gitignore",
+            "LICENSE",
+            "README.md",
+            "pyproject.toml",
+            "src/cnnreg_my_net/__init__.py",
+            *(f"src/cnnreg_my_net/{name}" for name in inner),
+            "src/cnnreg_my_net/py.typed",
+            "tests/test_my_net.py",
+        ]
+    )
     assert all(text.endswith("\n") for path, text in files.items() if not path.endswith("py.typed"))
     assert "${{ matrix.python-version }}" in files[".github/workflows/tests.yml"]
     assert f"Copyright (c) {date.today().year} {AUTHOR}\n" in files["LICENSE"]
 
 
-@pytest.mark.parametrize(("template", "group"), [("plain", "models"), ("dataset", "datasets")])
+@pytest.mark.parametrize(
+    ("template", "group"),
+    [("plain", "models"), ("dataset", "datasets"), ("recipe", "recipes"), ("command", "commands")],
+)
 def test_the_metadata(template: str, group: str) -> None:
     project = tomllib.loads(render("my_net", template, AUTHOR)["pyproject.toml"])["project"]
     assert project["name"] == "cnnreg-my-net"

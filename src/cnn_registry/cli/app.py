@@ -18,41 +18,26 @@ from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.progress import note
 from cnn_registry.text import suggestion
 
+from .commands import COMMANDS
 from .common import common_options, is_verbose
+from .extra import find_command, plugin_commands
 from .hints import option_hint
 
-COMMANDS = (
-    "list",
-    "info",
-    "train",
-    "evaluate",
-    "predict",
-    "explain",
-    "report",
-    "compare",
-    "runs",
-    "new",
-    "check",
-    "datasets",
-    "recipes",
-    "cache",
-    "doctor",
-)
 INTERRUPTED = 130
 TERMINATED = 143
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
+    """A group that imports a command's module when the command is used; commands of plugins follow its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which people meet them."""
-        return list(COMMANDS)
+        return [*COMMANDS, *plugin_commands(COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, or ``None`` if no command has that name."""
         if cmd_name not in COMMANDS:
-            return None
+            return find_command(cmd_name, COMMANDS)
         command = import_module(f".{cmd_name}", __package__).command
         assert isinstance(command, click.Command)
         return command
@@ -61,8 +46,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest names in the error."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            hint = suggestion(args[0], COMMANDS)
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not self.get_command(ctx, args[0]):
+            hint = suggestion(args[0], self.list_commands(ctx))
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from cnn_registry.backend.keras_internals import uses_onednn, vector_instruction
 from cnn_registry.errors import BackendError
 from cnn_registry.registry.catalogue import Catalogue
 from cnn_registry.registry.current import current_registry
+from cnn_registry.registry.discovery import COMMANDS, RECIPES
 from cnn_registry.registry.entries import Broken, InstalledEntry
+from cnn_registry.registry.extensions import extensions
 from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 from cnn_registry.system.progress import working
 
 from .common import common_options, json_option, wide_option
+from .extra import load_command
 from .output import print_facts, print_json, tell
 from .table import Column, print_table
 
@@ -41,10 +45,16 @@ COLUMNS = (
 def command(wide: bool, as_json: bool) -> None:
     """Show versions, the CPU, plugins and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
+    from cnn_registry.recipes.installed import recipe_text
     from cnn_registry.registry.health import misnamed_groups, unmet_requirements
 
     registry, unmet = current_registry(), unmet_requirements()
-    plugins = [*_healths(registry.models, unmet), *_healths(registry.datasets, unmet)]
+    plugins = [
+        *_healths(registry.models, unmet),
+        *_healths(registry.datasets, unmet),
+        *_extensions(RECIPES, "recipe", recipe_text, unmet),
+        *_extensions(COMMANDS, "command", load_command, unmet),
+    ]
     facts: dict[str, Any] = {
         "versions": _versions(),
         "machine": _machine(),
@@ -131,6 +141,33 @@ def _status(entry: InstalledEntry, described: Spec | Broken, missing: str, slow:
     if described.api_version < API_VERSION:
         return f"old: written for plugin interface {described.api_version}; this version supports {API_VERSION}"
     return "ok"
+
+
+def _extensions(
+    group: str, noun: str, read: Callable[[InstalledEntry], object], unmet: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """The state of recipes or commands, which have no declaration."""
+    rows = []
+    for name, entries in extensions(group).items():
+        for entry in entries:
+            began = time.perf_counter()
+            found = read(entry)
+            missing = ", ".join(unmet.get(normalised(entry.distribution), ()))
+            status = f"broken: {found.reason}" if isinstance(found, Broken) else "ok"
+            if status == "ok" and missing:
+                status = f"unmet: requires {missing}"
+            if status == "ok" and len(entries) > 1:
+                status = f"ambiguous: write {entry.distribution}:{name}"
+            rows.append(
+                {
+                    "name": name,
+                    "kind": noun,
+                    "provided by": f"{entry.distribution} {entry.version or ''}".strip(),
+                    "import": f"{(time.perf_counter() - began) * 1000:.1f} ms",
+                    "status": status,
+                }
+            )
+    return rows
 
 
 def _cache(root: Path) -> dict[str, Any]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cnn_registry.errors import CnnRegistryError
 from cnn_registry.text import printable
 
 from .common import common_options, complete_models, complete_recipes, json_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 
-COLUMNS = (Column("name", at_least=20), Column("summary", at_least=20))
+if TYPE_CHECKING:
+    from cnn_registry.recipes.schema import Recipe
+
+COLUMNS = (Column("name", at_least=20), Column("plugin", rank=1), Column("summary", at_least=20))
 SETTINGS = (Column("setting"), Column("value", at_least=12), Column("from", at_least=12))
 """The columns of ``--for``, and of a training's ``--dry-run``."""
 
@@ -39,20 +43,49 @@ def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_j
     NAME, a recipe or a .toml file, is printed with all of its settings as a .toml file. To train with settings of your
     own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL --recipe mine.toml
     """
-    from cnn_registry.recipes.load import load_recipe, recipe_names
+    from cnn_registry.recipes.load import load_recipe
 
     if model:
         _print_resolved(name, model, wide=wide, as_toml=as_toml, as_json=as_json)
         return
-    recipes = [load_recipe(name)] if name else [load_recipe(known) for known in recipe_names()]
+    if name:
+        recipe = load_recipe(name).to_dict()
+        if as_json:
+            print_json([recipe])
+        else:
+            for line in _toml(recipe):
+                tell(line, wrap=False)
+        return
+    listed = list(_listed())
     if as_json:
-        print_json([recipe.to_dict() for recipe in recipes])
-    elif name:
-        for line in _toml(recipes[0].to_dict()):
-            tell(line, wrap=False)
+        print_json(
+            [found if isinstance(found, dict) else found.to_dict() | {"name": shown} for shown, _, found in listed]
+        )
     else:
-        print_table(COLUMNS, [[recipe.name, recipe.summary] for recipe in recipes], wide=wide)
+        rows = [
+            [shown, plugin, found["broken"] if isinstance(found, dict) else found.summary]
+            for shown, plugin, found in listed
+        ]
+        print_table(COLUMNS, rows, wide=wide)
         tell("See every setting: cnnreg recipes NAME. Change one: cnnreg train MODEL --set key.path=value")
+
+
+def _listed() -> Iterator[tuple[str, str, Recipe | dict[str, str]]]:
+    """Each recipe as it is written, with the plugin that it comes from, and itself or why it cannot be used."""
+    from cnn_registry.recipes.installed import installed_recipes
+    from cnn_registry.recipes.load import built_in_names, load_recipe
+
+    built_in = built_in_names()
+    for name in built_in:
+        yield name, "", load_recipe(name)
+    for name, entries in installed_recipes().items():
+        for entry in entries:
+            shown = f"{entry.distribution}:{name}" if name in built_in or len(entries) > 1 else name
+            plugin = f"{entry.distribution} {entry.version or ''}".strip()
+            try:
+                yield shown, plugin, load_recipe(shown)
+            except CnnRegistryError as error:
+                yield shown, plugin, {"name": shown, "broken": f"broken: {error}"}
 
 
 def _print_resolved(name: str | None, model: str, *, wide: bool, as_toml: bool, as_json: bool) -> None:

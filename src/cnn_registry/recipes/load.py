@@ -10,31 +10,38 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.errors import RecipeError, UnknownNameError
+from cnn_registry.errors import RecipeError
 from cnn_registry.system.files import read_regular
 from cnn_registry.system.objects import value_of
 from cnn_registry.text import natural_key
 
+from .installed import MAX_BYTES, installed_recipes, read_installed
 from .messages import short
-from .schema import Recipe, validated
-
-MAX_BYTES = 2**20
-"""The largest recipe file that is read."""
+from .schema import Recipe, is_name, validated
 
 BUILT_IN = resources.files("cnn_registry.recipes") / "built_in"
 
 
-def recipe_names() -> list[str]:
+def built_in_names() -> list[str]:
     """Names of the built-in recipes."""
     names = (item.name.removesuffix(".toml") for item in BUILT_IN.iterdir() if item.name.endswith(".toml"))
     return sorted(names, key=natural_key)
 
 
+def recipe_names() -> list[str]:
+    """Names of the built-in recipes, and of those that come with plugins."""
+    built_in = built_in_names()
+    return [*built_in, *(name for name in installed_recipes() if name not in built_in)]
+
+
 def load_recipe(name: str | Path) -> Recipe:
-    """A built-in recipe by name, or one from a TOML file by its path.
+    """A recipe by name, built-in or of a plugin, or one from a TOML file by its path.
+
+    Where a plugin's recipe has the name of a built-in one, or of another plugin's, it is ``distribution:name``.
 
     Raises:
-        UnknownNameError: neither a built-in recipe nor a ``.toml`` file.
+        UnknownNameError: neither a recipe's name nor a ``.toml`` file.
+        BrokenPluginError: the recipe of a plugin cannot be read.
         RecipeError: the file is not valid TOML, or a key or value in it is wrong.
     """
     return read_layers(name)[-1].recipe
@@ -45,8 +52,8 @@ class RecipeLayer:
     """What one recipe says itself, and the recipe that it and all that it extends make together.
 
     Attributes:
-        origin: the built-in recipe's name, or the file's path.
-        built_in: whether it comes with this library.
+        origin: the recipe's name, or the file's path.
+        built_in: whether it comes with this library or with a plugin.
         written: its own settings, nested.
         recipe: the result.
     """
@@ -60,7 +67,7 @@ class RecipeLayer:
 def read_layers(name: str | Path) -> list[RecipeLayer]:
     """A recipe and everything that it extends, the last extended first.
 
-    ``extends`` names a built-in recipe, or another file by its path relative to the file that names it.
+    ``extends`` names a recipe, or another file by its path relative to the file that names it.
 
     Raises:
         UnknownNameError, RecipeError: as `load_recipe`.
@@ -69,6 +76,11 @@ def read_layers(name: str | Path) -> list[RecipeLayer]:
     chain: list[tuple[str, bool, dict[str, Any]]] = []
     wanted: str | None = str(name)
     while wanted is not None:
+        if chain and chain[-1][1] and (wanted.endswith(".toml") or wanted in [source for source, _, _ in chain]):
+            wrong = "a file" if wanted.endswith(".toml") else "itself"
+            raise RecipeError(
+                f"The recipe {chain[-1][0]} extends {wrong}: {short(wanted)}; expected another recipe's name."
+            )
         data, source = _read(wanted, files)
         chain.append((source, not wanted.endswith(".toml"), data))
         base = data.get("extends")
@@ -84,10 +96,10 @@ def read_layers(name: str | Path) -> list[RecipeLayer]:
 def _read(wanted: str, files: list[Path]) -> tuple[dict[str, Any], str]:
     """The content and the source of a recipe that the last of ``files`` extends; a file is added to them."""
     if not wanted.endswith(".toml"):
-        if wanted not in recipe_names():
-            see = "See all with: cnnreg recipes. A file's name must end in '.toml'."
-            raise UnknownNameError("recipe", wanted, recipe_names(), see)
-        return _parsed((BUILT_IN / f"{wanted}.toml").read_text(encoding="utf-8"), wanted), wanted
+        built_in = built_in_names()
+        if wanted in built_in:
+            return _parsed((BUILT_IN / f"{wanted}.toml").read_text(encoding="utf-8"), wanted), wanted
+        return _parsed(read_installed(wanted, built_in), wanted), wanted
     path = files[-1].parent / wanted if files else Path(wanted)
     try:
         text = read_regular(path, MAX_BYTES).decode()
@@ -120,9 +132,10 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
 
 def _parsed(text: str, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"The recipe {source} is not valid TOML: {error}.") from error
+    return {key: {"name": value} if is_name(key, value) else value for key, value in data.items()}
 
 
 def _merged(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -370,7 +370,6 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         RecipeError: a key is unknown or a value is out of range.
     """
-    data = {key: {"name": value} if is_name(key, value) else value for key, value in data.items()}
     try:
         # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
         return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -26,9 +27,14 @@ from .policy import CORE, Policy, normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Rejected, Spec
 
 S = TypeVar("S", bound=Spec)
+T = TypeVar("T")
 
 MODELS = "cnn_registry.models"
 DATASETS = "cnn_registry.datasets"
+RECIPES = "cnn_registry.recipes"
+COMMANDS = "cnn_registry.commands"
+GROUPS = (MODELS, DATASETS, RECIPES, COMMANDS)
+"""The entry-point groups that are read."""
 
 HEAVY = ("tensorflow", "torch", "jax", "keras")
 """What takes seconds to import, and therefore has no place in a module that declares."""
@@ -159,6 +165,24 @@ class Plugins:
         return ""
 
 
+def load_entry(entry: InstalledEntry, read: Callable[[str], T]) -> T | Broken:
+    """What ``read`` makes of an entry's value, or why it cannot be used; what it prints goes to standard error.
+
+    Args:
+        entry: of a group whose entries declare nothing.
+        read: gets the entry's value, and runs the plugin's code.
+    """
+    if entry.fault:
+        return Broken(entry, entry.fault)
+    try:
+        with stdout_to_stderr(), backend.prepared_imports():
+            return read(entry.value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as in `_import`
+        return Broken(entry, f"{one_line(error)}{_where(error, entry)}", traceback.format_exc())
+
+
 def _stamp(folder: str) -> Stamp:
     try:
         facts = Path(folder).stat()
@@ -175,7 +199,7 @@ def _import(entry: InstalledEntry) -> _Import:
     try:
         # A declaration should not import TensorFlow. If one does, TensorFlow is set up as when we import it.
         with stdout_to_stderr(), backend.prepared_imports():
-            declared = getattr(_object(entry.value), SPEC_ATTRIBUTE, None)
+            declared = getattr(named_by(entry.value), SPEC_ATTRIBUTE, None)
             if isinstance(declared, Spec):
                 declared = replace(declared, provider=entry.provider)
                 declared.to_dict()  # a listing must be able to show it
@@ -200,7 +224,7 @@ def _where(error: BaseException, entry: InstalledEntry) -> str:
     return where
 
 
-def _object(value: str) -> Any:
+def named_by(value: str) -> Any:
     """What an entry point's value names."""
     match = ENTRY.fullmatch(value)
     assert match, "others have a fault"

@@ -9,11 +9,9 @@ from importlib import metadata
 
 from cnn_registry.text import suggestion
 
-from .discovery import DATASETS, MODELS
+from .discovery import GROUPS
 from .distributions import groups, identity, shown
 from .policy import normalised
-
-KNOWN_GROUPS = (MODELS, DATASETS)
 
 
 def misnamed_groups() -> list[str]:
@@ -21,10 +19,10 @@ def misnamed_groups() -> list[str]:
     lines = []
     for distribution in metadata.distributions():
         for group in groups(distribution):
-            if group not in KNOWN_GROUPS and _is_near(group):
+            if group not in GROUPS and _is_near(group):
                 name, version = identity(distribution)
                 owner = " ".join(filter(None, (name or "A package without a name", version)))
-                hint = suggestion(group, KNOWN_GROUPS)
+                hint = suggestion(group, GROUPS)
                 lines.append(f"{owner} publishes in the entry-point group '{shown(group)}', which nobody reads.{hint}")
     return list(dict.fromkeys(lines))
 
@@ -45,7 +43,7 @@ def unmet_requirements() -> dict[str, list[str]]:
 def _is_near(group: str) -> bool:
     """Whether ``group`` is a slip for one that is known: another case, another separator, a letter more or less."""
     letters = _letters(group)
-    known = map(_letters, KNOWN_GROUPS)
+    known = map(_letters, GROUPS)
     return letters.startswith("cnnregistry") or (
         "cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85))
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+from collections.abc import Collection
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 from cnn_registry.errors import AmbiguousAliasError, UnknownNameError, UsageError
 from cnn_registry.registry.catalogue import Ambiguous, Catalogue
@@ -15,7 +16,7 @@ from cnn_registry.registry.entries import Broken
 MAX_LENGTH = 30
 """Up to this length of a name, the lines of the templates stay within the limit."""
 
-USED = frozenset({"annotations", "keras", "register_dataset", "register_model"})
+USED = frozenset({"Path", "annotations", "click", "keras", "register_dataset", "register_model"})
 """Names that the declaring modules import; a function with such a name would hide them."""
 
 
@@ -24,12 +25,24 @@ def distribution_name(name: str) -> str:
     return f"cnnreg-{name.replace('_', '-')}"
 
 
-def check_name(name: str, catalogue: Catalogue[Any]) -> None:
+class Taken(NamedTuple):
+    """Names of what has no catalogue.
+
+    Attributes:
+        noun: what they are called in messages.
+        names: those that are in use.
+    """
+
+    noun: str
+    names: Collection[str]
+
+
+def check_name(name: str, catalogue: Catalogue[Any] | Taken) -> None:
     """Refuse a name that a new plugin cannot have.
 
     Args:
-        name: the name of a model or a dataset, as the user gave it.
-        catalogue: the models or datasets that are installed.
+        name: as the user gave it.
+        catalogue: what is installed of its kind.
 
     Raises:
         UsageError: the name is malformed, has a meaning in Python, or is taken.
@@ -63,8 +76,10 @@ def _malformed(name: str) -> str:
     return ""
 
 
-def _taken(name: str, catalogue: Catalogue[Any]) -> str:
+def _taken(name: str, catalogue: Catalogue[Any] | Taken) -> str:
     """Which installed plugin has ``name``, or an empty string."""
+    if isinstance(catalogue, Taken):
+        return f"there is a {catalogue.noun} of that name." if name in catalogue.names else ""
     try:
         found = catalogue.find(name)
     except UnknownNameError:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from cnn_registry.recipes.load import recipe_names
+from cnn_registry.registry.catalogue import Catalogue
 from cnn_registry.registry.current import current_registry
+from cnn_registry.registry.discovery import COMMANDS
+from cnn_registry.registry.extensions import extensions
 
-from .names import check_author, check_name, distribution_name
+from .names import Taken, check_author, check_name, distribution_name
 from .render import render
 from .write import write
 
@@ -15,8 +20,9 @@ def new_package(name: str, *, template: str = "plain", author: str | None = None
     """Write a plugin package that can be installed and passes its own tests.
 
     Args:
-        name: the name of the model or the dataset; its package is ``cnnreg-<name>``.
-        template: the network to start from, ``"plain"``, ``"residual"`` or ``"inception"``; or ``"dataset"``.
+        name: the name of what it provides; its package is ``cnnreg-<name>``.
+        template: the network to start from, ``"plain"``, ``"residual"`` or ``"inception"``; or ``"dataset"``,
+            ``"recipe"`` or ``"command"``.
         author: for the metadata and the licence; default "The cnnreg-<name> authors".
         out: the folder in which the package's folder is made.
 
@@ -28,7 +34,12 @@ def new_package(name: str, *, template: str = "plain", author: str | None = None
         CnnRegistryError: the folder could not be written.
     """
     registry = current_registry()
-    check_name(name, registry.datasets if template == "dataset" else registry.models)
+    in_use: dict[str, Catalogue[Any] | Taken] = {
+        "dataset": registry.datasets,
+        "recipe": Taken("recipe", recipe_names()),
+        "command": Taken("command", extensions(COMMANDS)),
+    }
+    check_name(name, in_use.get(template, registry.models))
     distribution = distribution_name(name)
     author = check_author(author if author is not None else f"The {distribution} authors")
     target = out / distribution

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from cnn_registry import __version__
-from cnn_registry.registry.discovery import DATASETS, MODELS
+from cnn_registry.registry.discovery import COMMANDS, DATASETS, MODELS, RECIPES
 from cnn_registry.registry.policy import CORE
 
 from .names import distribution_name
@@ -24,26 +24,37 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "residual": ("common", "model", "residual"),
     "inception": ("common", "model", "inception"),
     "dataset": ("common", "dataset"),
+    "recipe": ("common", "recipe"),
+    "command": ("common", "command"),
 }
 """The folders whose files make up each template."""
+
+
+NOUNS: Mapping[str, tuple[str, str]] = {
+    "dataset": ("dataset", DATASETS),
+    "recipe": ("recipe", RECIPES),
+    "command": ("command", COMMANDS),
+}
+"""What a package of a template provides, and its entry-point group; that of others is a model."""
 
 
 def render(name: str, template: str, author: str) -> dict[str, str]:
     """The files of a new package: their text by their path in the package.
 
     Args:
-        name: the name of the model or the dataset.
+        name: the name of what the package provides.
         template: one of `LAYERS`.
         author: for the metadata and the licence.
     """
-    is_dataset = template == "dataset"
+    noun, group = NOUNS.get(template, ("model", MODELS))
     distribution, module = distribution_name(name), f"cnnreg_{name}"
     values = {
         "name": name,
         "module": module,
         "distribution": distribution,
-        "noun": "dataset" if is_dataset else "model",
-        "group": DATASETS if is_dataset else MODELS,
+        "noun": noun,
+        "group": group,
+        "command": name.replace("_", "-"),
         "requirement": core_requirement(__version__),
         "author": author,
         "quoted_author": json.dumps(author, ensure_ascii=False),  # a JSON string is also a TOML string

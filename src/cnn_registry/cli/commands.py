@@ -1,0 +1,18 @@
+"""The commands that come with this library, in the order in which people meet them."""
+
+COMMANDS = (
+    "list",
+    "info",
+    "train",
+    "evaluate",
+    "predict",
+    "explain",
+    "report",
+    "runs",
+    "new",
+    "check",
+    "datasets",
+    "recipes",
+    "cache",
+    "doctor",
+)
