@@ -52,6 +52,32 @@ def test_the_split_is_recorded_file_by_file(trained: Path, colours: Path) -> Non
     assert all((colours / image).is_file() for image in [*split.train, *split.val])
 
 
+def test_a_run_is_shown_in_one_short_line_and_as_a_small_table(trained: Path) -> None:
+    run = Run.open(trained)
+    assert repr(run) == (
+        f"<Run {trained}: tiny, colours (3 classes), finished, validation accuracy 100.0% in epoch "
+        f"{run.record.result['best']['epoch']:.0f}>"
+    )
+    hostile = run.record.data.model_copy(update={"name": "<script>alert(1)</script>\n" + "x" * 500})
+    changed = Run(trained, run.record.model_copy(update={"data": hostile, "result": {}}))
+    assert len(repr(changed)) < 200 + len(str(trained))
+    assert "\n" not in repr(changed)
+    page = changed._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert len(page) < 1000 + len(str(trained))
+
+
+def test_a_run_has_its_classes_and_its_history(trained: Path) -> None:
+    run = Run.open(trained)
+    assert run.class_names == ("blue", "green", "red")
+    assert [epoch.epoch for epoch in run.history] == [1, 2, 3]
+    assert run.evaluate(part="train").accuracy == 1.0
+    run.history_csv.unlink()
+    with pytest.raises(RunError, match=r"history\.csv cannot be read"):
+        _ = run.history
+
+
 def test_open_reads_what_was_saved(trained: Path) -> None:
     run = Run.open(trained)
     run.save()

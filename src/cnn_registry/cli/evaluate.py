@@ -57,12 +57,12 @@ def command(
 ) -> None:
     """Measure how accurate a trained model is.
 
-    RUN is a run directory. By default, its model is measured on the validation images of its training.
+    RUN is a run directory. By default, its model is measured on the validation images of its training. The directory
+    of a cross-validation stands for the mean of its models.
     """
     from cnn_registry.inference.evaluate import evaluate
-    from cnn_registry.runs.run import Run
 
-    evaluation = evaluate(Run.open(run), dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
+    evaluation = evaluate(run, dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
     report = evaluation.report()
     if as_json:
         print_json({"run": str(run), "weights": weights} | report)

@@ -42,11 +42,11 @@ _ROWS = 1024
 """Rows that are scaled at a time, so that a large image needs little memory besides its own."""
 
 
-def load_rgb(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
+def load_rgb(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
     """The pixels of an open image as RGB, laid over white where it is transparent.
 
     Args:
-        image: an image whose pixels have not been read yet.
+        image: an image whose pixels have not been read yet; or one in memory, of which nothing else is known.
         again: opens it once more. Pillow reads only the upper 8 of 16 bits of a colour; the lower ones need another
             pass.
 
@@ -137,9 +137,10 @@ def _largest(value: float) -> int:
     return (1 << max(8, int(value).bit_length())) - 1
 
 
-def _raw_mode(image: ImageFile.ImageFile) -> str:
+def _raw_mode(image: Image.Image) -> str:
     """How the pixels of an unread image are stored, in Pillow's words; an empty string where it does not say."""
-    args = image.tile[0].args if image.tile else ""
+    tile = getattr(image, "tile", None)
+    args = tile[0].args if tile else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 

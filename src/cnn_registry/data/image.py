@@ -84,15 +84,39 @@ def decode_image(source: Path | BinaryIO, *, max_pixels: int | None = None) -> I
         return _read(source, max_pixels)
 
 
+def converted(image: Image.Image, *, max_pixels: int | None = None) -> Image.Image:
+    """An image that somebody opened or made with Pillow as `decode_image` gives the one of a file.
+
+    One that was opened from a file and not read yet is read from that file once more, since Pillow does not keep all
+    bits of some.
+
+    Raises:
+        BadImageError: it cannot be read, or is larger than ``max_pixels`` or `MAX_EDGE`.
+    """
+    file = Path(getattr(image, "filename", "") or "")
+    if getattr(image, "tile", None) and image.tell() == 0 and file.is_file():
+        return decode_image(file, max_pixels=max_pixels)
+
+    def again() -> ImageFile.ImageFile:
+        raise ValueError("its file is not known")
+
+    with _reported(file if file.name else f"<{image.mode} image of Pillow>", max_pixels):
+        _check_size(image, pixel_limit(max_pixels))
+        if not image.width * image.height:
+            raise ValueError("it has no pixels")
+        rgb, turn = load_rgb(image, again), _turn(image)
+        return rgb if turn is None else rgb.transpose(turn)
+
+
 @contextmanager
-def _reported(source: Path | BinaryIO, max_pixels: int | None) -> Iterator[None]:
+def _reported(source: Path | BinaryIO | str, max_pixels: int | None) -> Iterator[None]:
     """Whatever a decoder raises becomes the reason why the file cannot be read."""
     try:
         yield
     except BadImageError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file
-        name = str(source if isinstance(source, Path) else getattr(source, "name", source))
+        name = str(source if isinstance(source, Path | str) else getattr(source, "name", source))
         raise BadImageError(name, _reason(error, pixel_limit(max_pixels))) from error
 
 

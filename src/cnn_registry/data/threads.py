@@ -6,7 +6,7 @@ Pillow and hashlib release the interpreter's lock while they work, so threads ar
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -20,22 +20,24 @@ _CHUNK = 4  # items per task: few enough to keep all threads busy in one batch
 _AHEAD = 4  # tasks per thread that may be done before the caller takes their results
 
 
-def in_threads(function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
+def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """``function`` of each of ``items``, in their order.
 
-    When the caller stops early, so does the work. At most `in_flight` results wait for the caller.
+    When the caller stops early, so does the work. At most `in_flight` results wait for the caller, and no more items
+    than that are taken ahead of it, so ``items`` may have no end.
     """
 
-    def of_chunk(start: int) -> list[B]:
-        return [function(item) for item in items[start : start + _CHUNK]]
+    def of_chunk(chunk: list[A]) -> list[B]:
+        return [function(item) for item in chunk]
 
-    starts = iter(range(0, len(items), _CHUNK))
+    remaining = iter(items)
+    chunks = iter(lambda: list(islice(remaining, _CHUNK)), [])
     pool = ThreadPoolExecutor(usable_cpus())
     try:
-        tasks = deque(pool.submit(of_chunk, start) for start in islice(starts, _AHEAD * usable_cpus()))
+        tasks = deque(pool.submit(of_chunk, chunk) for chunk in islice(chunks, _AHEAD * usable_cpus()))
         while tasks:
             results = tasks.popleft().result()
-            tasks.extend(pool.submit(of_chunk, start) for start in islice(starts, 1))
+            tasks.extend(pool.submit(of_chunk, chunk) for chunk in islice(chunks, 1))
             yield from results
     finally:
         pool.shutdown(cancel_futures=True)

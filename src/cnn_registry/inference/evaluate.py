@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.registry.spec import Pixels
+from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
@@ -134,10 +136,10 @@ def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | Path,
     *,
     dataset: str | None = None,
-    data: Path | None = None,
+    data: str | Path | None = None,
     part: PartName | None = None,
     weights: Weights = "best",
     tta: bool = False,
@@ -146,7 +148,8 @@ def evaluate(
     """Evaluate a run's model, on the run's own images or on others.
 
     Args:
-        run: the run.
+        run: the run, or its directory. The directory of a cross-validation stands for the mean of its models; its own
+            ``"val"`` images are each evaluated by the one model that was not trained on them.
         dataset, data: as in ``train``; default the run's own.
         part: of the run's own images, default ``"val"``; of others, default all of them.
         weights: ``"best"`` or ``"last"``.
@@ -157,33 +160,75 @@ def evaluate(
     Raises:
         DataError: the images are missing, have changed since the run, or have no class that the run knows.
         UsageError: the data has no such part.
+        RunError: there is no run, or the cross-validation is not complete.
         BackendError: Keras runs on another backend than TensorFlow.
     """
     backend.require_tensorflow()
+    runs = [run] if isinstance(run, Run) else open_runs(Path(run))
     given = dataset is not None or data is not None
-    own = (run.record.data.dataset, None if given else own_source(run))
-    loaded = load_dataset(dataset, data, min_classes=1) if given else load_dataset(*own)
-    images = load_images(loaded, run.record.model.input_shape[0], max_pixels=run.record.options.max_pixels)
-    if images.digest == run.record.data.digest:
-        indices, what = _own_part(run, images, part or "val")
+    if len(runs) > 1 and not given:
+        if part in (None, "val"):
+            each = [evaluate(fold, weights=weights, tta=tta, force=force) for fold in runs]
+            return joined(each, f"validation images of {len(runs)} folds, each by the model not trained on it")
+        if part == "train":
+            raise UsageError("Each fold of a cross-validation trains on other images; use --part val, test or all.")
+    first = runs[0]
+    own = (first.record.data.dataset, None if given else own_source(first))
+    loaded = load_dataset(dataset, None if data is None else Path(data), min_classes=1) if given else load_dataset(*own)
+    images = load_images(loaded, first.record.model.input_shape[0], max_pixels=first.record.options.max_pixels)
+    if images.digest == first.record.data.digest:
+        indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
     elif given:
-        images = in_classes(images, run.record.data.class_names)
+        images = in_classes(images, first.record.data.class_names)
         indices, what = _foreign_part(images, part or "all")
     else:
-        raise DataError(f"The images at {run.record.data.source} have changed since the run; name others with --data.")
-    if part != "train" and (trained := _trained_on(run, images, indices)):
+        raise DataError(
+            f"The images at {first.record.data.source} have changed since the run; name others with --data."
+        )
+    if part != "train" and (trained := _trained_on(runs, images, indices)):
         what = f"{what}, {trained} of which the model was trained on"
+    if len(runs) > 1:
+        what = f"{what}, the mean of {len(runs)} models"
+    if tta:
+        what = f"{what}, each with its mirror image"
+    each = [_evaluate_run(fold, images, indices, what, weights, tta=tta, force=force) for fold in runs]
+    return each[0] if len(each) == 1 else averaged(each)
+
+
+def _evaluate_run(
+    run: Run, images: LoadedImages, indices: np.ndarray, what: str, weights: Weights, *, tta: bool, force: bool
+) -> Evaluation:
+    """What one run's model says of images."""
     recipe = run.record.recipe
     with backend.standard_settings():
         model = fold_batch_norm(load_model(run, weights, force=force))
         if tta:
-            model, what = with_mirrored(model, run.record.model.input_shape), f"{what}, each with its mirror image"
+            model = with_mirrored(model, run.record.model.input_shape)
         return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
 
 
-def _trained_on(run: Run, images: LoadedImages, indices: np.ndarray) -> int:
-    """How many of the images at ``indices`` have the content of one that the run was trained on."""
-    trained = set(run.record.split.trained)
+def joined(evaluations: Sequence[Evaluation], part: str) -> Evaluation:
+    """Evaluations of different images, such as those of the folds of a cross-validation, as one.
+
+    Args:
+        evaluations: of models with the same classes.
+        part: what was evaluated, after the number of images.
+    """
+    labels = np.concatenate([one.labels for one in evaluations])
+    probabilities = np.concatenate([one.probabilities for one in evaluations])
+    return Evaluation(evaluations[0].class_names, labels, probabilities, f"{len(labels)} {part}")
+
+
+def averaged(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The mean of what several models say of the same images."""
+    first = evaluations[0]
+    mean = np.asarray(np.mean([one.probabilities for one in evaluations], axis=0), np.float32)
+    return Evaluation(first.class_names, first.labels, mean, first.part)
+
+
+def _trained_on(runs: Sequence[Run], images: LoadedImages, indices: np.ndarray) -> int:
+    """How many of the images at ``indices`` have the content of one that a run was trained on."""
+    trained = {image for run in runs for image in run.record.split.trained}
     if not images.hashes:
         return 0
     return sum(images.hashes[index].hex()[:HASH_DIGITS] in trained for index in indices)

@@ -2,156 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cnn_registry import backend
-from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.folder import find_images
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.cache import OnBadImage
-from cnn_registry.data.sources.files import decode_each
 from cnn_registry.errors import BadImageError, UsageError
-from cnn_registry.networks.folding import fold_batch_norm
-from cnn_registry.networks.mirrored import with_mirrored
-from cnn_registry.runs.run import Run, load_run
-from cnn_registry.system.progress import Advance, progress
+from cnn_registry.registry.models import list_models
+from cnn_registry.runs.folds import open_runs
+from cnn_registry.runs.run import Run
+from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
 
-from .model import Weights, load_model
+from .pictures import BATCH_SIZE, Picture, decoded_batches, given
+from .predictor import Predictor, published_predictor, run_predictor, runs_predictor
 
-BATCH_SIZE = 32
+RUN_WEIGHTS = ("best", "last")
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The most probable classes of one picture, the most probable first.
 
+    It is also the sequence of its classes: ``name, probability = prediction[0]``.
+
     Attributes:
-        image: the file.
-        classes: ``(name, probability)`` pairs; empty where the file cannot be read.
+        image: the file, or its address; ``None`` for a picture in memory.
+        classes: ``(name, probability)`` pairs; empty where the picture cannot be read.
         reason: why it cannot be read, or an empty string.
     """
 
-    image: Path
+    image: Path | str | None
     classes: tuple[tuple[str, float], ...]
     reason: str = ""
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return iter(self.classes)
+
+    def __getitem__(self, index: int) -> tuple[str, float]:
+        return self.classes[index]
+
+    def __bool__(self) -> bool:
+        """Always true: a picture that cannot be read also has a prediction, with its ``reason``."""
+        return True
 
 
 def predict(
     run: Run | str | Path,
-    images: Sequence[str | Path],
+    images: Any,
     *,
     top: int = 5,
-    weights: Weights = "best",
+    weights: str = "best",
     tta: bool = False,
     on_bad_image: OnBadImage = "error",
     max_pixels: int | None = None,
     force: bool = False,
-) -> list[Prediction]:
-    """Classify picture files of any kind and size, and all pictures in folders.
+) -> Any:
+    """Classify pictures of any kind and size with a trained model.
 
     Args:
-        run: the run whose model is used, or its directory.
-        images: files, and folders, whose pictures are taken at any depth, in natural order.
+        run: the run whose model is used, or its directory; the directory of a cross-validation, for the mean of its
+            models; or the name of a model, with published ``weights``.
+        images: a path, an image of Pillow's, an array ``(H, W, 3)`` or ``(N, H, W, 3)`` of uint8 RGB, or an iterable
+            of these. A folder stands for the pictures in it, at any depth, in natural order.
         top: how many classes to give for each.
-        weights: ``"best"`` or ``"last"``.
+        weights: ``"best"`` or ``"last"`` of a run; for a model, weights that ``get_spec(name).weights`` names, for
+            instance ``"keras:imagenet"``.
         tta: average the probabilities of each picture and its mirror image, which takes twice the time: Krizhevsky
             et al. (2012), section 4.1.
-        on_bad_image: ``"error"`` to raise for a file that cannot be read, ``"skip"`` to give its reason in its place.
+        on_bad_image: ``"error"`` to raise for a picture that cannot be read, ``"skip"`` to give its reason instead.
         max_pixels: the largest picture that is read, width times height; default Pillow's limit of 89 million.
         force: as for `load_model`.
 
     Returns:
-        A prediction per picture, in order.
+        A `Prediction` for one picture; a list of them, in order, for a folder, several arrays or a list; and for an
+        iterator an iterator, which takes from yours a batch at a time, so neither needs an end.
 
     Raises:
-        BadImageError: a file is missing or is not a picture, and ``on_bad_image`` is ``"error"``; nothing is predicted
-            then.
+        UsageError: the pictures are given in another form, or there are none; the model has no such weights.
+        BadImageError: a picture is missing or cannot be read, and ``on_bad_image`` is ``"error"``.
         DataError: a folder holds no pictures.
         RunError, ModelBuildError: as `load_model`.
+        DownloadError, WeightsError: published weights, or the names of their classes, could not be fetched or used.
     """
-    run = run if isinstance(run, Run) else load_run(run)
     if top < 1:
         raise UsageError(f"The number of classes to show must be at least 1; got {top}.")
-    files = list(_pictures(images))
-    size = run.record.model.input_shape[0]
+    found = given(images)
+    predictor = find_predictor(run, weights, tta=tta, force=force)
+    if found.kind == "stream":
+        return predictions(predictor, found.pictures, top=top, on_bad_image=on_bad_image, max_pixels=max_pixels)
+    every = list(found.pictures)
     if on_bad_image == "error":  # before the model is loaded, which takes seconds
-        _refuse_bad(files, max_pixels)
-    predictor: Predictor | None = None
-    predictions: list[Prediction] = []
-    with _shown(len(files)) as advance:
-        for start in range(0, len(files), BATCH_SIZE):
-            chunk = files[start : start + BATCH_SIZE]
-            decoded = list(decode_each(chunk, (size,), max_pixels=max_pixels))
-            readable = [found[0] for found in decoded if not isinstance(found, BadImageError)]
-            predictor = predictor or (Predictor(run, weights, tta=tta, force=force) if readable else None)
-            rows = iter(predictor(np.stack(readable)) if predictor and readable else ())
-            for image, found in zip(chunk, decoded, strict=True):
-                if isinstance(found, BadImageError):
-                    if on_bad_image == "error":
-                        raise found
-                    predictions.append(Prediction(image, (), found.reason))
-                else:
-                    predictions.append(Prediction(image, _most_probable(next(rows), run.record.data.class_names, top)))
-            advance(len(chunk))
-    return predictions
+        _refuse_missing(every)
+    advance = progress(f"Classifying {counted(len(every), 'image')}", len(every))
+    results = []
+    with advance if len(every) > BATCH_SIZE else nullcontext(lambda amount: None) as done:
+        for result in predictions(predictor, every, top=top, on_bad_image=on_bad_image, max_pixels=max_pixels):
+            results.append(result)
+            done(1)
+    return results[0] if found.kind == "one" else results
 
 
-def _shown(count: int) -> AbstractContextManager[Advance]:
-    """Progress, where there is more than a batch."""
-    if count <= BATCH_SIZE:
-        return nullcontext(lambda amount: None)
-    return progress(f"Classifying {counted(count, 'image')}", count)
+def find_predictor(
+    run: Run | str | Path, weights: str = "best", *, tta: bool = False, force: bool = False
+) -> Predictor:
+    """What predicts: the model of a run, those of a cross-validation, or one with published weights.
+
+    Args:
+        run, weights, tta, force: as for `predict`.
+
+    Raises:
+        CnnRegistryError: as `predict`.
+    """
+    if isinstance(run, Run):
+        return run_predictor(run, weights, tta=tta, force=force)
+    path = Path(run)
+    if weights not in RUN_WEIGHTS and not path.exists():
+        return published_predictor(str(run), weights, tta=tta)
+    if not path.exists() and str(run) in list_models():
+        raise UsageError(
+            f"{run} is a model, not a run. Name its weights, such as 'keras:imagenet', or a run directory."
+        )
+    return runs_predictor(open_runs(path), weights, tta=tta, force=force)
 
 
-class Predictor:
-    """The trained network of a run, with what its pictures need.
+def predictions(
+    predictor: Predictor,
+    pictures: Iterable[Picture],
+    *,
+    top: int = 5,
+    on_bad_image: OnBadImage = "error",
+    max_pixels: int | None = None,
+) -> Iterator[Prediction]:
+    """Classify pictures while the next ones are decoded.
+
+    Args:
+        predictor: the model; it is loaded at the first picture that can be read.
+        pictures: in files or in memory; there may be any number.
+        top, on_bad_image, max_pixels: as for `predict`.
+
+    Raises:
+        BadImageError: as `predict`.
+    """
+    for batch in decoded_batches(pictures, predictor.size, max_pixels):
+        if on_bad_image == "error" and (error := batch.first_error):
+            raise error
+        readable = batch.readable
+        rows = iter(()) if readable is None else iter(predictor(readable))
+        for picture, square in zip(batch.pictures, batch.squares, strict=True):
+            if isinstance(square, BadImageError):
+                yield Prediction(picture.name, (), square.reason)
+            else:
+                yield Prediction(picture.name, most_probable(next(rows), predictor.class_names, top))
+
+
+def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
+    """Pictures in the form in which the model of a run takes them.
 
     Args:
         run: the run.
-        weights, tta, force: as for `predict`.
+        images: as for `predict`.
+        max_pixels: as for `predict`.
+
+    Returns:
+        float32 ``(N, size, size, 3)``, with N = 1 for one picture, so that ``run.model()`` takes it as it is; for an
+        iterator, an iterator of such arrays of up to 32 pictures.
+
+    Raises:
+        UsageError, BadImageError, DataError: as `predict`.
     """
+    found, record = given(images), run.record
 
-    def __init__(self, run: Run, weights: Weights = "best", *, tta: bool = False, force: bool = False) -> None:
-        with backend.standard_settings():
-            model = fold_batch_norm(load_model(run, weights, force=force))
-            self._model = with_mirrored(model, run.record.model.input_shape) if tta else model
-        self._pixels = run.record.recipe.pixels
+    def batches() -> Iterator[np.ndarray]:
+        for batch in decoded_batches(found.pictures, record.model.input_shape[0], max_pixels):
+            if error := batch.first_error:
+                raise error
+            yield scale(batch.readable, record.recipe.pixels)
 
-    def __call__(self, images: Bytes) -> np.ndarray:
-        """Probabilities, float32 ``(N, num_classes)``, for uint8 RGB ``(N, size, size, 3)``."""
-        with backend.standard_settings():
-            return np.asarray(self._model.predict_on_batch(scale(images, self._pixels)))
+    return batches() if found.kind == "stream" else np.concatenate(list(batches()))
 
 
-def _pictures(images: Sequence[str | Path]) -> Iterator[Path]:
-    """Files as they are, and the pictures in folders."""
-    for image in map(Path, images):
-        if image.is_dir():
-            yield from find_images(image)
-        else:
-            yield image
+def most_probable(probabilities: np.ndarray, names: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
+    """The ``top`` classes with their probabilities, the most probable first."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple((names[index], float(probabilities[index])) for index in order)
 
 
-def _refuse_bad(files: Sequence[Path], max_pixels: int | None) -> None:
-    """Refuse the first file that is missing or damaged.
+def _refuse_missing(pictures: Sequence[Picture]) -> None:
+    """Refuse the first file that is not there.
 
     Raises:
         BadImageError: there is one.
     """
-    for found in decode_each(files[:BATCH_SIZE], (1,), max_pixels=max_pixels):
-        if isinstance(found, BadImageError):
-            raise found
-    for file in files[BATCH_SIZE:]:
-        if not file.is_file():
-            raise BadImageError(str(file), "no such file")
-
-
-def _most_probable(probabilities: np.ndarray, names: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return tuple((names[index], float(probabilities[index])) for index in order)
+    for picture in pictures:
+        if isinstance(picture.content, Path) and not picture.content.is_file():
+            raise BadImageError(str(picture.name), "no such file")

@@ -121,12 +121,18 @@ class Pretrained:
         pixels: the form in which the network took its pixels in training: ``"unit"``, ``"signed"``, ``"imagenet"`` or
             ``"caffe"``, as `Pixels` describes them.
         options: options of the builder with which the network is the one that was trained; default none.
+        classes: where the names of its classes are, for predictions: ``"module:function"`` of a function that takes
+            probabilities ``(N, num_classes)`` and ``top=1`` and returns ``[(id, name, probability)]`` for each row, as
+            ``keras.applications.imagenet_utils:decode_predictions`` does. It may download them. Default unknown.
+        num_classes: the number of its outputs; default 1000.
     """
 
     origin: str
     names: Callable[[], Mapping[str, str]]
     pixels: Pixels
     options: Mapping[str, Any] = field(default_factory=dict)
+    classes: str = ""
+    num_classes: int = 1000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", frozen(self.options))

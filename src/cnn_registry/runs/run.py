@@ -8,19 +8,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from pydantic import ValidationError
 
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.system.files import check_own, is_own_folder, write_file
-from cnn_registry.text import counted, printable, suggestion
+from cnn_registry.text import counted, printable, shorten, suggestion
 
 from .checkpoints import Checkpoints
+from .history import Epoch, read_history
 from .record import RecordChanges, RunRecord, Status
+
+if TYPE_CHECKING:
+    import keras
+
+    from cnn_registry.inference.evaluate import Evaluation
 
 SEAL = b',\n  "sha256": "'
 """What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
@@ -44,12 +52,50 @@ FILES = (
 """What a training writes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A run directory and what its ``run.json`` says."""
+    """A run directory and what its ``run.json`` says.
+
+    Attributes:
+        path: the directory.
+        record: the content of its ``run.json``.
+    """
 
     path: Path
     record: RunRecord
+
+    def __repr__(self) -> str:
+        return f"<Run {printable(str(self.path))}: {', '.join(self._summary().values())}>"
+
+    def _repr_html_(self) -> str:
+        """The run as the output of a notebook's cell."""
+        rows = self._summary() | {"directory": printable(str(self.path))}
+        left = "style='text-align:left'"
+        cells = "".join(
+            f"<tr><th {left}>{name}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def _summary(self) -> dict[str, str]:
+        """What the run is, in a few words each."""
+        record = self.record
+        names = record.data.class_names
+        facts = {
+            "model": record.model.spec["name"],
+            "data": f"{record.data.name} ({counted(len(names), 'class')})",
+            "status": record.status,
+        }
+        if best := record.result.get("best"):
+            facts["best epoch"] = f"validation accuracy {best['val_accuracy']:.1%} in epoch {best['epoch']:.0f}"
+        return {name: shorten(printable(value), 60) for name, value in facts.items()}
+
+    def __getstate__(self) -> dict[str, Any]:  # networks do not travel to another process
+        return {name: value for name, value in vars(self).items() if name != "loaded"}
+
+    @cached_property
+    def loaded(self) -> dict[Any, Any]:
+        """What was loaded for predictions, so that the next one does not load it again."""
+        return {}
 
     @property
     def best_weights(self) -> Path:
@@ -70,6 +116,83 @@ class Run:
     def history_csv(self) -> Path:
         """One row an epoch."""
         return self.path / "history.csv"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the model's outputs."""
+        return tuple(self.record.data.class_names)
+
+    @property
+    def history(self) -> list[Epoch]:
+        """What was measured in each epoch.
+
+        Raises:
+            RunError: ``history.csv`` cannot be read.
+        """
+        return read_history(self.history_csv)
+
+    def model(self, weights: Literal["best", "last"] = "best", *, force: bool = False) -> keras.Model:
+        """The trained network, newly built; arguments and errors as for `cnn_registry.load_model`."""
+        from cnn_registry.inference.model import load_model
+
+        return load_model(self, weights, force=force)
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        top: int = 5,
+        weights: Literal["best", "last"] = "best",
+        tta: bool = False,
+        on_bad_image: Literal["skip", "error"] = "error",
+        max_pixels: int | None = None,
+        force: bool = False,
+    ) -> Any:
+        """Classify pictures; arguments, result and errors as for `cnn_registry.predict`.
+
+        The network is loaded once for all calls.
+        """
+        from cnn_registry.inference.predict import predict
+
+        return predict(
+            self,
+            images,
+            top=top,
+            weights=weights,
+            tta=tta,
+            on_bad_image=on_bad_image,
+            max_pixels=max_pixels,
+            force=force,
+        )
+
+    def preprocess(self, images: Any, *, max_pixels: int | None = None) -> Any:
+        """Pictures as the model takes them, float32 ``(N, size, size, 3)``: ``run.model()(run.preprocess(images))``.
+
+        Args:
+            images: as for `cnn_registry.predict`; one picture has N = 1, and an iterator gives an iterator of batches.
+            max_pixels: as for `cnn_registry.predict`.
+
+        Raises:
+            UsageError, BadImageError, DataError: as `cnn_registry.predict`.
+        """
+        from cnn_registry.inference.predict import preprocess
+
+        return preprocess(self, images, max_pixels=max_pixels)
+
+    def evaluate(
+        self,
+        *,
+        dataset: str | None = None,
+        data: str | Path | None = None,
+        part: Literal["train", "val", "test", "all"] | None = None,
+        weights: Literal["best", "last"] = "best",
+        tta: bool = False,
+        force: bool = False,
+    ) -> Evaluation:
+        """Measure how accurate the model is; arguments, result and errors as for `cnn_registry.evaluate`."""
+        from cnn_registry.inference.evaluate import evaluate
+
+        return evaluate(self, dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
 
     def explain(
         self,

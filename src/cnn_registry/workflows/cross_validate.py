@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import RunError, UsageError
-from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.inference.evaluate import evaluate, joined
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.report.plots import plot_confusion
 from cnn_registry.runs.record import ENDED
@@ -190,7 +190,8 @@ def _report(folds: Folds) -> None:
     """Write ``folds.json``, and ``report.json`` and ``confusion.png`` of all folds' validation images."""
     write_file(folds.path / "folds.json", json.dumps(folds.summary(), indent=2) + "\n")
     note("Evaluating the folds together")
-    evaluation = _together([evaluate(run, weights="last") for run in folds.runs])
+    each = [evaluate(run, weights="last") for run in folds.runs]
+    evaluation = joined(each, f"validation images of {len(each)} folds, last weights")
     report = evaluation.report()
     write_file(folds.path / "report.json", json.dumps(report, indent=2) + "\n")
     first = folds.runs[0].record
@@ -199,14 +200,4 @@ def _report(folds: Folds) -> None:
         evaluation.class_names,
         folds.path / "confusion.png",
         title=f"{first.model.spec['name']} on {first.data.name}: {evaluation.accuracy:.1%} of {evaluation.part}",
-    )
-
-
-def _together(parts: list[Evaluation]) -> Evaluation:
-    labels = np.concatenate([part.labels for part in parts])
-    return Evaluation(
-        parts[0].class_names,
-        labels,
-        np.concatenate([part.probabilities for part in parts]),
-        f"{len(labels)} validation images of {len(parts)} folds, last weights",
     )

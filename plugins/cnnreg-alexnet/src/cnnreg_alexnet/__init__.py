@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from cnn_registry.blocks import Initializer
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 _PAPER = Paper(
     title="ImageNet Classification with Deep Convolutional Neural Networks",
     authors="Krizhevsky, Sutskever, Hinton",
@@ -211,7 +214,10 @@ def alexnet_paper(
     },
     weights={
         "torchvision:IMAGENET1K_V1": Pretrained(
-            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", lambda: TORCHVISION, pixels="imagenet"
+            "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            lambda: TORCHVISION,
+            "imagenet",
+            classes=IMAGENET,
         )
     },
     min_size=95,  # leaves 2x2 after the last pooling: a compiled adaptive pooling of Keras cannot enlarge a map of 1x1

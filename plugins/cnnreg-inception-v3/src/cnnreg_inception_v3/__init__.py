@@ -11,6 +11,9 @@ from ._weights import keras_names, torchvision_names
 if TYPE_CHECKING:
     import keras
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 
 @register_model(
     family="inception",
@@ -42,12 +45,14 @@ if TYPE_CHECKING:
             keras_names,
             pixels="signed",
             options={"scale": False, "count_include_pad": False},
+            classes=IMAGENET,
         ),
         "torchvision:IMAGENET1K_V1": Pretrained(
             "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
             torchvision_names,
             pixels="signed",  # torchvision's model converts its inputs to it
             options={"scale": True, "count_include_pad": True},
+            classes=IMAGENET,
         ),
     },
 )

@@ -12,6 +12,9 @@ from ._weights import keras_names
 if TYPE_CHECKING:
     import keras
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 _PAPER = Paper(
     title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
     authors="Szegedy, Ioffe, Vanhoucke, Alemi",
@@ -161,7 +164,11 @@ def inception_resnet_v1(
     },
     weights={
         "keras:imagenet": Pretrained(
-            "keras.applications:InceptionResNetV2", keras_names, pixels="signed", options={"scale": False}
+            "keras.applications:InceptionResNetV2",
+            keras_names,
+            pixels="signed",
+            options={"scale": False},
+            classes=IMAGENET,
         )
     },
 )

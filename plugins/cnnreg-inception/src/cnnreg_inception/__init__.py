@@ -11,6 +11,9 @@ from ._weights import torchvision_names
 if TYPE_CHECKING:
     import keras
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 
 _GOOGLENET = Paper(
     title="Going Deeper with Convolutions",
@@ -114,6 +117,7 @@ def inception_v1(
             torchvision_names,
             pixels="signed",  # torchvision's model converts its inputs to it
             options={"large_kernel": 3},
+            classes=IMAGENET,
         )
     },
 )

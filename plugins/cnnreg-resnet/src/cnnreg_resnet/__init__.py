@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from cnn_registry.blocks import StrideIn
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 StrideUnit = Literal["last", "first"]
 """The unit of a stage that has the stride."""
 
@@ -159,6 +162,7 @@ def _bottleneck(
                 partial(_weights.keras_names, UNITS[depth]),
                 pixels="caffe",
                 options={"stride_in": "1x1", "use_bias": True},
+                classes=IMAGENET,
             ),
             **_torchvision(depth, {"stride_in": "3x3", "use_bias": False}, *torchvision),
         },
@@ -226,6 +230,7 @@ def _preact(depth: int, *, trainable_params: int, non_trainable_params: int, mac
                 partial(_weights.keras_v2_names, UNITS[depth]),
                 pixels="signed",
                 options={"stride_unit": "last"},
+                classes=IMAGENET,
             )
         },
     )(build)
@@ -255,7 +260,7 @@ def _torchvision(depth: int, options: dict[str, object], *versions: str) -> dict
     names = partial(_weights.torchvision_names, UNITS[depth], 2 if depth < 50 else 3)
     return {
         f"torchvision:IMAGENET1K_V{number}": Pretrained(
-            f"https://download.pytorch.org/models/resnet{depth}-{version}.pth", names, "imagenet", options
+            f"https://download.pytorch.org/models/resnet{depth}-{version}.pth", names, "imagenet", options, IMAGENET
         )
         for number, version in enumerate(versions, start=1)
     }

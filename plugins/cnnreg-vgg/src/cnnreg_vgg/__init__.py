@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from cnn_registry.blocks import Initializer
 
+IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
+"""Where the names of the classes are."""
+
 FILTERS = (64, 128, 256, 512, 512)
 """Number of filters of the convolutions in each block."""
 
@@ -124,11 +127,12 @@ def _pretrained(depth: int, batch_norm: bool, torchvision: str) -> dict[str, Pre
             f"https://download.pytorch.org/models/{name}-{torchvision}.pth",
             partial(_weights.torchvision_names, convolutions, batch_norm),
             pixels="imagenet",
+            classes=IMAGENET,
         )
     }
     if depth in (16, 19) and not batch_norm:
         names = partial(_weights.keras_names, convolutions)
-        weights["keras:imagenet"] = Pretrained(f"keras.applications:VGG{depth}", names, pixels="caffe")
+        weights["keras:imagenet"] = Pretrained(f"keras.applications:VGG{depth}", names, "caffe", classes=IMAGENET)
     return weights
 
 

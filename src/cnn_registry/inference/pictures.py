@@ -1,0 +1,187 @@
+"""What can be predicted: pictures in files and in memory, one or many."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.folder import find_images
+from cnn_registry.data.image import converted, decode, resized
+from cnn_registry.data.threads import in_threads
+from cnn_registry.errors import BadImageError, UsageError
+
+BATCH_SIZE = 32
+"""Pictures that go through a network together."""
+
+EXPECTED = "a path, a Pillow image, a uint8 array (H, W, 3) or (N, H, W, 3), or an iterable of these"
+
+
+class Picture(NamedTuple):
+    """One picture that has not been decoded yet.
+
+    Attributes:
+        name: the file, or its address; ``None`` for a picture in memory.
+        content: a file, its bytes, an image of Pillow's, or an array ``(height, width, 3)``.
+    """
+
+    name: Path | str | None
+    content: Path | bytes | Image.Image | Bytes
+
+    def square(self, size: int, max_pixels: int | None = None) -> Bytes:
+        """The picture as ``(size, size, 3)``.
+
+        Raises:
+            BadImageError: it cannot be read.
+        """
+        content = self.content
+        if isinstance(content, np.ndarray):
+            return resized(Image.fromarray(np.ascontiguousarray(content)), size)
+        if isinstance(content, Image.Image):
+            return resized(converted(content, max_pixels=max_pixels), size)
+        if isinstance(content, bytes):
+            stream = io.BytesIO(content)
+            stream.name = str(self.name)
+            return decode(stream, size, max_pixels=max_pixels)
+        return decode(content, size, max_pixels=max_pixels)
+
+
+class Given(NamedTuple):
+    """What a user gave to be predicted.
+
+    Attributes:
+        pictures: each picture, in order; they are taken one by one from what may have no end.
+        kind: ``"one"`` picture, ``"many"`` that are all there, or a ``"stream"``.
+    """
+
+    pictures: Iterator[Picture]
+    kind: str
+
+
+def given(images: Any) -> Given:
+    """Read what a user gave.
+
+    Args:
+        images: see `EXPECTED`; a path may be that of a folder, whose pictures are taken at any depth.
+
+    Raises:
+        UsageError: it is something else, holds nothing, or an array does not have the form of pictures.
+        DataError: a folder holds no pictures.
+    """
+    if isinstance(images, str | os.PathLike):
+        path = Path(images)
+        return Given(_of_path(path), "many" if path.is_dir() else "one")
+    if isinstance(images, Image.Image):
+        return Given(iter([Picture(None, images)]), "one")
+    if hasattr(images, "__array__"):
+        array = _checked(np.asarray(images), (3, 4))
+        return Given(_of_array(array), "one" if array.ndim == 3 else "many")
+    if isinstance(images, Iterator):
+        return Given(_refusing_none(_of_each(images)), "stream")
+    if isinstance(images, Iterable) and not isinstance(images, bytes | bytearray | memoryview | Mapping):
+        every = list(images)
+        if not every:
+            raise UsageError(f"There are no pictures: expected {EXPECTED}; got an empty {type(images).__name__}.")
+        return Given(chain.from_iterable([_of_item(item) for item in every]), "many")
+    raise UsageError(f"Pictures are given as {EXPECTED}; got {type(images).__name__}.")
+
+
+class Decoded(NamedTuple):
+    """A batch of pictures.
+
+    Attributes:
+        pictures: up to `BATCH_SIZE` of them.
+        squares: their pixels ``(size, size, 3)``, or why they cannot be read.
+    """
+
+    pictures: list[Picture]
+    squares: list[Bytes | BadImageError]
+
+    @property
+    def readable(self) -> Bytes | None:
+        """The pixels of those that can be read, ``(N, size, size, 3)``; ``None`` where there are none."""
+        found = [square for square in self.squares if not isinstance(square, BadImageError)]
+        return np.stack(found) if found else None
+
+    @property
+    def first_error(self) -> BadImageError | None:
+        """Why the first of those cannot be read that cannot."""
+        return next((square for square in self.squares if isinstance(square, BadImageError)), None)
+
+
+def decoded_batches(pictures: Iterable[Picture], size: int, max_pixels: int | None = None) -> Iterator[Decoded]:
+    """Decode pictures in threads, a few ahead of whoever takes the batches, however many there are.
+
+    Args:
+        pictures: in memory or in files.
+        size: edge length in pixels.
+        max_pixels: as for `cnn_registry.data.image.decode_sizes`.
+    """
+
+    def attempt(picture: Picture) -> tuple[Picture, Bytes | BadImageError]:
+        try:
+            return picture, picture.square(size, max_pixels)
+        except BadImageError as error:
+            return picture, error
+
+    results = in_threads(attempt, pictures)
+    while chunk := list(islice(results, BATCH_SIZE)):
+        yield Decoded([picture for picture, _ in chunk], [square for _, square in chunk])
+
+
+def _of_path(path: Path) -> Iterator[Picture]:
+    return (Picture(file, file) for file in (find_images(path) if path.is_dir() else [path]))
+
+
+def _of_each(items: Iterable[Any]) -> Iterator[Picture]:
+    for item in items:
+        yield from _of_item(item)
+
+
+def _of_item(item: Any) -> Iterator[Picture]:
+    """The pictures of one item of an iterable."""
+    if isinstance(item, str | os.PathLike):
+        return _of_path(Path(item))
+    if isinstance(item, Image.Image):
+        return iter([Picture(None, item)])
+    if hasattr(item, "__array__"):
+        return _of_array(_checked(np.asarray(item), (3, 4)))
+    raise UsageError(f"Pictures are given as {EXPECTED}; got an item of type {type(item).__name__}.")
+
+
+def _of_array(array: Bytes) -> Iterator[Picture]:
+    return (Picture(None, image) for image in (array[None] if array.ndim == 3 else array))
+
+
+def _refusing_none(pictures: Iterator[Picture]) -> Iterator[Picture]:
+    """``pictures``, of which there must be one."""
+    first = next(pictures, None)
+    if first is None:
+        raise UsageError(f"There are no pictures: expected {EXPECTED}; got an iterator without items.")
+    yield first
+    yield from pictures
+
+
+def _checked(array: np.ndarray, dimensions: tuple[int, ...]) -> Bytes:
+    """``array``, if it has the form of one or more pictures.
+
+    Raises:
+        UsageError: it has not.
+    """
+    shape = tuple(array.shape)
+    if array.dtype != np.uint8:
+        helps = " Scale it to 0 to 255 and use astype('uint8')." if array.dtype.kind == "f" else ""
+        raise UsageError(f"An array of pictures has values from 0 to 255 in uint8; got {array.dtype}.{helps}")
+    if array.ndim not in dimensions or shape[-1] != 3 or 0 in shape:
+        helps = (
+            " Repeat a grey picture's values three times: numpy.stack([grey] * 3, axis=-1)." if array.ndim == 2 else ""
+        )
+        raise UsageError(f"An array of pictures has the shape (H, W, 3) or (N, H, W, 3), in RGB; got {shape}.{helps}")
+    return array

@@ -1,0 +1,214 @@
+"""A trained network with everything that its pictures need: their size, their scaling, and the names of its classes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn_registry import backend
+from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.pipeline.batches import scale
+from cnn_registry.errors import DownloadError, RunError, UsageError, WeightsError
+from cnn_registry.networks.build import build_model
+from cnn_registry.networks.folding import fold_batch_norm
+from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.mirrored import with_mirrored
+from cnn_registry.networks.weights.source import find_source
+from cnn_registry.registry.models import get_spec
+from cnn_registry.registry.spec import Pixels, Pretrained
+from cnn_registry.runs.run import Run
+from cnn_registry.system.progress import working
+from cnn_registry.system.stdout import stdout_to_stderr
+from cnn_registry.text import one_line
+
+from .model import Weights, load_model
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Predictor:
+    """Gives the probabilities of pictures. Its networks are loaded when they are first used; several are averaged.
+
+    Args:
+        size: edge length of its pictures in pixels.
+        pixels: the form in which its networks take them.
+        load: returns the networks, which take pictures of that size and have the same outputs.
+        names: returns the classes in the order of the outputs.
+        tta: average the probabilities of each picture and its mirror image.
+
+    Attributes:
+        size: edge length of its pictures in pixels.
+        pixels: the form in which its networks take them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        pixels: Pixels,
+        load: Callable[[], Sequence[keras.Model]],
+        names: Callable[[], Sequence[str]],
+        *,
+        tta: bool = False,
+    ) -> None:
+        self.size = size
+        self.pixels = pixels
+        self._load, self._names, self._tta = load, names, tta
+        self._lock = threading.Lock()
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the outputs."""
+        return tuple(self._names())
+
+    @cached_property
+    def _outputs(self) -> Callable[[Bytes], np.ndarray]:
+        shape = (self.size, self.size, 3)
+        with backend.standard_settings():
+            networks = [fold_batch_norm(network) for network in self._load()]
+            if self._tta:
+                networks = [with_mirrored(network, shape) for network in networks]
+            return traced(networks, self.pixels, shape)
+
+    def __call__(self, images: Bytes) -> np.ndarray:
+        """Probabilities, float32 ``(N, num_classes)``, for uint8 RGB ``(N, size, size, 3)``."""
+        with self._lock, backend.standard_settings():
+            return self._outputs(images)
+
+
+def traced(networks: Sequence[keras.Model], pixels: Pixels, shape: tuple[int, int, int]) -> Callable[[Bytes], Any]:
+    """The mean of the outputs of networks as a function of uint8 RGB ``(N, *shape)``; any N is one graph.
+
+    `keras.Model.predict_on_batch`, which other backends than TensorFlow use, traces again for each N.
+    """
+    keras = backend.keras()
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: np.mean(
+            [network.predict_on_batch(scale(images, pixels)) for network in networks], axis=0, dtype=np.float32
+        )
+    tf = backend.tensorflow()
+
+    def mean(images: Any) -> Any:
+        scaled = scale(tf.cast(images, tf.float32), pixels)
+        outputs = [network(scaled, training=False) for network in networks]
+        return outputs[0] if len(outputs) == 1 else tf.add_n(outputs) / len(outputs)
+
+    function = tf.function(mean, autograph=False)
+    graph = function.get_concrete_function(tf.TensorSpec((None, *shape), tf.uint8))
+    return lambda images: np.asarray(graph(tf.constant(images)), np.float32)
+
+
+def run_predictor(run: Run, weights: str = "best", *, tta: bool = False, force: bool = False) -> Predictor:
+    """The predictor of a run; the same as before, with its network, while its weights have not changed.
+
+    Args:
+        run: the run.
+        weights: ``"best"`` or ``"last"``.
+        tta, force: as for `cnn_registry.predict`.
+
+    Raises:
+        UsageError: there are no such weights.
+    """
+    key = (weights, tta, force, _state(run, weights))
+    if key not in run.loaded:
+        run.loaded.clear()  # it would keep networks that nothing uses any more
+        run.loaded[key] = runs_predictor([run], weights, tta=tta, force=force)
+    found: Predictor = run.loaded[key]
+    return found
+
+
+def runs_predictor(runs: Sequence[Run], weights: str = "best", *, tta: bool = False, force: bool = False) -> Predictor:
+    """The mean of the models of runs on the same images, such as those of a cross-validation.
+
+    Args:
+        runs: one or more.
+        weights, tta, force: as for `run_predictor`.
+
+    Raises:
+        UsageError: there are no such weights.
+        RunError: the models do not take the same pictures, or do not have the same classes.
+    """
+    if weights not in ("best", "last"):
+        raise UsageError(f"The weights of a run are 'best' or 'last'; got {weights!r}.")
+    chosen: Weights = "best" if weights == "best" else "last"
+    first, *others = [run.record for run in runs]
+    size, pixels, names = first.model.input_shape[0], first.recipe.pixels, first.data.class_names
+    for run, record in zip(runs[1:], others, strict=True):
+        if (record.model.input_shape[0], record.recipe.pixels, record.data.class_names) != (size, pixels, names):
+            raise RunError(
+                f"{run.path} takes other pictures or has other classes than {runs[0].path}, so their mean is not known."
+            )
+    return Predictor(
+        size, pixels, lambda: [load_model(run, chosen, force=force) for run in runs], lambda: names, tta=tta
+    )
+
+
+def _state(run: Run, weights: str) -> tuple[int, int] | None:
+    """What distinguishes a weights file from a later one."""
+    try:
+        facts = (run.best_weights if weights == "best" else run.last_weights).stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
+
+
+def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predictor:
+    """The predictor of a model with published weights, at the model's own size.
+
+    Args:
+        model: the model's name.
+        weights: weights that ``get_spec(model).weights`` names.
+        tta: as for `cnn_registry.predict`.
+
+    Raises:
+        UnknownNameError: there is no such model.
+        UsageError: it has no such weights, or they do not say which classes they have.
+    """
+    spec = get_spec(model)
+    published = find_source(spec, weights).published if weights in spec.weights else None
+    if published is None:
+        known = f"It has {', '.join(spec.weights)}" if spec.weights else "It has none"
+        raise UsageError(
+            f"{spec.name} has no published weights {weights!r}. {known}; or name a run directory in place of the model."
+        )
+    height, width, channels = spec.input_shape
+    if height != width or channels != 3:
+        raise UsageError(f"{spec.name} takes {height}x{width}x{channels}; expected a model for squares of RGB pixels.")
+    if not published.classes:
+        raise UsageError(f"The weights {weights} of {spec.name} do not say which classes they have.")
+
+    def load() -> list[keras.Model]:
+        with working(f"Building {spec.name} with {weights}"), stdout_to_stderr():
+            network = build_model(spec, num_classes=published.num_classes, weights=weights)
+        return [main_network(network)]
+
+    return Predictor(spec.input_shape[0], published.pixels, load, lambda: class_names(published), tta=tta)
+
+
+def class_names(published: Pretrained) -> list[str]:
+    """The classes of published weights in their order. A name that two classes share is followed by its id.
+
+    Raises:
+        DownloadError: they could not be fetched.
+        WeightsError: they are not what the function should return.
+    """
+    module, _, function = published.classes.partition(":")
+    count = published.num_classes
+    try:
+        with stdout_to_stderr():
+            decoded = getattr(import_module(module), function)(np.eye(count, dtype=np.float32), top=1)
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise DownloadError(
+            f"The classes of {published.origin} could not be had from {published.classes}: {one_line(error)}."
+        ) from error
+    try:
+        pairs = [(str(ident), str(name)) for [(ident, name, *_)] in decoded]
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{published.classes} did not return an id and a name for each class.") from error
+    names = [name for _, name in pairs]
+    return [f"{name} ({ident})" if names.count(name) > 1 else name for ident, name in pairs]
