@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.inference.evaluate import evaluate
-from cnn_registry.inference.predict import Predictor
+from cnn_registry.inference.predictor import Predictor, run_predictor
 from cnn_registry.runs.history import Epoch, read_history
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
@@ -267,7 +267,7 @@ def _summary(run: Run) -> Summary:
 
 
 def _speed(run: Run) -> Speed:
-    predictor, size = Predictor(run), run.record.model.input_shape[0]
+    predictor, size = run_predictor(run), run.record.model.input_shape[0]
     return Speed(*(_milliseconds(predictor, np.zeros((images, size, size, 3), np.uint8)) for images in (1, BATCH)))
 
 
