@@ -53,7 +53,7 @@ class Picture(NamedTuple):
         return decode(content, size, max_pixels=max_pixels)
 
 
-class Given(NamedTuple):
+class GivenPictures(NamedTuple):
     """What a user gave to be predicted.
 
     Attributes:
@@ -65,7 +65,7 @@ class Given(NamedTuple):
     kind: str
 
 
-def given(images: Any) -> Given:
+def given(images: Any) -> GivenPictures:
     """Read what a user gave.
 
     Args:
@@ -77,19 +77,19 @@ def given(images: Any) -> Given:
     """
     if isinstance(images, str | os.PathLike):
         path = Path(images)
-        return Given(_of_path(path), "many" if path.is_dir() else "one")
+        return GivenPictures(_of_path(path), "many" if path.is_dir() else "one")
     if isinstance(images, Image.Image):
-        return Given(iter([Picture(None, images)]), "one")
+        return GivenPictures(iter([Picture(None, images)]), "one")
     if hasattr(images, "__array__"):
         array = _checked(np.asarray(images), (3, 4))
-        return Given(_of_array(array), "one" if array.ndim == 3 else "many")
+        return GivenPictures(_of_array(array), "one" if array.ndim == 3 else "many")
     if isinstance(images, Iterator):
-        return Given(_refusing_none(_of_each(images)), "stream")
+        return GivenPictures(_refusing_none(_of_each(images)), "stream")
     if isinstance(images, Iterable) and not isinstance(images, bytes | bytearray | memoryview | Mapping):
         every = list(images)
         if not every:
             raise UsageError(f"There are no pictures: expected {EXPECTED}; got an empty {type(images).__name__}.")
-        return Given(chain.from_iterable([_of_item(item) for item in every]), "many")
+        return GivenPictures(chain.from_iterable([_of_item(item) for item in every]), "many")
     raise UsageError(f"Pictures are given as {EXPECTED}; got {type(images).__name__}.")
 
 
