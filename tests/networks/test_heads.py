@@ -47,6 +47,20 @@ def test_the_training_loss_is_main_plus_weighted_heads_and_the_validation_loss_m
     assert history["accuracy"][0] == np.mean(outputs["predictions"].argmax(1) == labels.argmax(1))
 
 
+def test_the_losses_of_all_outputs_have_the_weights_of_the_images(two: str) -> None:
+    random = np.random.default_rng(0)
+    images, weights = random.random((8, 8, 8, 2), np.float32), np.arange(8, dtype="float32") / 4
+    labels = np.eye(3, dtype="float32")[random.integers(0, 3, 8)]
+    model = compiled(two, 0.3)
+    loss = model.fit(images, labels, sample_weight=weights, batch_size=8, verbose=0).history["loss"][0]
+    outputs = model.predict(images, verbose=0)
+
+    def entropy(probabilities: np.ndarray) -> float:
+        return float(-(weights * np.log((probabilities * labels).sum(axis=1))).mean())
+
+    assert loss == pytest.approx(entropy(outputs["predictions"]) + 0.3 * entropy(outputs["aux"]), rel=1e-5)
+
+
 def test_a_run_trains_the_heads_and_uses_the_main_output_alone(two: str, colours: Path, tmp_path: Path) -> None:
     settings = {"epochs": 2, "batch_size": 8, "image_size": 16}
     run = train(two, data=colours, settings=settings, out=tmp_path)

@@ -128,3 +128,10 @@ def test_plateau_lowers_the_rate_from_what_the_history_says(tiny: str, colours: 
     run = train(tiny, data=colours, recipe="article", settings=settings | still, out=tmp_path)
     rates = [float(line.split(",")[5]) for line in (run.path / "history.csv").read_text().splitlines()[1:]]
     assert rates == pytest.approx([1e-30, 1e-30, 5e-31, 2.5e-31])
+
+
+def test_class_weights_and_balanced_sampling_train(tiny: str, colours: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "image_size": 16, "class_weights": "effective", "sampling": "balanced"}
+    run = train(tiny, data=colours, recipe="article", settings=settings, out=tmp_path)
+    assert run.record.status == "finished"
+    assert (run.record.recipe.class_weights, run.record.recipe.sampling) == ("effective", "balanced")

@@ -33,7 +33,7 @@ def add_aux_losses(model: keras.Model, weights: Mapping[str, float], loss: keras
         x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         heads = weights.items() if training else ()
-        losses = [weight * loss(y, y_pred[name]) for name, weight in heads]
+        losses = [weight * loss(y, y_pred[name], sample_weight) for name, weight in heads]
         return sum(losses, start=plain_loss(x, y, y_pred[MAIN], sample_weight, training))
 
     def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cnn_registry.data.balance import ClassWeights, Sampling
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
@@ -268,6 +269,12 @@ class Recipe(Settings):
             forgets, at most a tenth of the training; validation uses the average, and the run keeps it. ``None`` for
             the weights as they are.
         label_smoothing: share of the target spread evenly over all classes.
+        class_weights: what the loss of an image is multiplied by, from the number of training images of its class:
+            ``"none"`` for 1, ``"balanced"`` for its inverse, ``"effective"`` for something between the two (Cui et al.
+            2019, https://arxiv.org/abs/1901.05555). Validation has no weights.
+        effective_beta: of ``"effective"``, from 0 for ``"none"`` to just below 1 for ``"balanced"``.
+        sampling: ``"shuffled"`` to see each training image once an epoch, or ``"balanced"`` to see as many of each
+            class; an epoch has the same number of steps.
         seed: of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
@@ -300,6 +307,9 @@ class Recipe(Settings):
     pixels: Pixels = "unit"
     ema: float | None = Field(default=None, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: ClassWeights = "none"
+    effective_beta: float = Field(default=0.99, ge=0, lt=1)
+    sampling: Sampling = "shuffled"
     seed: int = Field(default=0, ge=0, lt=2**31)
     split_seed: int | None = Field(default=None, ge=0, lt=2**31)
     deterministic: bool = False

@@ -14,6 +14,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import take_any_size, without_optimizer
+from cnn_registry.data.balance import class_weights
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.sources.cache import LoadedImages
@@ -349,6 +350,8 @@ class Fit:
                     seed=recipe.seed,
                     augmentation=recipe.augmentation,
                     mixing=recipe.mixing,
+                    sampling=recipe.sampling,
+                    weights=self._class_weights(),
                     pixels=recipe.pixels,
                     sizes=recipe.train_sizes or (images.evaluation.source.size,),
                     first_step=progress.step,
@@ -364,6 +367,13 @@ class Fit:
             )
             if self.model.stop_training:  # by early stopping, or by a callback of the user
                 return
+
+    def _class_weights(self) -> np.ndarray | None:
+        """The weights of the classes' images in the loss, ``(num_classes,)``; ``None`` where all are 1."""
+        recipe, labels = self.recipe, self.images.training.dataset.labels[self.split.train]
+        if recipe.class_weights == "none":
+            return None
+        return class_weights(labels, self.form.num_classes, recipe.class_weights, recipe.effective_beta)
 
     def _is_over(self) -> bool:
         stopping = self.recipe.early_stopping

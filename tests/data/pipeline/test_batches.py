@@ -66,6 +66,36 @@ def test_labels_are_those_of_the_images_and_one_hot(images: LoadedImages) -> Non
         np.testing.assert_array_equal(labels.argmax(axis=1), images.dataset.labels[positions(images, pixels)])
 
 
+def test_images_have_the_weights_of_their_classes_and_mixed_ones_of_both(images: LoadedImages) -> None:
+    weights = np.array([0.5, 1.0, 3.0], np.float32)
+    indices = np.arange(18)
+    for mixing in (Mixing(), Mixing(mixup=1.0)):
+        drawn = training_batches(
+            images,
+            indices,
+            batch_size=4,
+            epochs=2,
+            seed=0,
+            augmentation=Augmentation(),
+            pixels="unit",
+            mixing=mixing,
+            weights=weights,
+        )
+        for _, labels, weight in drawn.as_numpy_iterator():
+            np.testing.assert_allclose(weight, labels @ weights, rtol=1e-6)
+
+
+def test_balanced_epochs_have_as_many_images_of_each_class(images: LoadedImages) -> None:
+    counts = np.bincount(images.dataset.labels)
+    assert len(set(counts)) > 1
+    drawn = batches(images, sampling="balanced")
+    for start in (0, 5, 10):
+        labels = np.concatenate([labels for _, labels in drawn[start : start + 5]])
+        assert list(labels.sum(axis=0)) == [6, 6, 6]
+    again = batches(images, sampling="balanced", first_step=7)
+    np.testing.assert_array_equal(drawn[7][0], again[0][0])
+
+
 def test_augmentation_changes_images_and_neither_their_order_nor_their_labels(images: LoadedImages) -> None:
     for (plain, labels), (varied, same_labels) in zip(batches(images), batches(images, augmentation=FULL), strict=True):
         np.testing.assert_array_equal(labels, same_labels)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry import backend
+from cnn_registry.data.balance import Sampling, epoch_order
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DataError
@@ -70,6 +71,8 @@ def training_batches(
     pixels: Pixels,
     sizes: Sequence[int] = (),
     mixing: Mixing = UNMIXED,
+    sampling: Sampling = "shuffled",
+    weights: NDArray[np.float32] | None = None,
     first_step: int = 0,
 ) -> Dataset:
     """All batches of a training, in a new order each epoch.
@@ -84,12 +87,14 @@ def training_batches(
         pixels: the range of the values.
         sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
         mixing: how images are mixed in pairs.
+        sampling: how often images are seen, see `epoch_order`.
+        weights: of classes, by which their images' losses are multiplied, ``(classes,)``; default none.
         first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
         ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
-        ``(B, classes)``, both float32. With several sizes the size is not part of the static shape, so that whatever
-        uses the batches is traced once.
+        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where the classes have weights. With
+        several sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
 
     Raises:
         DataError: one batch is larger than the memory that this process may use.
@@ -98,7 +103,7 @@ def training_batches(
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> Indices:
-        return indices[np.random.default_rng((seed, epoch)).permutation(len(indices))]
+        return epoch_order(indices, images.dataset.labels, sampling, (seed, epoch))
 
     def choose(step: int) -> Choice:
         epoch, batch = divmod(step, steps)
@@ -107,7 +112,7 @@ def training_batches(
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
     check_memory(batch_size, max(*sizes, images.source.size))
-    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes)
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes, weights)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
@@ -171,6 +176,7 @@ def _batches(
     mixing: Mixing,
     pixels: Pixels,
     sizes: Sequence[int],
+    weights: NDArray[np.float32] | None = None,
 ) -> Dataset:
     """One batch for each step, as ``choose`` says, of one of ``sizes``."""
     tf = backend.tensorflow()
@@ -187,7 +193,7 @@ def _batches(
             raise
         return read, labels, draw, np.int32(size), np.bool_(mixed)
 
-    def prepare(step: Tensor) -> tuple[Tensor, Tensor]:
+    def prepare(step: Tensor) -> tuple[Tensor, ...]:
         kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
         batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
         batch.set_shape((None, decoded, decoded, 3))
@@ -196,10 +202,10 @@ def _batches(
         size.set_shape(())
         mixed.set_shape(())
         batch = scale(augment(batch, draw, augmentation, only or size), pixels)
-        if not mixing.mixes:
-            return batch, labels
-        pair: tuple[Tensor, Tensor] = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
-        return pair
+        if mixing.mixes:
+            batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
+        # A mixed image has the weights of both its classes, in the shares of their labels.
+        return (batch, labels) if weights is None else (batch, labels, tf.linalg.matvec(labels, weights))
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)
