@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from .dataset import Indices
+    from .dataset import Indices
 
 ClassWeights = Literal["none", "balanced", "effective"]
 Sampling = Literal["shuffled", "balanced"]
@@ -27,6 +28,8 @@ def class_weights(labels: NDArray[np.int64], num_classes: int, kind: ClassWeight
     Returns:
         float32 ``(num_classes,)``.
     """
+    import numpy as np  # not above: recipes are listed without it
+
     counts = np.bincount(labels, minlength=num_classes).astype(float)
     if kind == "none":
         return np.ones(num_classes, np.float32)
@@ -46,6 +49,8 @@ def epoch_order(indices: Indices, labels: NDArray[np.int64], sampling: Sampling,
             classes several times and not all of large ones.
         seed: of the whole training, and the epoch: the same numbers give the same order.
     """
+    import numpy as np  # as above
+
     random = np.random.default_rng(seed)
     if sampling == "shuffled":
         return indices[random.permutation(len(indices))]
