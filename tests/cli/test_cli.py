@@ -139,7 +139,7 @@ def test_verbose_shows_the_traceback_before_and_after_the_command(cnnreg: Cnnreg
         (["train", "tiny", "--set", "epoch=3"], "Did you mean 'epochs'"),
         (["train", "tiny", "--dataset", "digitz"], "Did you mean 'digits'"),
         (["train", "tiny", "--recipe", "fast"], "There is no recipe 'fast'"),
-        (["predict", "run"], "Missing argument 'IMAGES...'"),
+        (["predict", "run"], "Missing argument 'SOURCE...'"),
         (["recipes", "fast"], "There is no recipe 'fast'"),
     ],
 )
@@ -229,8 +229,8 @@ def test_train_evaluate_and_predict(cnnreg: Cnnreg, tiny: str, colours: Path, tm
 
     picture = colours / "red" / "0.png"
     table = cnnreg("predict", run, picture, picture, "--top", 2).out.splitlines()
-    assert table[0].split() == ["image", "class", "probability"]
-    assert len(table) == 5
+    assert table[0].split() == ["image", "class", "probability", "2."]
+    assert len(table) == 3
     [prediction] = json.loads(cnnreg("predict", run, picture, "--json").out)
     assert prediction["image"] == str(picture)
     assert prediction["classes"][0]["class"] == "red"

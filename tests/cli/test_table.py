@@ -21,7 +21,7 @@ TABLES = {
     "list": list_command.COLUMNS,
     "datasets": datasets.COLUMNS,
     "recipes": recipes.COLUMNS,
-    "predict": predict.COLUMNS,
+    "predict": predict.columns(3),
     "evaluate": evaluate.COLUMNS,
     "check": check.COLUMNS,
     "doctor": doctor.COLUMNS,

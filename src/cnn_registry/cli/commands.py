@@ -6,6 +6,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "predict",
+    "embed",
     "explain",
     "report",
     "runs",

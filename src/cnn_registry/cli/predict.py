@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from cnn_registry.errors import UsageError
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted
 
-from .common import common_options, force_option, json_option, tta_option, weights_option, wide_option
+from .batches import (
+    Meter,
+    bad_image_option,
+    file_option,
+    max_pixels_option,
+    resume_option,
+    sources_argument,
+    standard_input,
+)
+from .common import common_options, force_option, json_option, tta_option, wide_option
 from .output import print_json
 from .table import Column, print_table
 
-COLUMNS = (Column("image", at_least=16), Column("class", at_least=12), Column("probability", number=True))
+if TYPE_CHECKING:
+    from cnn_registry.inference.pictures import Picture
+    from cnn_registry.inference.predict import Prediction
+    from cnn_registry.inference.results import Done, LineFile
+
+ResultFormat = Literal["table", "csv", "jsonl", "parquet"]
+
+ENDINGS: dict[str, ResultFormat] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+PAGE = 1000
+"""Rows of a table that are laid out together."""
 
 
 @click.command("predict")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("run", metavar="RUN")
+@sources_argument
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Number of classes to show.")
-@weights_option
-@tta_option
 @click.option(
-    "--on-bad-image",
-    type=click.Choice(["skip", "error"]),
-    default="skip",
+    "--weights",
+    default="best",
     show_default=True,
-    help="What to do about files that cannot be read: list them with the reason, or stop.",
+    help="Weights to use: 'best' epoch by validation loss, or 'last' epoch; for a model, published ones.",
 )
-@click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", help="Read images of up to N pixels, for scans.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["table", "csv", "jsonl", "parquet"]),
+    help="Form of the results (default: what FILE's name ends in, or a table).",
+)
+@file_option("File for the results, written while they come (default: standard output).")
+@resume_option
+@tta_option
+@bad_image_option
+@max_pixels_option
 @force_option
 @wide_option
 @json_option
 @common_options
 def command(
-    run: Path,
-    images: tuple[Path, ...],
+    run: str,
+    sources: tuple[str, ...],
     top: int,
-    weights: Literal["best", "last"],
+    weights: str,
+    kind: ResultFormat | None,
+    out: Path | None,
+    resume: bool,
     tta: bool,
     on_bad_image: Literal["skip", "error"],
     max_pixels: int | None,
@@ -49,44 +81,140 @@ def command(
 ) -> None:
     """Classify images with a trained model.
 
-    RUN is a run directory; IMAGES are files, or folders of them.
+    RUN is a run directory, that of a cross-validation, or a model's name with published --weights. A SOURCE is a file,
+    a folder, a pattern such as '**/*.jpg', @FILE with one of them per line, an http address, or - for such a list or an
+    image on standard input.
     """
-    from cnn_registry.inference.predict import predict
-    from cnn_registry.runs.run import Run
+    from cnn_registry.inference.predict import find_predictor, predictions
+    from cnn_registry.inference.results import need_arrow
+    from cnn_registry.inference.sources import find_pictures
 
-    predictions = predict(
-        Run.open(run),
-        images,
-        top=top,
-        weights=weights,
-        tta=tta,
-        on_bad_image=on_bad_image,
-        max_pixels=max_pixels,
-        force=force,
+    kind = _kind(kind, out, resume, as_json)
+    if kind == "parquet":
+        need_arrow()
+    predictor = find_predictor(run, weights, tta=tta, force=force)
+    pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
+
+    def predicted(of: Iterable[Picture]) -> Iterator[Prediction]:
+        found = predictions(predictor, of, top=top, on_bad_image=on_bad_image, max_pixels=max_pixels)
+        return Meter("Classifying").watch(found)
+
+    if out:
+        _write(out, kind, top, resume, pictures, predicted)
+    elif as_json:
+        print_json([_as_json(prediction) for prediction in predicted(pictures)])
+    elif kind == "table":
+        _print_pages(predicted(pictures), wide)
+    else:
+        _print_lines(predicted(pictures), kind, top)
+
+
+def _kind(kind: ResultFormat | None, out: Path | None, resume: bool, as_json: bool) -> ResultFormat:
+    """The form of the results.
+
+    Raises:
+        UsageError: the options contradict each other.
+    """
+    if as_json and (kind or out):
+        raise UsageError("--json prints one JSON document; for lines of JSON, or a file, use --format jsonl instead.")
+    if resume and not out:
+        raise UsageError("--resume continues a file; name it with -o.")
+    kind = kind or (ENDINGS.get(out.suffix.lower(), "csv") if out else "table")
+    if kind == "parquet" and not out:
+        raise UsageError("Parquet is written to a file; name it with -o.")
+    if kind == "table" and out:
+        raise UsageError("A table is for a terminal; write csv, jsonl or parquet to a file.")
+    return kind
+
+
+def columns(top: int) -> tuple[Column, ...]:
+    """The columns of a table with so many classes of each picture."""
+    further = (
+        column
+        for rank in range(2, top + 1)
+        for column in (Column(f"{rank}.", at_least=8, rank=rank), Column("", number=True, rank=rank))
     )
-    bad = [prediction for prediction in predictions if prediction.reason]
-    if as_json:
-        print_json(
-            [
-                {
-                    "image": str(prediction.image),
-                    "classes": [{"class": name, "probability": p} for name, p in prediction.classes],
-                }
-                | ({"error": prediction.reason} if prediction.reason else {})
-                for prediction in predictions
-            ]
-        )
+    return (Column("image", at_least=16), Column("class", at_least=12), Column("probability", number=True), *further)
+
+
+def _print_pages(predictions: Iterator[Prediction], wide: bool) -> None:
+    """Print a table, a page at a time."""
+    while page := list(islice(predictions, PAGE)):
+        shown = max(1, *(len(prediction) for prediction in page))
+        rows = []
+        for prediction in page:
+            cells = [cell for name, p in prediction for cell in (name, f"{p:.1%}")]
+            rows.append([str(prediction.image), *cells, *[""] * (2 * shown - len(cells))])
+        print_table(columns(shown), rows, wide=wide)
+
+
+def _print_lines(predictions: Iterable[Prediction], kind: ResultFormat, top: int) -> None:
+    from cnn_registry.inference.results import csv_line, csv_row, header, json_row
+
+    if kind == "csv":
+        click.echo(csv_line(header(top)))
+    for prediction in predictions:
+        click.echo(csv_row(prediction, top) if kind == "csv" else json_row(prediction))
+
+
+def _write(out: Path, kind: ResultFormat, top: int, resume: bool, pictures: Iterator[Picture], predicted: Any) -> None:
+    """Write the results to a file as they come; a Parquet file is made of lines of JSON at the end."""
+    from cnn_registry.inference.results import (
+        LineFile,
+        csv_done,
+        csv_line,
+        csv_path,
+        csv_row,
+        header,
+        json_done,
+        json_row,
+        parquet_of_predictions,
+    )
+
+    if kind == "csv":
+        with LineFile(out, csv_line(header(top)), resume=resume) as lines:
+            done = resumed(lines, csv_done(lines.read()), resume)
+            for prediction in predicted(done.remaining(pictures, csv_path)):
+                lines.write([csv_row(prediction, top)])
         return
-    rows = [
-        [str(prediction.image) if i == 0 else "", name, f"{probability:.1%}"]
-        for prediction in predictions
-        for i, (name, probability) in enumerate(prediction.classes)
-    ]
-    if rows:
-        print_table(COLUMNS, rows, wide=wide)
-    for prediction in bad:
-        note(f"cannot be read: {prediction.image}: {prediction.reason}")
-    if bad:
-        note(f"{len(bad)} of {counted(len(predictions), 'image')} cannot be read.")
-    if len(bad) == len(predictions):
-        click.get_current_context().exit(1)
+    with LineFile(out, resume=resume) if kind == "jsonl" else journal(out, resume) as lines:
+        done = resumed(lines, json_done(lines.read()), resume)
+        for prediction in predicted(done.remaining(pictures, str)):
+            lines.write([json_row(prediction)])
+        if kind == "parquet":
+            assemble(lines, out, lambda rows, target: parquet_of_predictions(rows, top, target))
+
+
+def resumed(lines: LineFile, names: Iterable[str], resume: bool) -> Done:
+    """Which pictures have a line already; a note says how many."""
+    from cnn_registry.inference.results import Done
+
+    done = Done(names)
+    if resume:
+        note(f"{counted(done.count, 'image')} in {lines.path} already.")
+    return done
+
+
+def journal(out: Path, resume: bool) -> LineFile:
+    """LineFile beside a file that cannot be written line by line; it is made of them at the end."""
+    from cnn_registry.inference.results import LineFile
+
+    if out.exists():
+        done = " It is complete; there is nothing to resume." if resume else ""
+        raise UsageError(f"{out} is there already.{done} Name another file.")
+    return LineFile(out.with_name(f"{out.name}.part"), resume=resume)
+
+
+def assemble(lines: LineFile, out: Path, write: Any) -> None:
+    """Make a file of a journal's lines, whole or not at all, and remove the journal."""
+    from cnn_registry.system.files import whole_file
+
+    with whole_file(out) as temporary:
+        write(lines.read(), temporary)
+    lines.path.unlink()
+
+
+def _as_json(prediction: Prediction) -> dict[str, Any]:
+    classes = [{"class": name, "probability": p} for name, p in prediction]
+    error = {"error": prediction.reason} if prediction.reason else {}
+    return {"image": str(prediction.image), "classes": classes} | error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from cnn_registry.text import counted, listing, natural_key
@@ -27,14 +28,17 @@ class Walk:
 
     Args:
         root: the folder of the dataset.
+        sorted_up_to: with more entries than this, a folder has the order of the file system, and its entries are read
+            as they are needed; default all are sorted.
 
     Attributes:
         passed_over: the number of files of each kind that are not used.
         left_out: folders that hold something else than a dataset, and what they are.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sorted_up_to: int | None = None) -> None:
         self.root = root
+        self._sorted_up_to = sorted_up_to
         self.passed_over: Counter[str] = Counter()
         self.left_out: dict[Path, str] = {}
         self._suffixes = suffixes()
@@ -61,7 +65,7 @@ class Walk:
         if identity in self._seen or self._leaves_out(folder):
             return
         self._seen.add(identity)
-        for entry in _entries(folder):
+        for entry in _entries(folder, self._sorted_up_to):
             if _is_folder(entry):
                 yield from self.images(Path(entry.path))
             elif os.path.splitext(entry.name)[1].lower() in self._suffixes:  # noqa: PTH122 - twice as fast as Path
@@ -112,10 +116,16 @@ def subfolders(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, sorted_up_to: int | None = None) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _LITTER]
-    return sorted(shown, key=lambda entry: (natural_key(entry.name), entry.name))
+        shown = (entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _LITTER)
+        first = list(islice(shown, sorted_up_to))
+        following = next(shown, None)
+        if following is None:
+            first.sort(key=lambda entry: (natural_key(entry.name), entry.name))
+            yield from first
+        else:
+            yield from chain(first, [following], shown)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -16,10 +16,14 @@ from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.folder import find_images
 from cnn_registry.data.image import converted, decode, resized
 from cnn_registry.data.threads import in_threads
-from cnn_registry.errors import BadImageError, UsageError
+from cnn_registry.errors import BadImageError, DownloadError, UsageError
+from cnn_registry.system.download import fetch
 
 BATCH_SIZE = 32
 """Pictures that go through a network together."""
+
+MAX_DOWNLOAD = 2**26
+"""The largest file in bytes that is fetched from an address."""
 
 EXPECTED = "a path, a Pillow image, a uint8 array (H, W, 3) or (N, H, W, 3), or an iterable of these"
 
@@ -29,11 +33,11 @@ class Picture(NamedTuple):
 
     Attributes:
         name: the file, or its address; ``None`` for a picture in memory.
-        content: a file, its bytes, an image of Pillow's, or an array ``(height, width, 3)``.
+        content: a file, its http address, its bytes, an image of Pillow's, or an array ``(height, width, 3)``.
     """
 
     name: Path | str | None
-    content: Path | bytes | Image.Image | Bytes
+    content: Path | str | bytes | Image.Image | Bytes
 
     def square(self, size: int, max_pixels: int | None = None) -> Bytes:
         """The picture as ``(size, size, 3)``.
@@ -46,6 +50,11 @@ class Picture(NamedTuple):
             return resized(Image.fromarray(np.ascontiguousarray(content)), size)
         if isinstance(content, Image.Image):
             return resized(converted(content, max_pixels=max_pixels), size)
+        if isinstance(content, str):
+            try:
+                content = fetch(content, limit=MAX_DOWNLOAD)
+            except DownloadError as error:
+                raise BadImageError(str(self.name), str(error)) from error
         if isinstance(content, bytes):
             stream = io.BytesIO(content)
             stream.name = str(self.name)

@@ -125,7 +125,7 @@ def find_predictor(
     if isinstance(run, Run):
         return run_predictor(run, weights, tta=tta, force=force)
     path = Path(run)
-    if weights not in RUN_WEIGHTS and not path.exists():
+    if weights not in RUN_WEIGHTS and not (path / "run.json").exists():
         return published_predictor(str(run), weights, tta=tta)
     if not path.exists() and str(run) in list_models():
         raise UsageError(

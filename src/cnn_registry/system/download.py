@@ -81,6 +81,37 @@ def download(
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)}).")
 
 
+def fetch(url: str, *, limit: int, seconds: float = 60.0) -> bytes:
+    """The content of a small file at ``url``, in memory.
+
+    Args:
+        url: http or https.
+        limit: the most bytes that it may have.
+        seconds: in which all of it must have arrived.
+
+    Raises:
+        DownloadError: it could not be had, is larger, is too slow, or leads from https to http.
+    """
+    answer = _Answer(url, 0, _Pace(Patience(bytes=limit + 1, seconds=seconds)))
+    try:
+        response = answer.headers()
+        response.raise_for_status()
+        _refuse_insecure(url, response)
+        content = bytearray()
+        announced = response.headers.get("Content-Length", "")
+        if re.fullmatch("[0-9]{1,18}", announced) and int(announced) > limit:
+            raise DownloadError(f"more than {limit:,} bytes")
+        for block in answer.blocks():
+            content += block
+            if len(content) > limit:
+                raise DownloadError(f"more than {limit:,} bytes")
+    except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise DownloadError(_reason(error)) from error
+    finally:
+        answer.close()
+    return bytes(content)
+
+
 class _Pace:
     """Measures whether enough arrives, over as many requests as it takes."""
 
@@ -140,8 +171,7 @@ def _request(url: str, part: Path, size: int | None, pace: _Pace) -> None:
             _request(url, part, size, pace)
             return
         response.raise_for_status()
-        if url.startswith("https:") and not all(hop.url.startswith("https:") for hop in (*response.history, response)):
-            raise DownloadError(f"it leads from https to {response.url}")
+        _refuse_insecure(url, response)
         if not _continues_from(response, have):
             have = 0
         announced = response.headers.get("Content-Length", "")
@@ -160,6 +190,11 @@ def _request(url: str, part: Path, size: int | None, pace: _Pace) -> None:
                 advance(len(block))
     finally:
         answer.close()
+
+
+def _refuse_insecure(url: str, response: requests.Response) -> None:
+    if url.startswith("https:") and not all(hop.url.startswith("https:") for hop in (*response.history, response)):
+        raise DownloadError(f"it leads from https to {response.url}")
 
 
 class _Answer:

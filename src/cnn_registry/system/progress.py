@@ -97,12 +97,12 @@ def shows_bars() -> bool:
     return _is_terminal() or _in_notebook()
 
 
-def open_bar(description: str, total: int, *, completed: int = 0, unit: str = "") -> Bar:
+def open_bar(description: str, total: int | None, *, completed: int = 0, unit: str = "") -> Bar:
     """Show a bar on the terminal or in the notebook, until it is closed.
 
     Args:
         description: what is being done.
-        total: how much there is to do.
+        total: how much there is to do; ``None`` where that is not known.
         completed: how much is done already.
         unit: ``"bytes"`` to show sizes and speed, anything else to count.
     """
@@ -149,7 +149,7 @@ class TerminalBar:
         width: columns of the terminal.
     """
 
-    def __init__(self, description: str, total: int, completed: int, unit: str) -> None:
+    def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
@@ -223,7 +223,7 @@ class NotebookBar:
     EVERY = 0.25
     """Seconds between updates."""
 
-    def __init__(self, description: str, total: int, completed: int, unit: str) -> None:
+    def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
         display = import_module("IPython.display").display
         self.width = WIDE
         self._description, self._measured, self._unit = description, "", unit
@@ -253,12 +253,13 @@ class NotebookBar:
 
     def _content(self) -> dict[str, str]:
         scale, unit = (1e6, " MB") if self._unit == "bytes" else (1, "")
-        done = self._completed / max(self._total, 1)
+        done = 0.0 if self._total is None else self._completed / max(self._total, 1)
         full = round(20 * min(done, 1))
+        total = "?" if self._total is None else f"{self._total / scale:.0f}"
         parts = [
             self._description,
-            "█" * full + "░" * (20 - full),
-            f"{self._completed / scale:.0f}/{self._total / scale:.0f}{unit}",
+            "" if self._total is None else "█" * full + "░" * (20 - full),
+            f"{self._completed / scale:.0f}/{total}{unit}",
             self._measured,
             self._time_left(),
         ]
@@ -266,7 +267,7 @@ class NotebookBar:
 
     def _time_left(self) -> str:
         gained = self._completed - self._before
-        if not gained or self._completed >= self._total:
+        if not gained or self._total is None or self._completed >= self._total:
             return ""
         seconds = round((time.monotonic() - self._began) / gained * (self._total - self._completed))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
