@@ -284,6 +284,36 @@ def test_orientation_of_deep_grey_is_honoured() -> None:
         np.testing.assert_allclose(grey(decode(stream, 16)), np.rint(expected * 16 * (255 / 4095)))
 
 
+@pytest.mark.parametrize("order", BYTE_ORDERS)
+def test_planes_of_sixteen_bits_are_refused(order: Literal["<", ">"]) -> None:
+    # Pillow reads them without a complaint, each byte as a pixel.
+    values = np.stack([LEVELS * 257] * 3, axis=-1).astype(np.uint16)
+    with pytest.raises(BadImageError, match="separate planes"):
+        decode(planes(values, order), 16)
+
+
+def test_planes_of_eight_bits_are_a_ramp() -> None:
+    assert (grey(decode(planes(np.stack([LEVELS] * 3, axis=-1).astype(np.uint8), "<"), 16)) == LEVELS).all()
+
+
+def planes(values: np.ndarray, order: Literal["<", ">"]) -> io.BytesIO:
+    """A TIFF of RGB with one strip for each channel."""
+    height, width, channels = values.shape
+    plane = height * width * values.itemsize
+    lists = {258: [8 * values.itemsize] * 3, 273: [0] * 3, 279: [plane] * 3}
+    single = {256: width, 257: height, 259: 1, 262: 2, 277: channels, 278: height, 284: 2}
+    after = 10 + 12 * (len(lists) + len(single)) + 4
+    lists[273] = [after + 36 + plane * channel for channel in range(3)]
+    offsets = {number: after + 12 * place for place, number in enumerate(lists)}
+    directory = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(lists) + len(single))
+    for number in sorted(lists | single):
+        count, value = (3, offsets[number]) if number in lists else (1, single[number])
+        directory += struct.pack(f"{order}HHII", number, 4, count, value)
+    words = b"".join(struct.pack(f"{order}3I", *numbers) for numbers in lists.values())
+    pixels = np.moveaxis(values, 2, 0).astype(values.dtype.newbyteorder(order)).tobytes()
+    return io.BytesIO(directory + bytes(4) + words + pixels)
+
+
 @pytest.mark.parametrize(("dtype", "tags"), [(np.float64, {}), (np.float16, {}), (np.uint16, {262: 1, 258: 24})])
 def test_what_pillow_cannot_open_is_named_by_its_format(dtype: type, tags: dict[int, int]) -> None:
     with pytest.raises(BadImageError, match="TIFF of a kind that cannot be decoded here"):

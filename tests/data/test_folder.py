@@ -237,6 +237,29 @@ def test_folders_that_may_be_parts_are_pointed_out(folder: Folder, capsys: pytes
     assert "is taken for a class. If it is a part of a dataset, give its path." in said
 
 
+def test_folders_that_systems_and_other_programs_make_are_not_classes(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(
+        *("cat/1.png", "dog/1.png", "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/2.png"),
+        *("cv/confusion.png", "runs/detect/labels.jpg"),
+    )
+    for marker in ("cv/folds.json", "runs/detect/args.yaml"):
+        (root / marker).write_text("")
+    dataset = load_folder(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.ids == ("cat/1.png", "dog/1.png")
+    left_out = f"Left out of {root}: 1 cross-validation ('cv'), 1 run directory ('runs/detect').\n"
+    assert capsys.readouterr().err == left_out
+
+
+def test_some_folders_that_hold_the_same_folders_are_pointed_out(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_folder(folder("seen/cat/1.png", "seen/dog/1.png", "new/cat/1.png", "new/dog/1.png", "more/1.png"))
+    assert "2 of 3 class folders" in capsys.readouterr().err
+
+
 def test_folders_that_hold_the_same_folders_are_pointed_out(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     load_folder(folder(*(f"fold{number}/{kind}/1.png" for number in (1, 2, 3) for kind in ("cat", "dog"))))
     assert "All 3 class folders of" in (said := capsys.readouterr().err)
@@ -295,12 +318,19 @@ def test_names_that_are_composed_differently_are_one_class(folder: Folder) -> No
     assert load_folder(parted).class_names == (COMPOSED, "tea")
 
 
+def test_names_that_look_alike_are_noted(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load_folder(
+        folder("fish/1.png", "fish /1.png", "\ufb01sh/1.png", "fi\u200bsh/1.png", "dog/1.png")
+    ).class_names
+    assert capsys.readouterr().err.count("look alike") == 3
+
+
 def test_names_that_differ_in_case_and_composition_are_noted(
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = folder(f"{COMPOSED}/1.png", f"{DECOMPOSED.lower()}/1.png")
     assert len(load_folder(root).class_names) == 2
-    assert "differ only in case are kept apart" in capsys.readouterr().err
+    assert "whose names look alike are kept apart" in capsys.readouterr().err
 
 
 def test_unknown_classes_of_the_test_part_are_left_out(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_parts.py").write_text(MODULE)
     (tmp_path / "mine.toml").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CNNREG_OBJECTS", "own_parts")
     monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
     yield tmp_path / "mine.toml"
     sys.modules.pop("own_parts", None)

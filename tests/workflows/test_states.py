@@ -44,6 +44,29 @@ class Raises(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no 
             raise self.error
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_test_batch_end"])
+def test_a_pass_that_a_callback_cuts_short_is_not_an_epoch(tiny: str, colours: Path, tmp_path: Path, hook: str) -> None:
+    # Keras takes a StopIteration for the end of the images.
+    callback = Raises(hook, StopIteration())
+    with pytest.raises(TrainingError, match=r"ended after \d+ of \d+ steps.* StopIteration"):
+        train(tiny, data=colours, settings=SETTINGS | {"batch_size": 4}, out=tmp_path, callbacks=[callback])
+    record = the_run(tmp_path).record
+    assert (record.status, record.result["last"]["epoch"]) == ("failed", 1)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [[keras.callbacks.BackupAndRestore("backup")], ["CSVLogger"], [None], [keras.callbacks.CSVLogger], None],
+)
+def test_what_is_no_callback_and_what_restores_other_weights_is_refused(
+    tiny: str, colours: Path, tmp_path: Path, callbacks: Any
+) -> None:
+    with pytest.raises(UsageError, match=r"callbacks takes|BackupAndRestore would"):
+        train(tiny, data=colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=callbacks)
+    assert not (tmp_path / "runs").exists()
+
+
 def the_run(out: Path) -> Run:
     [record] = out.glob("*/run.json")
     return Run.open(record.parent)

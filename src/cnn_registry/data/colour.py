@@ -34,7 +34,7 @@ _SIXTEEN = re.compile(r"(RGB|RGBA|RGBX|CMYK);16([BLN])")
 
 _GREY_ALPHA = "LA;16B"
 
-_PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 262, 258, 339
+_PHOTOMETRIC, _BITS, _SAMPLE_FORMAT, _PLANES = 262, 258, 339, 284
 _RANGES = ((280, 281), (340, 341))
 """Numbers of TIFF tags; the ranges are (MinSampleValue, MaxSampleValue) and (SMinSampleValue, SMaxSampleValue)."""
 
@@ -51,8 +51,10 @@ def load_rgb(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> Im
             pass.
 
     Raises:
-        ValueError: no value of the image is finite.
+        ValueError: no value of the image is finite, or its channels of 16 bits lie in planes of their own.
     """
+    if _tag(image, _PLANES) == 2 and (_tag(image, _BITS) or 8) > 8:
+        raise ValueError("a TIFF with more than 8 bits per channel in separate planes")  # Pillow reads each byte as one
     raw = _raw_mode(image)
     image.load()
     if image.mode.startswith(_DEEP_GREY):

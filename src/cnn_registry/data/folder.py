@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -146,12 +147,17 @@ def _is_plain_part(folder: Path) -> bool:
 
 def _way_out(folder: Path) -> str:
     """What to do if a part is missing beside ``folder``."""
-    for _ in range(4):  # archives often hold a folder in a folder
+    return f"Add one, or give the path of one part: {_inner(folder)}"
+
+
+def _inner(folder: Path) -> Path:
+    """The folder that holds something else than one folder; archives often hold a folder in a folder."""
+    for _ in range(4):
         inside = subfolders(folder)
         if len(inside) != 1 or any(path.is_file() for path in folder.iterdir()):
             break
         folder = inside[0]
-    return f"Add one, or give the path of one part: {folder}"
+    return folder
 
 
 def _refuse_parts_inside(root: Path, folders: Sequence[Path]) -> None:
@@ -185,12 +191,14 @@ def _class_folders(walk: Walk, folders: Sequence[Path], min_classes: int) -> Ima
 def _note_doubtful(root: Path, folders: Sequence[Path], found: Classes) -> None:
     """Say which folders were taken for classes though they may be something else."""
     used = [folder for folder in folders if composed(folder.name) in found]
-    inside = {folder: tuple(composed(path.name) for path in subfolders(folder)) for folder in used}
-    deep = all(file.parent not in inside for files in found.values() for file in files[:1])
-    if len(set(inside.values())) == 1 and len(used) > 1 and deep and len(inside[used[0]]) > 1:
+    inside = {folder: [composed(path.name) for path in subfolders(folder)] for folder in used}
+    deep = [folder.name for folder, names in inside.items() if len(names) > 1]
+    same = [name for name in max(inside.values(), key=len) if all(name in inside[root / folder] for folder in deep)]
+    if len(deep) > 1 and len(same) > 1:
+        which = f"All {len(used)}" if len(deep) == len(used) else f"{len(deep)} of {len(used)}"
         note(
-            f"All {len(used)} class folders of {root} hold the same folders: {listing(inside[used[0]])}. If these are "
-            f"the classes, give the path of one of the folders above them."
+            f"{which} class folders of {root} hold the same folders: {listing(same)}. If these are the classes, give "
+            f"the path of one of the folders above them."
         )
     elif plain := next((folder for folder in used if _is_plain_part(folder)), None):
         note(f"{plain.name!r} in {root} is taken for a class. If it is a part of a dataset, give its path.")
@@ -244,15 +252,16 @@ def _classes(walk: Walk, root: Path, folders: Sequence[Path], at_least: int) -> 
     if empty := [name for name in empty if composed(name) not in found]:
         note(f"{counted(len(empty), 'class folder')} without an image in {root}, left out: {listing(empty)}.")
     for pair in _alike(found):
-        note(f"Classes in {root} that differ only in case are kept apart: {listing(pair)}.")
+        note(f"Classes in {root} whose names look alike are kept apart: {listing(pair)}.")
     return found
 
 
 def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int) -> str:
     expected = f"Expected {at_least} or more class folders with {formats.listed()} images in {root}"
     if found:
-        inside = [path.name for path in subfolders(root / found[0])] if (root / found[0]).is_dir() else []
-        hint = f" If its folders are the classes, give its path: {root / found[0]}" if len(inside) >= at_least else ""
+        inner = _inner(root / found[0]) if (root / found[0]).is_dir() else root
+        deep = inner != root and len(subfolders(inner)) >= at_least
+        hint = f" If its folders are the classes, give its path: {inner}" if deep else ""
         has = f"there is only {found[0]!r}.{hint}"
     else:
         has = "it has none."
@@ -260,9 +269,11 @@ def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int
 
 
 def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Names that differ only in case, in pairs."""
+    """Names that differ only in case, spaces, ligatures and characters that are not shown, in pairs."""
     first: dict[str, str] = {}
-    return [(first[name.lower()], name) for name in names if first.setdefault(name.lower(), name) != name]
+    looks = {name: "".join(filter(str.isprintable, normalize("NFKC", name))).casefold().split() for name in names}
+    keys = {name: " ".join(words) for name, words in looks.items()}
+    return [(first[key], name) for name, key in keys.items() if first.setdefault(key, name) != name]
 
 
 def _listed(found: Classes, class_names: Sequence[str]) -> tuple[list[Path], list[int]]:

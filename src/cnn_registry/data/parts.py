@@ -12,12 +12,13 @@ Role = Literal["train", "val", "test"]
 ROLES: tuple[Role, ...] = ("train", "val", "test")
 
 _WORDS: dict[Role, tuple[str, ...]] = {
-    "train": ("train", "training", "trn", "trainval"),
-    "val": ("val", "valid", "validation", "validate", "validating", "dev", "eval", "evaluation"),
-    "test": ("test", "testing", "tst", "holdout"),
+    "train": ("train", "training", "trn", "trainval", "训练"),
+    "val": ("val", "valid", "validation", "validate", "validating", "dev", "eval", "evaluation", "验证"),
+    "test": ("test", "testing", "tst", "holdout", "测试"),
 }
 _FILLERS = (
-    "set|data|dataset|image|img|picture|pic|photo|sample|example|file|folder|dir|directory|part|split|subset|frame|ds"
+    "set|data|dataset|image|img|picture|pic|photo|sample|example|file|folder|dir|directory|part|split|subset|frame|ds|"
+    "集|数据集|图片"
 )
 """Words that say nothing about what is in a folder; each may have a plural."""
 

@@ -12,10 +12,26 @@ from cnn_registry.text import counted, listing, natural_key
 
 from .formats import HEIF_HINT, suffixes
 
-NOT_DATA = {"run.json": "run directory", "pyvenv.cfg": "virtual environment", "CACHEDIR.TAG": "cache directory"}
-"""Files that mark a folder as something else than a folder of images."""
+NOT_DATA = {
+    "run.json": "run directory",
+    "folds.json": "cross-validation",
+    "pyvenv.cfg": "virtual environment",
+    "CACHEDIR.TAG": "cache directory",
+    "args.yaml": "run directory",
+    "hparams.yaml": "run directory",
+    "wandb-metadata.json": "run directory",
+}
+"""Files that mark a folder as something else than a folder of images; the last three are those of other programs."""
 
-_LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+_LITTER = frozenset(
+    {
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),  # Windows
+        "__macosx",
+        "lost+found",  # Linux
+        *("@eadir", "#recycle"),  # network storage, which puts a small copy of each image into the former
+        "__pycache__",
+    }
+)
 """What systems leave in folders of images, in lower case. It is ignored, as are hidden files."""
 
 _OUTSIDE = " outside of class folders"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -246,7 +247,7 @@ class Fit:
             TrainingError: the loss or a weight is no longer finite, or a step or a callback failed.
             RunError: something cannot be written.
         """
-        from .callbacks.endings import Diverged, Stopped
+        from .callbacks.endings import Diverged, EndedEarly, Stopped
 
         ending: Ending = "finished"
         at_once = False
@@ -261,6 +262,11 @@ class Fit:
                 ending, at_once = "interrupted", True
             except Diverged:
                 raise DivergedError(self._diverged()) from None
+            except EndedEarly as short:
+                raise TrainingError(
+                    f"{self._where()}: the {short.what} ended after {short.done} of {short.of} steps. A callback that "
+                    f"raises StopIteration causes this; to end a training, set self.model.stop_training = True."
+                ) from None
             except (CnnRegistryError, SystemExit, GeneratorExit):
                 raise
             except BaseException as error:  # TensorFlow's, or a callback's, which may be anyone's code
@@ -311,6 +317,7 @@ class Fit:
             run,
             progress,
             len(self.split.train),
+            math.ceil(len(self.split.val) / recipe.batch_size),
             [metric.name for metric in build_metrics(recipe.metrics)[1:]],
             lambda epoch: show(epoch.line(recipe.epochs, bar.width if bar else 80)),
         )
@@ -341,6 +348,7 @@ class Fit:
             images.evaluation, self.split.val, batch_size=recipe.batch_size, pixels=recipe.pixels
         )
         while progress.epochs < recipe.epochs and not self._is_over():
+            step = progress.step
             self.model.fit(
                 training_batches(
                     images.training,
@@ -367,6 +375,8 @@ class Fit:
             )
             if self.model.stop_training:  # by early stopping, or by a callback of the user
                 return
+            if progress.step == step:
+                raise TrainingError(f"{self._where()}: a callback made Keras skip the epochs that are left.")
 
     def _class_weights(self) -> np.ndarray | None:
         """The weights of the classes' images in the loss, ``(num_classes,)``; ``None`` where all are 1."""
@@ -389,9 +399,13 @@ class Fit:
             f"--set optimizer.clipnorm=5, or --on-nan rollback."
         )
 
+    def _where(self) -> str:
+        epoch = min(self.progress.epochs + 1, self.recipe.epochs)
+        return f"Training failed after step {self.progress.step} (epoch {epoch})"
+
     def _failed(self, error: BaseException) -> str:
         """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's, or of a callback."""
-        where = f"Training failed after step {self.progress.step} (epoch {self.progress.epochs + 1})"
+        where = self._where()
         if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
             half = max(self.recipe.batch_size // 2, 1)
             return f"{where}: out of memory. Try --set batch_size={half} or a smaller image_size."

@@ -26,7 +26,7 @@ from cnn_registry.system.progress import note
 from cnn_registry.training.fit import OnNaN
 
 from .resume import resume
-from .train import train
+from .train import listed_callbacks, train
 
 if TYPE_CHECKING:
     import keras
@@ -123,6 +123,7 @@ def train_folds(
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
+    callbacks = listed_callbacks(callbacks)
     with warned_once():
         path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
         before = _begun(path, model, count) if resume_from else {}

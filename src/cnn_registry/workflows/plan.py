@@ -29,8 +29,13 @@ from cnn_registry.system.paths import as_text
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Images, check_parts
 
+from .foreign import refuse_foreign_code
+
 FINE_TUNE = "fine_tune"
 """The recipe for training from given weights where none is named."""
+
+GIVEN = "--set"
+"""The origin of single settings, on the command line or in Python."""
 
 FOR_THE_IMAGES = "for these images and this model"
 FOR_THE_MACHINE = "for this machine"
@@ -114,6 +119,7 @@ def plan_training(
     wanted = chosen_recipe(spec, recipe, settings or {})
     if weights := wanted.recipe.fine_tuning.weights:
         find_source(spec, weights).check_reader()
+    refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", _from_files(recipe, wanted))
     check_parts(wanted.recipe)
     found = load_dataset(dataset, None if data is None else Path(data))
     resolved = settled(wanted, spec, found)
@@ -149,7 +155,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
         UnknownOptionError: the model has no such option.
         UsageError: the weights are not there, or belong to other options of the model.
     """
-    single = Layer("--set", settings, own=True)
+    single = Layer(GIVEN, settings, own=True)
     if isinstance(recipe, str | Path) and (Path(recipe) / "run.json").exists():
         recipe = load_run(recipe).record.recipe
     asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
@@ -163,6 +169,14 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     if source.published:
         needs["pixels"] = source.published.pixels
     return resolve(asked, spec.recipe_settings, spec.name, [Layer(f"weights {weights}", needs)]).with_layer(single)
+
+
+def _from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[str]:
+    """The settings that come from a file or a run, by dotted key."""
+    if recipe is None or isinstance(recipe, Recipe):
+        return set()
+    is_run = (Path(recipe) / "run.json").exists()
+    return {key for key, _, origin in resolved.rows() if origin != GIVEN and (is_run or origin.endswith(".toml"))}
 
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:

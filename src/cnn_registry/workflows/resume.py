@@ -28,8 +28,9 @@ from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
 
+from .foreign import refuse_foreign_code
 from .plan import Plan, chosen_recipe, decoded, settled
-from .train import carry_out, check_callbacks, check_run_options, options_record
+from .train import carry_out, check_callbacks, check_run_options, listed_callbacks, options_record
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +78,7 @@ def resume(
         run = Run.open(Path(path))  # as it is now that no other process can change it
         recorded = run.record.options
         options = RunOptions(
-            callbacks,
+            listed_callbacks(callbacks),
             recorded.tensorboard if tensorboard is None else tensorboard,
             recorded.checkpoint_minutes if checkpoint_minutes is None else checkpoint_minutes,
             recorded.keep_going if keep_going is None else keep_going,
@@ -115,6 +116,7 @@ def plan_resumption(
     record = run.record
     recipe, spec = record.recipe.with_settings(settings), spec_of(run)
     _refuse_fixed(record.recipe, recipe)
+    refuse_foreign_code(recipe, f"The run {run.path}", _recorded(recipe, settings))
     loaded = load_dataset(record.data.dataset, own_source(run) if data is None else Path(data))
     images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, options.on_bad_image, options.max_pixels)
     changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
@@ -129,6 +131,12 @@ def plan_resumption(
         record.split,
     )
     return plan, changed
+
+
+def _recorded(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
+    """The settings that are those of the record, by dotted key."""
+    given = dict(leaves(settings))
+    return {key for key, _ in leaves(recipe.to_dict()) if key not in given and key.partition(".")[0] not in given}
 
 
 FREE_AT_THE_END = ("epochs", "early_stopping", "optimizer", "schedule")

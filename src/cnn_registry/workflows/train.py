@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +35,9 @@ from .plan import Plan, plan_training
 
 if TYPE_CHECKING:
     import keras
+
+RESTORES = ("BackupAndRestore",)
+"""Keras' callbacks that move a training to where another one was, which its history would not tell."""
 
 SETS_THE_RATE = ("LearningRateScheduler", "ReduceLROnPlateau")
 """Keras' callbacks that assign the learning rate, which a schedule does not allow."""
@@ -92,7 +95,7 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    options = RunOptions(callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan)
+    options = RunOptions(listed_callbacks(callbacks), tensorboard, checkpoint_minutes, keep_going, on_nan)
     check_run_options(options)
     backend.require_tensorflow()
     spec = get_spec(model)
@@ -135,19 +138,27 @@ def check_run_options(options: RunOptions) -> None:
 
 
 def check_callbacks(options: RunOptions, recipe: Recipe) -> None:
-    """Refuse Keras' callbacks that would set the rate of a schedule.
+    """Refuse what is not a callback, and Keras' callbacks that would set the rate of a schedule or restore weights.
 
     Raises:
         UsageError: there is one.
     """
+    for callback in options.callbacks:
+        if not isinstance(callback, _keras_callback("Callback")):
+            raise UsageError(f"callbacks takes Keras callbacks; got {callback!r:.200}.")
+    callbacks = (*options.callbacks, *build_callbacks(recipe.callbacks).values())
+    if name := _first_of(RESTORES, callbacks):
+        raise UsageError(
+            f"{name} would put weights of another training in place. Leave the callback out: a run has checkpoints of "
+            f"its own, from which --resume (resume in Python) continues."
+        )
     if recipe.schedule.name == "constant" and not recipe.schedule.warmup_epochs:
         return
-    for callback in (*options.callbacks, *build_callbacks(recipe.callbacks).values()):
-        if name := next((name for name in SETS_THE_RATE if isinstance(callback, _keras_callback(name))), None):
-            raise UsageError(
-                f"{name} sets the learning rate, which the recipe's schedule sets already. Leave the callback out, or "
-                f"use the settings schedule.name=constant and schedule.warmup_epochs=0."
-            )
+    if name := _first_of(SETS_THE_RATE, callbacks):
+        raise UsageError(
+            f"{name} sets the learning rate, which the recipe's schedule sets already. Leave the callback out, or "
+            f"use the settings schedule.name=constant and schedule.warmup_epochs=0."
+        )
 
 
 def note_forgetful(fit: Fit) -> None:
@@ -157,6 +168,23 @@ def note_forgetful(fit: Fit) -> None:
             f"What {', '.join(listed)} may keep is not in checkpoints: it has no get_state and set_state, so a resumed "
             f"training makes a new one."
         )
+
+
+def listed_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
+    """The callbacks as often as they are needed, which a generator gives once.
+
+    Raises:
+        UsageError: there is no list of them.
+    """
+    try:
+        return tuple(callbacks)
+    except TypeError:
+        raise UsageError(f"callbacks takes a list of Keras callbacks; got {callbacks!r:.200}.") from None
+
+
+def _first_of(names: Sequence[str], callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
+    """The first of Keras' classes of callbacks that one is an instance of."""
+    return next((name for name in names if any(isinstance(item, _keras_callback(name)) for item in callbacks)), None)
 
 
 def _keras_callback(name: str) -> type:

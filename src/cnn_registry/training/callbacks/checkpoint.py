@@ -68,7 +68,8 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
             raise Stopped
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.request.signal or time.monotonic() - self._last >= self._cost / self.SHARE:
+        whole = not self.training.progress.batch  # unless a callback has ended the epoch within
+        if whole and (self.request.signal or time.monotonic() - self._last >= self._cost / self.SHARE):
             self._save()
         if self.request.signal and not self.model.stop_training:
             raise Stopped

@@ -19,7 +19,7 @@ from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.weights_file import save_weights
 
-from .endings import Diverged
+from .endings import Diverged, EndedEarly
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +34,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         run: where they are written.
         progress: what is counted.
         num_images: training images per epoch, for images/s.
+        val_steps: batches of the validation.
         metrics: names of the recipe's own metrics.
         show: called with each epoch when it has ended.
     """
@@ -43,11 +44,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         run: Run,
         progress: TrainingProgress,
         num_images: int,
+        val_steps: int,
         metrics: Sequence[str],
         show: Callable[[Epoch], None],
     ) -> None:
         super().__init__()
-        self.run, self.progress, self.num_images = run, progress, num_images
+        self.run, self.progress, self.num_images, self.val_steps = run, progress, num_images, val_steps
         self.metrics, self.show = [*metrics, *(f"val_{name}" for name in metrics)], show
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -59,11 +61,22 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         if not math.isfinite((logs or {})["loss"]):
             raise Diverged
 
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._tested = 0
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._tested += 1
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not all(keras.ops.all(keras.ops.isfinite(weight)) for weight in self.model.weights):
             raise Diverged  # an activation can hide it from the loss
+        if self.progress.batch < self.progress.steps_per_epoch and not self.model.stop_training:
+            raise EndedEarly("epoch", self.progress.batch, self.progress.steps_per_epoch)
+        if self._tested < self.val_steps:
+            raise EndedEarly("validation", self._tested, self.val_steps)
         logs = logs or {}
         seconds, self.progress.seconds = self.progress.seconds, 0.0
+        whole = self.progress.batch / self.progress.steps_per_epoch  # less than 1 where a callback has ended it within
         row = Epoch(
             epoch=epoch + 1,
             loss=float(logs["loss"]),
@@ -72,7 +85,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
             val_accuracy=float(logs["val_accuracy"]),
             learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=seconds,
-            images_per_second=self.num_images / seconds,
+            images_per_second=self.num_images * whole / seconds,
             metrics={name: float(np.mean(logs[name])) for name in self.metrics},
         )
         history = self.progress.history
