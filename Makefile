@@ -66,4 +66,5 @@ clean: ## remove .venv and tool caches; keep runs
 
 .venv/installed-dev: .venv/installed
 	$(PIP) --group dev
+	$(PIP) --no-deps tflearn  # the oracle of the flowers' pixels: a test loads one of its modules by path
 	touch $@

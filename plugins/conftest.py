@@ -5,44 +5,83 @@ Importing the blocks first prepares TensorFlow, before a test imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import cnn_registry.blocks  # noqa: F401  (see above)
 
-TorchvisionModel = Callable[..., tuple[Any, Path]]
+SCRIPT = Path(__file__).with_name("torchvision_outputs.py")
+
+
+class Theirs(NamedTuple):
+    """What torchvision's network computed, in double precision.
+
+    Attributes:
+        weights: the file of its weights.
+        inference: its logits in inference, ``(images, classes)``.
+        training: its outputs in training by their names there, ``"logits"`` among them.
+    """
+
+    weights: Path
+    inference: np.ndarray
+    training: dict[str, np.ndarray]
+
+
+Torchvision = Callable[..., Theirs]
 
 
 @pytest.fixture
-def torchvision_model(tmp_path: Path) -> Iterator[TorchvisionModel]:
-    """Make one of torchvision's networks by name and arguments, and the file of its weights, all in double precision.
+def torchvision(tmp_path: Path) -> Torchvision:
+    """Run one of torchvision's networks, by name and arguments, on images ``(images, height, width, 3)``."""
+    for module in ("torch", "torchvision"):
+        if find_spec(module) is None:
+            pytest.skip(f"needs {module}")
+
+    def run(name: str, images: np.ndarray, **arguments: Any) -> Theirs:
+        np.save(tmp_path / "images.npy", images)
+        (tmp_path / "question.json").write_text(json.dumps({"name": name, "arguments": arguments}), encoding="utf-8")
+        done = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with np.load(tmp_path / "outputs.npz") as outputs:
+            training = {key.removeprefix("True "): array for key, array in outputs.items() if key.startswith("True ")}
+            return Theirs(tmp_path / "theirs.pth", outputs["False logits"], training)
+
+    return run
+
+
+@pytest.fixture
+def in_double_precision() -> Callable[[Any], Any]:
+    """Make the same network with the same weights that computes in float64.
 
     In single precision, the rounding errors of a hundred normalisations over the few values of a small batch add up.
-    The weights keep the differences between images, which PyTorch's own initial values nearly lose in a deep network,
-    and the statistics, scales and shifts of its normalisations are not those of a new layer.
     """
     import keras
 
-    torch = pytest.importorskip("torch", reason="needs torch")
-    torchvision = pytest.importorskip("torchvision", reason="needs torchvision")
+    def as_double(layer: Any) -> Any:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float64"})
 
-    def make(name: str, **arguments: Any) -> tuple[Any, Path]:
-        torch.manual_seed(0)
-        network = torchvision.models.get_model(name, weights=None, **arguments)
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
-                torch.nn.init.kaiming_normal_(module.weight)
-            elif isinstance(module, torch.nn.BatchNorm2d):
-                for values in (module.weight, module.running_var):
-                    torch.nn.init.uniform_(values, 0.5, 1.5)
-                for values in (module.bias, module.running_mean):
-                    torch.nn.init.uniform_(values, -0.1, 0.1)
-        torch.save(network.state_dict(), tmp_path / "theirs.pth")
-        return network.double(), tmp_path / "theirs.pth"
+    def convert(model: Any) -> Any:
+        twin = keras.models.clone_model(model, clone_function=as_double)
+        twin.set_weights(model.get_weights())
+        return twin
 
-    keras.config.set_floatx("float64")
-    yield make
-    keras.config.set_floatx("float32")
+    return convert
+
+
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """Images of noise in double precision whose values are exact in single precision, to which Keras rounds inputs."""
+
+    def make(*shape: int) -> np.ndarray:
+        values = np.random.default_rng(0).normal(size=shape)
+        return values.astype(np.float32).astype(np.float64)
+
+    return make

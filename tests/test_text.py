@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from cnn_registry import text
-from cnn_registry.text import cell_width, printable, shorten, shorten_all, wrapped
+from cnn_registry.text import cell_width, one_line, printable, shorten, shorten_all, wrapped
 
 FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 SCIENTIST = "\N{WOMAN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}\u200d\N{MICROSCOPE}"
@@ -64,3 +64,11 @@ def test_joined_emoji_stay_whole(name: str) -> None:
 def test_a_joiner_elsewhere_is_an_escape() -> None:
     assert printable("c\u200dat") == r"c\u200dat"
     assert printable("\u202egnp.exe") == r"\u202egnp.exe"
+
+
+def test_an_error_in_one_line_has_no_codes_for_colours_and_whole_words() -> None:
+    error = ValueError(f"Exception \x1b[1mConv2D.call()\x1b[0m.\n\n\x1b[31;1m{'several words ' * 50}\x1b[0m")
+    line = one_line(error)
+    assert line.startswith("ValueError: Exception Conv2D.call(). several words several")
+    assert line.endswith(("words ...", "several ..."))
+    assert len(line) <= 400

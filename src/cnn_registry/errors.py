@@ -137,9 +137,14 @@ class InputShapeError(UsageError, ValueError):
 
 
 class ModelBuildError(CnnRegistryError):
-    """The model's builder failed, or returned something other than the model that was asked for."""
+    """The model's builder failed, or returned something other than the model that was asked for.
+
+    Attributes:
+        cause: what went wrong, without the model's name and what was asked for.
+    """
 
     def __init__(self, model: str, what: str, cause: str) -> None:
+        self.cause = cause
         super().__init__(f"{model} could not be built {what}: {cause}")
 
 

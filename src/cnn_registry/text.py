@@ -13,6 +13,9 @@ JOINER = "\u200d"
 
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
+STYLES = re.compile(r"\x1b\[[0-9;]*m")
+"""What tells a terminal to change colours or type."""
+
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """``" Did you mean 'vgg16' or 'vgg19'?"`` for the nearest of ``candidates``, or an empty string.
@@ -30,9 +33,12 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What ``error`` is and says, in one line of at most 400 characters, even if it cannot print itself."""
+    """What ``error`` is and says, in one line of at most 400 characters, even if it cannot print itself.
+
+    Codes for colours and bold type, which Keras puts into its messages, are left out.
+    """
     try:
-        text = str(error).strip()
+        text = STYLES.sub("", str(error)).strip()
     except Exception:
         text = "(its message cannot be printed)"
     name = type(error).__name__
@@ -165,8 +171,9 @@ def listing(names: Iterable[str], at_most: int = 10) -> str:
 
 
 def either(names: Iterable[str]) -> str:
-    """``"'a' or 'b'"``."""
-    return " or ".join(repr(name) for name in names)
+    """``"'a' or 'b'"``, ``"'a', 'b' or 'c'"``."""
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -27,7 +27,7 @@ def test_a_table_and_below_it_each_failure_in_full(check: Cnnreg, tiny: str) -> 
         ["tiny", "macs", "skipped"],
         ["tiny", "names", "failed"],
     ]
-    assert failure.startswith("tiny: names failed: expected the same names of layers in two builds; got ")
+    assert failure.startswith("tiny: names failed: expected the same names of layers with weights in two builds; got ")
     assert counts == "1 passed, 1 failed, 1 skipped"
     assert "Checking tiny" in err
 

@@ -64,6 +64,13 @@ def test_a_result_and_its_exit_code_do_not_depend_on_standard_error(tiny: str, s
     assert shell(f"cnnreg lst {streams}").returncode == 2
 
 
+@pytest.mark.slow
+def test_a_graph_is_measured_without_notes_of_tensorflow(tiny: str) -> None:
+    ended = shell("unset TF_CPP_MIN_LOG_LEVEL; cnnreg info tiny --graph")
+    assert ended.returncode == 0
+    assert ended.stderr in ("", "Building tiny\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_gets_a_bar_with_speed_loss_and_accuracy(tiny: str, colours: Path, tmp_path: Path) -> None:
     terminal, its_end = pty.openpty()

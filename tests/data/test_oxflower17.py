@@ -44,6 +44,21 @@ def official(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """One photograph-like JPEG per class in the official layout, of different sizes, wide and tall ones."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "drawn" / "jpg"
+    folder.mkdir(parents=True)
+    for label in range(17):
+        coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), np.uint8))
+        size = 500 + 13 * label, 780 - 29 * label
+        image = coarse.resize(size, Image.Resampling.BICUBIC)
+        noisy = np.asarray(image, int) + random.integers(-20, 21, (*size[::-1], 3))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"image_{80 * label + 1:04}.jpg", quality=90)
+    return folder.parent
+
+
 def as_tflearn(root: Path) -> Path:
     """Move the images of an official tree into tflearn's class folders."""
     for file in sorted((root / "jpg").glob("*.jpg")):
@@ -207,19 +222,21 @@ def test_the_real_tree_is_complete(flowers: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tflearn") is None, reason="tflearn, the oracle, is not installed")
+@pytest.mark.parametrize("origin", ["drawn", "flowers"])
 def test_tflearn_itself_feeds_the_same_pixels_and_labels(
-    flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    images = request.getfixturevalue(origin) / "jpg"
     root = tmp_path / "17flowers"
     for folder in range(17):
         (root / "jpg" / str(folder)).mkdir(parents=True)
         name = f"image_{80 * folder + 1:04}.jpg"  # one per class: in tflearn, the disk decides the order within a class
-        (root / "jpg" / str(folder) / name).symlink_to(flowers / "jpg" / name)
+        (root / "jpg" / str(folder) / name).symlink_to(images / name)
     tflearn = tflearn_data_utils(monkeypatch)
     theirs = tflearn.image_dirs_to_samples(str(root / "jpg"), resize=(64, 64), convert_gray=False)
-    images = load_images(load_dataset("oxflower17", root), 64)
-    ours = images.source.read(np.arange(17)).astype("float32") / 255.0
-    np.testing.assert_array_equal(images.dataset.labels, np.asarray(theirs[1]))
+    loaded = load_images(load_dataset("oxflower17", root), 64)
+    ours = loaded.source.read(np.arange(17)).astype("float32") / 255.0
+    np.testing.assert_array_equal(loaded.dataset.labels, np.asarray(theirs[1]))
     np.testing.assert_array_equal(ours, np.asarray(theirs[0]))
 
 

@@ -87,7 +87,7 @@ def test_in_ones_own_script_it_is_an_error(plugins: FakePlugins, given: dict[str
 def test_the_form_of_pixels_is_one_of_four(plugins: FakePlugins) -> None:
     weights = {"w": Pretrained("m:f", dict, "zero_one")}  # type: ignore[arg-type]
     with pytest.raises(
-        DeclarationError, match=r"pixels of the weights 'w' of 'net' must be 'unit' or .* or 'caffe'; got 'zero_one'\."
+        DeclarationError, match=r"pixels of the weights 'w' of 'net' must be 'unit', .* or 'caffe'; got 'zero_one'\."
     ):
         register_model(**FACTS, weights=weights)(net)
 

@@ -30,13 +30,15 @@ def publishing_in(group: str, plugins: FakePlugins) -> None:
         ("cnn_registry.dataset", "cnn_registry.datasets"),
         ("cnn-registry.datasets", "cnn_registry.datasets"),
         ("cnn_registry.modules", "cnn_registry.models"),
+        ("cnnreg.models", "cnn_registry.models"),
+        ("cnnreg.dataset", "cnn_registry.datasets"),
     ],
 )
 def test_a_group_that_nobody_reads_is_named(plugins: FakePlugins, cnnreg: Cnnreg, group: str, meant: str) -> None:
     publishing_in(group, plugins)
     [line] = misnamed_groups()
     start = f"fake-a 1.0 publishes in the entry-point group '{group}', which nobody reads."
-    assert line.startswith(f"{start} Did you mean '{meant}'")
+    assert line == f"{start} Did you mean '{meant}'?"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The checks of data sets: a sound one passes all of them, and for each there is a broken one that fails it alone."""
+"""The checks of datasets: a sound one passes all of them, and for each there is a broken one that fails it alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
+from cnn_registry import refresh
+from cnn_registry.data import load_dataset
 from cnn_registry.registry.discovery import DATASETS
 from cnn_registry.testing import check_dataset
-from cnn_registry.testing.run import DATASET_CHECKS
+from cnn_registry.testing.run import DATASET_CHECKS, dataset_checks
 
 if TYPE_CHECKING:
-    from tests.conftest import FakePlugins
+    from tests.conftest import Cnnreg, FakePlugins
 
 SOURCE = '''
 from cnn_registry import register_dataset
@@ -55,7 +58,7 @@ Install = Callable[..., str]
 
 @pytest.fixture
 def install(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Install the sound data set with one place replaced; return its name."""
+    """Install the sound dataset with one place replaced; return its name."""
 
     def install(name: str, old: str = "", new: str = "") -> str:
         assert not old or SOURCE.count(old) == 1
@@ -67,7 +70,7 @@ def install(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-def test_a_sound_data_set_passes(install: Install) -> None:
+def test_a_sound_dataset_passes(install: Install) -> None:
     results = check_dataset(install("noise"))
     assert [(result.check, result.outcome) for result in results] == [
         (check.name, "passed") for check in DATASET_CHECKS
@@ -75,14 +78,14 @@ def test_a_sound_data_set_passes(install: Install) -> None:
 
 
 @pytest.mark.parametrize("check", BROKEN)
-def test_a_broken_data_set_fails_just_that_check(install: Install, check: str) -> None:
+def test_a_broken_dataset_fails_just_that_check(install: Install, check: str) -> None:
     results = check_dataset(install(f"noise_{check.replace('-', '_')}", *BROKEN[check]), on_fail=None)
     found = {result.check: result.message for result in results if result.outcome == "failed"}
     assert found.keys() == {check}, found
     assert "\n" not in found[check]
 
 
-def test_every_check_has_a_broken_data_set() -> None:
+def test_every_check_has_a_broken_dataset() -> None:
     assert list(BROKEN) == [check.name for check in DATASET_CHECKS]
 
 
@@ -99,3 +102,60 @@ def test_the_digits_pass() -> None:
     outcomes = {result.check: result.outcome for result in check_dataset("digits")}
     assert outcomes.pop("splits") == "skipped"
     assert set(outcomes.values()) == {"passed"}
+
+
+PICTURES = '''
+from pathlib import Path
+
+import cnn_registry
+from cnn_registry.data import load_folder
+
+
+@cnn_registry.register_dataset(summary="Six pictures", num_classes=2, num_images=6, image_size=24)
+def NAME(source):
+    """The pictures beside this module, or those of the folder that --data names."""
+    return load_folder(source or Path(__file__).parent / "pictures", name="NAME", image_size=24)
+'''
+
+
+def draw(root: Path, numbers: dict[str, int]) -> Path:
+    for name, number in numbers.items():
+        (root / name).mkdir(parents=True)
+        for index in range(number):
+            Image.new("RGB", (24, 24), (index, 0, len(name))).save(root / name / f"{index}.png")
+    return root
+
+
+def test_pictures_in_a_package_are_a_dataset_in_ten_lines(plugins: FakePlugins, cnnreg: Cnnreg, tmp_path: Path) -> None:
+    entry = plugins.install("kit-packed", source=PICTURES.replace("NAME", "packed"), entries={})
+    (entry / "entry_points.txt").write_text(f"[{DATASETS}]\npacked = kit_packed:packed\n")
+    draw(entry.parent / "pictures", {"cat": 3, "horse": 3})
+    refresh()
+    ended = cnnreg("check", "--dataset", "packed")
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "9 passed, 0 failed, 1 skipped")
+    assert load_dataset("packed", None).name == "packed"
+    more = draw(tmp_path / "more", {"cat": 4, "horse": 3})
+    ended = cnnreg("check", "--dataset", "packed", "--data", more)
+    assert ended.code == 1
+    assert "packed: counts failed: expected {'num_classes': 2, 'num_images': 6" in ended.out
+    assert load_dataset("packed", more).name == "packed"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dataset", "digits", "--dataset", "digits")])
+def test_data_goes_with_one_dataset(cnnreg: Cnnreg, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = cnnreg("check", "tiny", *arguments, "--data", tmp_path)
+    assert ended.code == 2
+    assert "--data goes with one --dataset." in ended.err
+
+
+@pytest.mark.parametrize("cause", ["raise ValueError('nothing here')", "return 3"])
+def test_data_that_does_not_load_is_one_failure(install: Install, cause: str) -> None:
+    name = install("empty", "    loads.append(source)", f"    {cause}")
+    results = check_dataset(name, on_fail=None)
+    failed = [result for result in results if result.outcome == "failed"]
+    assert [result.check for result in failed] == ["loads"]
+    assert {result.message for result in results if result.outcome == "skipped"} == {
+        "it does not load, as the check loads reports"
+    }
+    first = next(iter(dataset_checks(name, only=["labels"]))).result()
+    assert first.outcome == "failed"

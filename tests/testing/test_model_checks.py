@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from cnn_registry import Paper, get_spec, register_model
 from cnn_registry.errors import UsageError
 from cnn_registry.testing import CheckFailed, CheckResult, check_model
-from cnn_registry.testing.run import MODEL_CHECKS
+from cnn_registry.testing.run import MODEL_CHECKS, model_checks
 from cnn_registry.testing.saved import BACKENDS
 
 if TYPE_CHECKING:
@@ -92,12 +93,14 @@ def build(input_shape, num_classes, dropout, aux_heads):
 
 SHIFTED = "return inputs * self.factor + self.shift"
 MAIN_HEAD = 'Dense(num_classes, activation="softmax", name="predictions")'
+MODEL_OUTPUT = '        return keras.Model(inputs, outputs, name="MODEL")'
 INPUTS = "    inputs = keras.Input(input_shape)"
 
 BROKEN = {
     "light-import": ("import functools", "import functools\nimport keras"),
     "spec": ("https://example.org/sound", "example.org/sound"),
     "docstring": ('    """Two convolutions and a classifier, with a head behind the first."""\n', ""),
+    "builds": (MODEL_OUTPUT, "        return None"),
     "parameters": ("18_417", "18_418"),
     "macs": ("127_744", "127_745"),
     "sizes": (INPUTS, f"    assert input_shape[0] == input_shape[1]\n{INPUTS}"),
@@ -107,7 +110,7 @@ BROKEN = {
     "options": ("def MODEL(", "@with_dropout\ndef MODEL("),
     "aux-heads": ('{"aux": 0.3}', '{"aux": 1.5}'),
     "features": ("(7, 7, 16)", "(8, 8, 16)"),
-    "names": ('(name="average")', "()"),
+    "names": (', name="scale")', ")"),
     "no-lambda": ("Scale(2.0,", "keras.layers.Lambda(keras.activations.relu, name='lambda')(x)\n    x = Scale(2.0,"),
     "no-tensorflow": (
         SHIFTED,
@@ -120,8 +123,9 @@ BROKEN = {
     "mixed-float16": (SHIFTED, f"{SHIFTED} + (inputs * 1e6) / 1e6"),
     "mixed-bfloat16": (SHIFTED, f"{SHIFTED} + inputs * 2e-3 / ((keras.ops.ones_like(inputs) + 2e-3) - 1)"),
     "gradients": (SHIFTED, "return inputs * self.factor"),
-    "gradient-norm": (SHIFTED, "return inputs * self.factor + 0.1 * keras.ops.sin(600 * (600 * self.shift))"),
+    "gradient-norm": (SHIFTED, "return inputs * self.factor + 0.1 * keras.ops.sin(2000 * (2000 * self.shift))"),
     "learns": ("Scale(2.0,", "Scale(1e-4,"),
+    "trains": ('"optimizer.learning_rate": 0.02', '"optimizer.learning_rate": 1e30'),
     "keras-file": ('{**super().get_config(), "factor": self.factor}', "super().get_config()"),
     "weights-file": (
         "Scale(2.0,",
@@ -178,12 +182,186 @@ def test_a_broken_model_fails_just_that_check(install: Install, check: str) -> N
     assert re.fullmatch(r"expected .+; got .+\. [A-Za-z].+", found[check])
 
 
+FEATURES = MODEL_OUTPUT.replace("outputs", "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "message"),
+    [
+        ("headless", (MODEL_OUTPUT, FEATURES), "the shape of its output must be (None, 1000); got (None, 16)"),
+        ("unbuilt", (INPUTS, "    import nowhere"), "ModuleNotFoundError: No module named 'nowhere'"),
+    ],
+)
+def test_one_cause_is_one_failure(install: Install, name: str, place: tuple[str, str], message: str) -> None:
+    results = check_model(install(name, place), on_fail=None)
+    found = failing(results)
+    assert found.keys() == {"builds"}
+    assert found["builds"].startswith("expected that it builds in its default form; got ")
+    assert message in found["builds"]
+    skipped = {result.message for result in results if result.outcome == "skipped"}
+    assert skipped == {"it does not build, as the check builds reports"}
+
+
+def test_the_first_check_that_is_asked_for_reports_why_nothing_builds(install: Install) -> None:
+    results = check_model(install("nothing", BROKEN["builds"]), on_fail=None, only=["macs", "learns"])
+    assert [result.outcome for result in results] == ["failed", "skipped"]
+    assert results[1].message == "it does not build, as the check macs reports"
+
+
+def test_a_check_that_runs_again_reports_the_same(install: Install) -> None:
+    [check] = model_checks(install("repeated", BROKEN["builds"]), only=["macs"])
+    assert [check.result().outcome for _ in range(2)] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "check", "reason"),
+    [
+        (
+            "thousand",
+            (INPUTS, f"    assert num_classes == 1000 or os.environ.get('SCOPE')\n{INPUTS}"),
+            "classes",
+            "AssertionError",
+        ),
+        (
+            "always_thousand",
+            (MAIN_HEAD, MAIN_HEAD.replace("num_classes", "1000")),
+            "classes",
+            "the shape of its output must be (None, 4); got (None, 1000)",
+        ),
+        (
+            "square",
+            (INPUTS, f"    assert input_shape[0] == 32, 'only 32 pixels'\n{INPUTS}"),
+            "sizes",
+            "AssertionError: only 32 pixels",
+        ),
+    ],
+)
+def test_an_error_that_several_checks_meet_is_one_failure(
+    install: Install, name: str, place: tuple[str, str], check: str, reason: str
+) -> None:
+    results = check_model(install(name, place), on_fail=None)
+    found = failing(results)
+    assert found.keys() == {check}, found
+    assert f"{reason}, as the check {check} reports" in {result.message for result in results}
+
+
+COMPUTED = [check.name for check in MODEL_CHECKS if not check.cheap]
+FAULTS = {
+    "logits": (
+        (MAIN_HEAD, MAIN_HEAD.replace("softmax", "linear")),
+        "probabilities",
+        "expected probabilities that sum to one",
+        "its outputs are not probabilities",
+    ),
+    "endless": (
+        (SHIFTED, f"{SHIFTED} + inputs / (self.shift * 0)"),
+        "probabilities",
+        "expected finite outputs",
+        "its outputs are not finite",
+    ),
+    "root": (
+        (SHIFTED, f"{SHIFTED} + keras.ops.sqrt(self.shift)"),
+        "gradients",
+        "expected finite gradients of ",
+        "its gradients are not finite",
+    ),
+    "dead_relu": (
+        ("x = Scale(2.0,", "x = keras.ops.relu(x - 100)\n    x = Scale(2.0,"),
+        "rows",
+        "expected different outputs for different images; got the same",
+        "its outputs do not depend on the images",
+    ),
+}
+"""What is wrong with a network, the check that reports it, its message, and why other checks are skipped."""
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_that_several_checks_meet_is_one_failure(install: Install, name: str) -> None:
+    place, check, message, reason = FAULTS[name]
+    results = check_model(install(name, place), on_fail=None, only=COMPUTED)
+    found = failing(results)
+    assert found.keys() == {check}, found
+    assert found[check].startswith(message)
+    assert f"{reason}, as the check {check} reports" in {result.message for result in results}
+
+
+def test_a_signal_that_softmax_rounds_away_is_not_a_dead_network(install: Install) -> None:
+    assert failing(check_model(install("shrunk", ("Scale(2.0,", "Scale(1e-12,")), None, only=["rows"])) == {}
+
+
+def test_a_module_that_no_other_process_can_import_is_one_failure(install: Install) -> None:
+    only_here = "import functools\nimport sys\nassert 'pytest' in sys.modules"
+    results = check_model(install("only_here", ("import functools", only_here)), on_fail=None)
+    found = failing(results)
+    assert found.keys() == {"light-import"}, found
+    assert "another process cannot import it, as the check light-import reports" in {
+        result.message for result in results
+    }
+
+
+def test_a_counter_counts_as_keras_counts_it(install: Install) -> None:
+    counter = "x = keras.layers.Normalization(name='normalization')(x)\n    x = Scale(2.0,"
+    name = install("counting", ("x = Scale(2.0,", counter), ("params=48, macs=127_744", "params=81"))
+    assert failing(check_model(name, None, only=["parameters"])) == {}
+
+
+def test_layers_without_weights_need_no_names(install: Install) -> None:
+    results = check_model(install("unnamed", ('(name="average")', "()")), only=["names", "weights-file"])
+    assert [result.outcome for result in results] == ["passed", "passed"]
+
+
+def test_a_message_of_keras_has_no_codes_for_colours_and_whole_words(install: Install) -> None:
+    name = install("mismatched", (MAIN_HEAD, f"Conv2D(3, 3)(x) if num_classes == 10 else keras.layers.{MAIN_HEAD}"))
+    message = failing(check_model(name, None, only=["classes"]))["classes"]
+    assert "Full shape received: (None, 16)" in message
+    assert "\x1b" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("name", "hint"), [("defualt", ". Did you mean 'default'?"), ("mine", ".")])
+def test_settings_for_a_recipe_that_does_not_exist_are_refused(install: Install, name: str, hint: str) -> None:
+    model = install(name, ('recipe_settings={"default"', f'recipe_settings={{"{name}"'))
+    message = failing(check_model(model, None, only=["spec"]))["spec"]
+    assert message.endswith(f"got {name!r}{hint} Correct the declaration.")
+
+
+def test_the_check_of_training_leaves_nothing_behind(
+    install: Install,
+    tmp_path: Path,
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {*tmp_path.rglob("*")}
+    check_model(install("tidy"), only=["trains"])
+    assert {path for path in {*tmp_path.rglob("*")} - before if "plugins" not in path.parts} == set()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_model_of_rectangles_is_not_trained(install: Install) -> None:
+    name = install("wide", ("(32, 32, 3), min_size", "(32, 48, 3), min_size"))
+    result = check_model(name, only=["trains"])[0]
+    assert (result.outcome, result.message) == ("skipped", "training takes square images")
+
+
+def test_a_model_of_grey_images_is_trained_in_colour_as_training_does(install: Install) -> None:
+    name = install("grey", ("input_shape=(32, 32, 3)", "input_shape=(32, 32, 1)"))
+    assert check_model(name, only=["trains"])[0].outcome == "passed"
+
+
+def test_a_network_that_refuses_colour_is_one_failure(install: Install) -> None:
+    grey = f"    assert input_shape[2] == 1\n{INPUTS}"
+    name = install("greyscale", ("input_shape=(32, 32, 3)", "input_shape=(32, 32, 1)"), (INPUTS, grey))
+    assert failing(check_model(name, None, only=["channels", "trains"])).keys() == {"channels"}
+
+
 def test_every_check_has_a_broken_model() -> None:
     assert list(BROKEN) == [check.name for check in MODEL_CHECKS]
     assert all(check.about for check in MODEL_CHECKS)
 
 
-def test_a_session_model_of_a_function_is_spared_the_checks_in_other_processes(plugins: FakePlugins) -> None:
+def test_a_session_model_of_a_function_skips_the_checks_in_other_processes(plugins: FakePlugins) -> None:
     def local(input_shape: tuple[int, int, int], num_classes: int) -> Any:
         """Average the pixels, and classify."""
         import keras

@@ -475,6 +475,7 @@ def _set_waiting(variables: list[Any]) -> None:
 
 def _global_state() -> Any:
     """What Keras keeps for each thread."""
+    environment.keras()  # with TensorFlow prepared, if nobody has imported it
     return import_module("keras.src.backend.common.global_state")
 
 

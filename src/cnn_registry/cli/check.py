@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -40,6 +41,7 @@ COLUMNS = (
 @click.option(
     "--dataset", "dataset_names", multiple=True, shell_complete=complete_datasets, help="Check a dataset (repeatable)."
 )
+@click.option("--data", type=click.Path(path_type=Path), help="With --dataset: the archive or folder that holds it.")
 @click.option("--only", multiple=True, metavar="CHECK", help="Run only this check (repeatable).")
 @click.option("--full", is_flag=True, help="Also run expensive checks on large models.")
 @wide_option
@@ -50,6 +52,7 @@ def command(
     every: bool,
     plugin: str | None,
     dataset_names: tuple[str, ...],
+    data: Path | None,
     only: tuple[str, ...],
     full: bool,
     wide: bool,
@@ -64,10 +67,12 @@ def command(
 
     if not (names or every or plugin or dataset_names):
         raise click.UsageError("Name a model, or give --all, --plugin or --dataset.", click.get_current_context())
+    if data is not None and len(dataset_names) != 1:
+        raise click.UsageError("--data goes with one --dataset.", click.get_current_context())
     specs = _chosen(names, every, plugin)
-    data = [get_dataset_spec(name) for name in dataset_names]
+    datasets = [get_dataset_spec(name) for name in dataset_names]
     checks = [list(model_checks(spec, only=only, full=full)) for spec in specs if isinstance(spec, ModelSpec)]
-    checks += [list(dataset_checks(spec, only=only)) for spec in data]
+    checks += [list(dataset_checks(spec, data, only=only)) for spec in datasets]
     results = [*_unusable(specs)]
     if results and not as_json:
         _print(results, {}, wide)

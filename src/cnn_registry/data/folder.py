@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
@@ -32,7 +33,9 @@ Classes = Mapping[str, Sequence[Path]]
 """The images of each class by its name, in natural order."""
 
 
-def load_folder(root: Path, *, min_classes: int = 2) -> ImageDataset:
+def load_folder(
+    root: Path, *, min_classes: int = 2, name: str | None = None, image_size: int | None = None
+) -> ImageDataset:
     """Find the images of a folder. Each class is a folder, and its images lie at any depth in it.
 
     Hidden files are ignored. Other files that are not used are counted in a note, by suffix. Run directories, virtual
@@ -44,6 +47,8 @@ def load_folder(root: Path, *, min_classes: int = 2) -> ImageDataset:
             ``train``, ``val`` and ``test``, or names that mean the same (``Training``, ``validation_set``, ``seg_test``
             ...).
         min_classes: classes that must have images.
+        name: the dataset's name; default that of the folder.
+        image_size: edge length in pixels at which the images are used by default; ``None`` where they vary.
 
     Raises:
         DataError: there is no such folder, it or one in it cannot be read, it has too few classes with images, classes
@@ -62,7 +67,7 @@ def load_folder(root: Path, *, min_classes: int = 2) -> ImageDataset:
             dataset = _class_folders(walk, folders, min_classes)
         for line in walk.summary():
             note(line)
-        return dataset
+        return replace(dataset, name=name or dataset.name, image_size=image_size)
     except RecursionError as error:
         raise DataError(f"The folders in {root} nest too deeply.") from error
     except OSError as error:

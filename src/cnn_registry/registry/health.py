@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from importlib import metadata
-
-from cnn_registry.text import suggestion
 
 from .discovery import GROUPS
 from .distributions import groups, identity, shown
@@ -22,8 +20,8 @@ def misnamed_groups() -> list[str]:
             if group not in GROUPS and _is_near(group):
                 name, version = identity(distribution)
                 owner = " ".join(filter(None, (name or "A package without a name", version)))
-                hint = suggestion(group, GROUPS)
-                lines.append(f"{owner} publishes in the entry-point group '{shown(group)}', which nobody reads.{hint}")
+                what = f"{owner} publishes in the entry-point group '{shown(group)}', which nobody reads"
+                lines.append(f"{what}. Did you mean '{_nearest(group)}'?")
     return list(dict.fromkeys(lines))
 
 
@@ -41,12 +39,14 @@ def unmet_requirements() -> dict[str, list[str]]:
 
 
 def _is_near(group: str) -> bool:
-    """Whether ``group`` is a slip for one that is known: another case, another separator, a letter more or less."""
+    """Whether ``group`` is a slip for one that is known: this package's or its command's name, or a letter off."""
     letters = _letters(group)
     known = map(_letters, GROUPS)
-    return letters.startswith("cnnregistry") or (
-        "cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85))
-    )
+    return letters.startswith("cnnreg") or ("cnn" in letters and bool(get_close_matches(letters, known, cutoff=0.85)))
+
+
+def _nearest(group: str) -> str:
+    return max(GROUPS, key=lambda known: SequenceMatcher(None, _letters(group), _letters(known)).ratio())
 
 
 def _letters(group: str) -> str:

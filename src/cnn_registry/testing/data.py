@@ -1,4 +1,4 @@
-"""Checks of data sets."""
+"""Checks of datasets."""
 
 from __future__ import annotations
 
@@ -12,55 +12,66 @@ import numpy as np
 
 from cnn_registry.data.dataset import ImageDataset, Indices
 from cnn_registry.data.image import decode
-from cnn_registry.errors import DownloadError
+from cnn_registry.errors import CnnRegistryError, DownloadError
 from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import DatasetSpec
 from cnn_registry.text import one_line
 
 from .declared import common_faults, refuse_faults, refuse_heavy_import
 from .fresh_import import fresh_import
-from .outcome import CheckSkipped, failed
+from .outcome import Causes, CheckSkipped, failed
 
 LOOKED_AT = 200
-"""Images that are decoded, spread evenly over the data set."""
+"""Number of images that are decoded, spread evenly over the dataset."""
 
 EDGE = 32
 
 
 class DataSubject:
-    """A data set under examination.
+    """A dataset under examination.
 
     Args:
-        spec: the data set's spec.
-        source: the archive or folder that holds it; ``None`` where it finds or fetches its own.
+        spec: the dataset's spec.
+        source: the archive or folder that holds it; ``None`` if it finds or downloads its own.
+
+    Attributes:
+        causes: what keeps several checks from running.
     """
 
     def __init__(self, spec: DatasetSpec, source: Path | None) -> None:
         self.spec = spec
         self._source = source
+        self.causes = Causes()
 
     def load(self) -> Any:
         """What the loader returns.
 
         Raises:
-            CheckSkipped: the data could not be fetched.
+            CheckSkipped: the data could not be downloaded.
         """
         try:
             return self.spec.build(self._source)
         except DownloadError as error:
-            raise CheckSkipped(f"the data is not here: {error}") from error
+            raise CheckSkipped(f"the data is not available: {error}") from error
 
     @cached_property
     def loaded(self) -> ImageDataset:
-        """The data set. Where it does not load, one check says so, and the others are skipped."""
+        """The dataset.
+
+        Raises:
+            CheckFailed, CheckSkipped: it does not load. One check fails, the others are skipped.
+        """
+        fix = "The loader gets the argument of --data, or None, and returns a cnn_registry.data.ImageDataset."
+        came = "it does not load"
         try:
             loaded = self.load()
         except CheckSkipped:
             raise
-        except Exception as error:
-            raise CheckSkipped("it does not load") from error
+        except Exception as error:  # a loader may be anyone's code
+            cause = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+            raise self.causes.meet(came, failed("a dataset that loads", cause, fix)) from error
         if not isinstance(loaded, ImageDataset):
-            raise CheckSkipped("it does not load")
+            raise self.causes.meet(came, failed("an ImageDataset", type(loaded).__name__, fix))
         return loaded
 
     @property
@@ -70,11 +81,11 @@ class DataSubject:
 
 
 def check_light_import(subject: DataSubject) -> None:
-    """Declaring the data set imports neither Keras nor TensorFlow, as a new process shows."""
+    """Declaring the dataset imports neither Keras nor TensorFlow, as a new process shows."""
     spec = subject.spec
     name = f"{spec.provider.distribution or SESSION}:{spec.name}"
     lookup = ("cnn_registry.registry.datasets", "get_dataset_spec")
-    refuse_heavy_import(spec, fresh_import(spec.build.__module__, lookup, name))
+    refuse_heavy_import(spec, fresh_import(spec.build.__module__, lookup, name), subject.causes)
 
 
 def check_spec(subject: DataSubject) -> None:
@@ -85,32 +96,24 @@ def check_spec(subject: DataSubject) -> None:
 def _faults(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
     yield from common_faults(spec)
     if spec.num_classes < 1 or spec.num_images < spec.num_classes:
-        yield "num_classes from 1 on and no fewer num_images", f"{spec.num_classes} and {spec.num_images}"
+        yield "a positive num_classes, and at least as many num_images", f"{spec.num_classes} and {spec.num_images}"
     if spec.image_size is not None and spec.image_size < 1:
-        yield "image_size from 1 on, or None where the images vary", str(spec.image_size)
+        yield "a positive image_size, or None if the images vary in size", str(spec.image_size)
 
 
 def check_docstring(subject: DataSubject) -> None:
-    """The loader says in a docstring what it reads."""
+    """The loader has a docstring."""
     if not (inspect.getdoc(subject.spec.build) or "").strip():
-        raise failed("a docstring", "none", "Say in the loader what it reads and what it makes of the source.")
+        raise failed("a docstring", "none", "Describe in the loader what it reads, and what the argument of --data is.")
 
 
 def check_loads(subject: DataSubject) -> None:
     """The loader returns an ImageDataset."""
-    mend = "The loader takes what --data gave, or None, and returns a cnn_registry.data.dataset.ImageDataset."
-    try:
-        loaded = subject.load()
-    except CheckSkipped:
-        raise
-    except Exception as error:  # a loader may be anyone's code
-        raise failed("a data set that loads", one_line(error).rstrip("."), mend) from error
-    if not isinstance(loaded, ImageDataset):
-        raise failed("an ImageDataset", type(loaded).__name__, mend)
+    _ = subject.loaded
 
 
 def check_counts(subject: DataSubject) -> None:
-    """There are as many classes and images as the spec says, and an id for each image."""
+    """There are as many classes and images as the spec says, and each image has an ID."""
     spec, loaded = subject.spec, subject.loaded
     declared = {"num_classes": spec.num_classes, "num_images": spec.num_images, "image_size": spec.image_size}
     found = {
@@ -121,29 +124,29 @@ def check_counts(subject: DataSubject) -> None:
     if found != declared:
         raise failed(f"{declared} as declared", str(found), "Correct the declaration or the loader.")
     if not len(set(loaded.ids)) == len(loaded.ids) == len(loaded.labels) == len(loaded.images):
-        counts = f"{len(set(loaded.ids))} different ids, {len(loaded.labels)} labels, {len(loaded.images)} images"
-        raise failed("an id of its own and a label for each image", counts, "A path below the root makes a good id.")
+        counts = f"{len(set(loaded.ids))} different IDs, {len(loaded.labels)} labels, {len(loaded.images)} images"
+        raise failed("a unique ID and a label for each image", counts, "The path below the root is a good ID.")
 
 
 def check_class_names(subject: DataSubject) -> None:
-    """The names of the classes are different and not empty."""
+    """The names of the classes are different, and none is empty."""
     names = subject.loaded.class_names
     if not all(isinstance(name, str) and name.strip() for name in names):
-        raise failed("names of classes", repr(names), "Give each class a name that people read.")
+        raise failed("names of classes", repr(names), "Give each class a name for people to read.")
     if twice := [name for name in names if names.count(name) > 1]:
-        raise failed("different names of classes", f"{twice[0]!r} twice", "Predictions are told by these names.")
+        raise failed("different names of classes", f"{twice[0]!r} twice", "Predictions are reported by these names.")
 
 
 def check_labels(subject: DataSubject) -> None:
     """The labels are positions of class names, and every class has an image."""
     labels, classes = np.asarray(subject.loaded.labels), len(subject.loaded.class_names)
-    mend = "labels[i] is the position in class_names of the class of image i."
+    fix = "labels[i] is the position in class_names of the class of image i."
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise failed("labels (images,) of whole numbers", f"{labels.dtype} of {labels.shape}", mend)
+        raise failed("integer labels (images,)", f"{labels.dtype} {labels.shape}", fix)
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
-        raise failed(f"labels from 0 to {classes - 1}", f"{labels.min()} to {labels.max()}", mend)
+        raise failed(f"labels from 0 to {classes - 1}", f"{labels.min()} to {labels.max()}", fix)
     if empty := sorted(set(range(classes)) - set(labels.tolist())):
-        raise failed("an image of every class", f"none of {subject.loaded.class_names[empty[0]]!r}", mend)
+        raise failed("an image of every class", f"none of {subject.loaded.class_names[empty[0]]!r}", fix)
 
 
 def check_order(subject: DataSubject) -> None:
@@ -151,27 +154,25 @@ def check_order(subject: DataSubject) -> None:
     first, second = subject.loaded, subject.load()
     for what in ("class_names", "ids"):
         if getattr(first, what) != getattr(second, what):
-            raise failed(
-                f"the same {what} when it is loaded again", "others", "Sort what a folder or an archive lists."
-            )
+            raise failed(f"the same {what} when it is loaded again", "different ones", "Sort the files of a folder.")
     if not np.array_equal(first.labels, second.labels):
-        raise failed("the same labels when it is loaded again", "others", "A split by chance needs a fixed seed.")
+        raise failed("the same labels when it is loaded again", "different ones", "Sort the files of a folder.")
 
 
 def check_images(subject: DataSubject) -> None:
-    """The images are RGB of 8 bits, or files that decode to them."""
+    """The images are 8-bit RGB, or files that decode to it."""
     images = subject.loaded.images
-    mend = "Give files that Pillow reads, or an array of all images."
+    fix = "Give files that Pillow reads, or one array with all images."
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise failed("uint8 (images, height, width, 3)", f"{images.dtype} {images.shape}", mend)
+            raise failed("uint8 (images, height, width, 3)", f"{images.dtype} {images.shape}", fix)
         return
     for position in subject.looked_at:
         decode(images[position], EDGE)
 
 
 def check_splits(subject: DataSubject) -> None:
-    """The parts of each split are disjoint, and within the data set."""
+    """The parts of each split are disjoint, and within the dataset."""
     loaded = subject.loaded
     if loaded.default_split is not None and loaded.default_split not in loaded.splits:
         raise failed(f"the default split {loaded.default_split!r}", f"{sorted(loaded.splits)}", "Name one of them.")
@@ -183,14 +184,14 @@ def check_splits(subject: DataSubject) -> None:
 
 
 def _check_parts(name: str, parts: dict[str, Indices], count: int) -> None:
-    mend = "Each part is an int64 array of positions; train and val are not empty."
+    fix = "Each part is an int64 array of positions; train and val are not empty."
     together = np.concatenate([np.asarray(part).ravel() for part in parts.values()])
     if not np.issubdtype(together.dtype, np.integer) or not len(parts["train"]) or not len(parts["val"]):
         sizes = ", ".join(f"{part} {len(indices)}" for part, indices in parts.items())
-        raise failed(f"positions to train on and to validate on in the split {name!r}", sizes, mend)
+        raise failed(f"positions to train on and to validate on in the split {name!r}", sizes, fix)
     if together.min() < 0 or together.max() >= count:
         raise failed(
-            f"positions from 0 to {count - 1} in the split {name!r}", f"{together.min()} to {together.max()}", mend
+            f"positions from 0 to {count - 1} in the split {name!r}", f"{together.min()} to {together.max()}", fix
         )
     if len(np.unique(together)) != len(together):
-        raise failed(f"no image twice in the split {name!r}", f"{len(together) - len(np.unique(together))} are", mend)
+        raise failed(f"no image twice in the split {name!r}", f"{len(together) - len(np.unique(together))} are", fix)

@@ -9,42 +9,44 @@ from collections.abc import Iterator
 
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.registry.spec import ModelSpec, Paper, Spec
+from cnn_registry.text import suggestion
 
 from .fresh_import import FreshImport
-from .outcome import CheckSkipped, failed
+from .outcome import Causes, CheckSkipped, failed
 from .subject import Subject
 
 _URL = re.compile(r"https?://[^\s/.]+(\.[^\s/.]+)+(/\S*)?")
 FIRST_YEAR = 1950
 
+NOT_IMPORTED = "another process cannot import it"
+
 
 def check_light_import(subject: Subject) -> None:
     """Declaring the model imports neither Keras nor TensorFlow, as a new process shows."""
-    refuse_heavy_import(subject.spec, subject.imported)
+    refuse_heavy_import(subject.spec, subject.imported, subject.causes)
 
 
-def refuse_heavy_import(spec: Spec, imported: FreshImport) -> None:
-    """Raise if the declaring module pulls in a large package, or cannot be imported by a new process."""
+def refuse_heavy_import(spec: Spec, imported: FreshImport, causes: Causes) -> None:
+    """Raise if the declaring module imports a large package, or cannot be imported by a new process."""
     if imported.error and spec.provider.distribution is None:
         raise CheckSkipped(not_importable(spec))
     module = spec.build.__module__
     if imported.error:
-        raise failed(
-            f"that a new process can import {module}", imported.error, "Import what it needs where it is used."
-        )
+        expected, fix = f"that a new process can import {module}", "Import what it needs where it is used."
+        raise causes.meet(NOT_IMPORTED, failed(expected, imported.error, fix))
     if imported.heavy:
         raise failed(
             f"that importing {module} loads neither Keras nor a backend",
             f"{', '.join(imported.heavy)} in sys.modules",
-            "Import the network inside the builder ('from ._network import build'), not at the module's top.",
+            "Import the network inside the builder ('from ._network import build'), not at the top of the module.",
         )
 
 
 def not_importable(spec: Spec) -> str:
     """Why checks in another process are skipped for something that was registered in this session."""
     return (
-        f"{spec.build.__module__} declares it in this session, and a new process cannot: "
-        f"declare it at the top of a module that can be imported by its name"
+        f"{spec.build.__module__} declares it in this session, which a new process cannot repeat; declare it at the "
+        f"top level of a module that can be imported by name"
     )
 
 
@@ -54,13 +56,13 @@ def check_spec(subject: Subject) -> None:
 
 
 def refuse_faults(faults: Iterator[tuple[str, str]]) -> None:
-    """Raise for the first of ``faults``, pairs of what was expected and what came."""
+    """Raise an error for the first of ``faults``, pairs of what was expected and what came."""
     for expected, came in faults:
         raise failed(expected, came, "Correct the declaration.")
 
 
 def common_faults(spec: Spec) -> Iterator[tuple[str, str]]:
-    """What is wrong with what the specs of models and data sets have in common."""
+    """What is wrong with the fields that the specs of models and datasets share."""
     if not spec.summary.strip() or "\n" in spec.summary:
         yield "a summary of one line", repr(spec.summary)
     if spec.paper:
@@ -84,12 +86,12 @@ def _model_faults(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     if not spec.family.strip():
         yield "a family", repr(spec.family)
     if len(spec.input_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in spec.input_shape):
-        yield "input_shape (height, width, channels), three positive whole numbers", repr(spec.input_shape)
+        yield "input_shape (height, width, channels), three positive integers", repr(spec.input_shape)
     elif not 1 <= spec.min_size <= min(spec.input_shape[:2]):
         yield f"min_size from 1 to the default size {min(spec.input_shape[:2])}", str(spec.min_size)
     if spec.trainable_params <= 0 or spec.non_trainable_params < 0 or spec.macs < 0:
         counts = f"{spec.trainable_params}, {spec.non_trainable_params} and {spec.macs}"
-        yield "numbers of trainable and other parameters and of MACs that are not negative", counts
+        yield "a positive number of trainable parameters, and no negative number of others or of MACs", counts
     yield from _recipe_faults(spec)
 
 
@@ -99,8 +101,9 @@ def _recipe_faults(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     if spec.default_recipe not in recipe_names():
         yield f"a default recipe among {', '.join(recipe_names())}", repr(spec.default_recipe)
     for name, settings in spec.recipe_settings.items():
-        # Others may be somebody's files.
         if name not in recipe_names():
+            hint = suggestion(name, recipe_names())
+            yield f"recipe_settings for recipes among {', '.join(recipe_names())}", f"{name!r}.{hint}"
             continue
         try:
             recipe = load_recipe(name).with_settings(settings)
@@ -112,10 +115,10 @@ def _recipe_faults(spec: ModelSpec) -> Iterator[tuple[str, str]]:
 
 
 def check_docstring(subject: Subject) -> None:
-    """The builder says in a docstring what it builds."""
+    """The builder has a docstring."""
     if not (inspect.getdoc(subject.spec.build) or "").strip():
         raise failed(
             "a docstring",
             "none",
-            "Say in the builder what it builds, where it departs from the paper, and its options.",
+            "Describe in the builder what it builds, where it departs from the paper, and its options.",
         )

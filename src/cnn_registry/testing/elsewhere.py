@@ -1,7 +1,7 @@
-"""The process in which saved models are read again. It imports Keras once, and answers for one model after the other.
+"""The process in which saved models are read again. It imports Keras once, and answers for one model after another.
 
 A model is never built there before the question about it, so whatever it needs must come from its files and from the
-import of its module. One process for all models of a run saves the seconds that TensorFlow's import takes for each.
+import of its module. One process for all models saves the seconds that importing TensorFlow takes for each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .processes import IMAGES, KERAS_FILE, WEIGHTS_FILE
 def main() -> None:
     """Answer each line of standard input with a line of standard output, both JSON, until the input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what plugins print is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what plugins print is not an answer
     for line in sys.stdin:
         _tell(answers, _answer(json.loads(line)))
 
@@ -42,7 +42,7 @@ def _tell(answers: TextIO, answer: dict[str, str]) -> None:
 
 
 def _answer(question: dict[str, Any]) -> dict[str, str]:
-    """Faults by what was tried: ``backend``, ``import``, ``weights``, ``keras``. Outputs are left in the folder."""
+    """Faults by what was tried: ``backend``, ``import``, ``weights``, ``keras``. Outputs go into the folder."""
     sys.path[:] = question["paths"]
     allow, deny = question["policy"]
     use_policy(Policy(None if allow is None else frozenset(allow), frozenset(deny)))
@@ -51,11 +51,11 @@ def _answer(question: dict[str, Any]) -> dict[str, str]:
     images = np.load(folder / IMAGES)
     try:
         keras = backend.keras()
-    except Exception as error:  # a backend that is there but does not work
+    except Exception as error:  # an installed backend that does not work
         return {"backend": one_line(error)}
     try:
         importlib.import_module(question["module"])
-    except Exception as error:  # somebody else's code, as everything below
+    except Exception as error:  # the plugin's code, like everything below
         return {"import": one_line(error)}
     faults = {}
     try:

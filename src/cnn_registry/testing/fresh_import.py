@@ -1,4 +1,4 @@
-"""What importing a declaring module costs, seen in a process that has imported nothing yet."""
+"""What importing a declaring module costs, measured in a process that has imported nothing yet."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class FreshImport:
     """What a new process found.
 
     Attributes:
-        error: why the module cannot be imported there or does not declare the model; empty if it can and does.
-        heavy: which of the large packages were imported along.
+        error: why the module cannot be imported there, or does not declare the model; empty if it does.
+        heavy: which of the large packages were imported with it.
     """
 
     error: str

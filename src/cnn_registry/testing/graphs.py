@@ -1,4 +1,4 @@
-"""Checks of a network's graph. No weights are made for them, so that the largest model costs a second."""
+"""Checks of a network's graph. They allocate no weights, so even the largest model takes about a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from .outcome import CheckSkipped, failed
 from .subject import Subject, layers_of, output_of
 
 LARGER_BY = 64
-"""Pixels more than the default: a multiple of every usual stride, so that the maps tell their strides."""
+"""Pixels more than the default size: a multiple of every usual stride, so that maps reveal their strides."""
+
+
+def check_builds(subject: Subject) -> None:
+    """It builds at its default size with 1000 classes."""
+    subject.graph()
 
 
 def check_parameters(subject: Subject) -> None:
@@ -34,13 +39,13 @@ def check_parameters(subject: Subject) -> None:
         raise failed(
             "{:,} trainable and {:,} other parameters as declared".format(*declared),
             "{:,} and {:,} in the network".format(*counted),
-            f"Declare trainable_params={counted[0]:_}, non_trainable_params={counted[1]:_}, or mend the network.",
+            f"Declare trainable_params={counted[0]:_}, non_trainable_params={counted[1]:_}, or fix the network.",
         )
 
 
 def _count(weights: Iterable[Any]) -> int:
-    """The states of dropout's generators, which are whole numbers, are no parameters."""
-    return sum(math.prod(weight.shape) for weight in weights if "float" in weight.dtype)
+    """The number of parameters, as ``keras.Model.count_params()`` counts them."""
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def check_macs(subject: Subject) -> None:
@@ -65,12 +70,12 @@ def check_sizes(subject: Subject) -> None:
         (small_height + 16, small_width + 33, channels),
     ):
         model = subject.graph(shape)
-        _require_shape(output_of(model), 1000, f"of an input of {'x'.join(map(str, shape))}")
+        _require_shape(output_of(model), 1000, f"for an input of {'x'.join(map(str, shape))}")
         _require_input(model, shape)
 
 
 def _require_input(model: Any, shape: tuple[int, int, int]) -> None:
-    """A subclassed model takes whatever it is called with, and has no such attribute."""
+    """A subclassed model accepts any input and has no such attribute."""
     came = getattr(model, "input_shape", (None, *shape))
     if tuple(came) != (None, *shape):
         raise failed(f"a network for any number of images {shape}", str(came), "Use keras.Input(input_shape).")
@@ -86,20 +91,22 @@ def _require_shape(output: Any, num_classes: int, where: str) -> None:
 
 
 def check_smallest(subject: Subject) -> None:
-    """It builds at its smallest size with no empty map, and refuses one pixel less by name."""
+    """It builds at its smallest size without empty maps, and refuses one pixel less."""
     least, channels = subject.spec.min_size, subject.spec.input_shape[2]
-    mend = "Raise min_size to the smallest size that works."
+    fix = "Raise min_size to the smallest size that works."
+    subject.graph()
     try:
         model = subject.graph((least, least, channels))
     except Exception as error:  # whatever a builder raises where a map vanishes
-        raise failed(f"a network at the smallest size {least}x{least}", str(error).rstrip("."), mend) from error
+        failure = failed(f"a network at the smallest size {least}x{least}", str(error), fix)
+        raise subject.causes.meet_error(error, failure) from error
     if empty := [layer.name for layer in layers_of(model) if 0 in getattr(layer.output, "shape", ())]:
-        raise failed(f"maps of at least one pixel at {least}x{least}", f"an empty output of {empty[0]}", mend)
+        raise failed(f"maps of at least one pixel at {least}x{least}", f"an empty output of {empty[0]}", fix)
     try:
         create_model(subject.name, input_shape=(least - 1, least, channels))
     except InputShapeError:
         return
-    raise failed(f"an InputShapeError at {least - 1}x{least}", "a network", mend)
+    raise failed(f"an InputShapeError at {least - 1}x{least}", "a network", fix)
 
 
 def check_classes(subject: Subject) -> None:
@@ -117,7 +124,7 @@ def check_channels(subject: Subject) -> None:
 
 
 def check_options(subject: Subject) -> None:
-    """Unknown options are refused, and the options' defaults are those that the spec tells."""
+    """Unknown options are refused, and the options have the defaults that the spec names."""
     spec = subject.spec
     unknown: dict[str, Any] = {"no_such_option": None}
     try:
@@ -125,7 +132,9 @@ def check_options(subject: Subject) -> None:
     except UnknownOptionError:
         pass
     else:
-        raise failed(f"an UnknownOptionError for {next(iter(unknown))!r}", "a network", "Take no **kwargs.")
+        raise failed(
+            f"an UnknownOptionError for {next(iter(unknown))!r}", "a network", "The builder must not accept **kwargs."
+        )
     if not spec.options:
         return
     default = _outline(subject.graph(subject.small_shape))
@@ -135,12 +144,12 @@ def check_options(subject: Subject) -> None:
         raise failed(
             f"the same network with and without {', '.join(f'{k}={v!r}' for k, v in spec.options.items())}",
             f"{first[0]} without and {first[1]} with them",
-            "Let the builder's signature name the defaults that it uses.",
+            "Put the defaults that the builder uses into its signature.",
         )
 
 
 def _outline(model: Any) -> list[str]:
-    """A line for each layer, and one that says how many there are. Whether names are stable is another check's."""
+    """One line per layer, and one with their number. Another check examines the names."""
     layers = list(layers_of(model))
     outline = [
         f"{type(layer).__name__} {layer.count_params()} {getattr(layer.output, 'shape', '')}" for layer in layers
@@ -149,7 +158,7 @@ def _outline(model: Any) -> list[str]:
 
 
 def check_aux_heads(subject: Subject) -> None:
-    """The auxiliary heads have the declared names, and are not in the network that infers."""
+    """The auxiliary heads have the declared names, and are absent in inference."""
     spec = subject.spec
     if not spec.aux_heads and "aux_heads" not in spec.options:
         raise CheckSkipped("it declares no auxiliary heads")
@@ -175,14 +184,14 @@ def check_aux_heads(subject: Subject) -> None:
     output_of(plain)
     if _outline(main_network(heads)) != _outline(plain):
         raise failed(
-            "without heads the network that leads to 'predictions' with them",
-            "other layers",
-            "Build the trunk alike in both forms: what a training with heads saves is loaded without them.",
+            "the same network to 'predictions' with and without heads",
+            "different layers",
+            "Build the trunk the same way in both forms: weights trained with heads are loaded without them.",
         )
 
 
 def check_features(subject: Subject) -> None:
-    """The features are layers of the declared shapes, and their names tell their strides."""
+    """The features are layers with the declared shapes, and their names state their strides."""
     spec = subject.spec
     if not spec.features:
         raise CheckSkipped("it names no features")
@@ -192,7 +201,7 @@ def check_features(subject: Subject) -> None:
     heights = []
     for name, feature in spec.features.items():
         if feature.layer not in known:
-            raise failed(f"a layer {feature.layer!r} for the feature {name!r}", "none", "Name the layer as it is.")
+            raise failed(f"a layer {feature.layer!r} for the feature {name!r}", "none", "Use the layer's name.")
         shape = tuple(model.get_layer(feature.layer).output.shape[1:])
         if shape != tuple(feature.shape):
             raise failed(f"the feature {name!r} to be {feature.shape}", str(shape), "Declare its true shape.")
@@ -219,47 +228,50 @@ def _check_headless(subject: Subject, channels: int) -> None:
 
 
 def check_names(subject: Subject) -> None:
-    """The model and its layers have names of their own, the same in every build."""
+    """The model has its own name, and each layer with weights a name that is the same in every build."""
     spec, first = subject.spec, subject.graph()
     if first.name != spec.name:
         raise failed(f"a model named {spec.name!r}", repr(first.name), f"keras.Model(..., name={spec.name!r}).")
-    names, again = (
-        [layer.name for layer in layers_of(model)] for model in (first, subject.new_graph(spec.input_shape, 1000))
+    names = Counter(layer.name for layer in layers_of(first))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise failed("layers with different names", f"{twice[0]!r} twice", "Give each layer its own name.")
+    # Weights are found by these names; those of features are examined with the features.
+    weighted, again = (
+        [layer.name for layer in layers_of(model) if layer.weights]
+        for model in (first, subject.new_graph(spec.input_shape, 1000))
     )
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise failed("layers with different names", f"{twice[0]!r} twice", "Give each layer a name of its own.")
-    if unstable := [name for name, other in zip(names, again, strict=False) if name != other]:
+    if unstable := [name for name, other in zip(weighted, again, strict=False) if name != other]:
         raise failed(
-            "the same names of layers in two builds",
-            f"{unstable[0]!r} in one of them alone",
-            "Name every layer; Keras numbers those without a name by what was built before.",
+            "the same names of layers with weights in two builds",
+            f"{unstable[0]!r} in only one of them",
+            "Name every layer with weights; Keras numbers unnamed layers by what was built before.",
         )
 
 
 def check_no_lambda(subject: Subject) -> None:
-    """No layer is a Lambda, which safe loading refuses."""
+    """There are no Lambda layers, which safe loading refuses."""
     keras = backend.keras()
     if found := [layer.name for layer in layers_of(subject.graph()) if isinstance(layer, keras.layers.Lambda)]:
         raise failed(
             "no Lambda layer",
             f"{', '.join(found)}",
-            "Use keras.ops on the tensor directly, or a registered layer of your own.",
+            "Use keras.ops on the tensor directly, or your own registered layer.",
         )
 
 
 def check_no_tensorflow(subject: Subject) -> None:
-    """No module of the network imports TensorFlow, which other backends do not have."""
+    """The network's modules do not import TensorFlow, which other backends lack."""
     for module in _modules_of(subject):
         for line in _tensorflow_imports(module):
             raise failed(
-                "a network written with keras alone",
+                "a network written only with keras",
                 f"an import of TensorFlow in {module.__name__}, line {line}",
-                "keras.ops has the operations that layers need, on every backend.",
+                "keras.ops has the operations that layers need, for every backend.",
             )
 
 
 def _modules_of(subject: Subject) -> list[ModuleType]:
-    """The builder's module with those beside and below it that are imported, and those of the network's layers."""
+    """The builder's module, the imported modules beside and below it, and those of the network's layers."""
     root = subject.spec.build.__module__
     if subject.spec.provider.distribution:
         root = root.partition(".")[0]
@@ -273,7 +285,7 @@ def _modules_of(subject: Subject) -> list[ModuleType]:
 
 
 def _tensorflow_imports(module: ModuleType) -> Iterator[int]:
-    """The lines of ``module`` that import TensorFlow; none where its source is not at hand."""
+    """The lines of ``module`` that import TensorFlow; none if its source is not available."""
     try:
         source = Path(inspect.getsourcefile(module) or "").read_text(encoding="utf-8")
     except (OSError, TypeError):

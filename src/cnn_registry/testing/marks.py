@@ -1,4 +1,4 @@
-"""The checks as tests of pytest."""
+"""The checks as pytest tests."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def parametrize_with_checks(
     only: Sequence[str] = (),
     full: bool = False,
 ) -> pytest.MarkDecorator:
-    """Make a test with the argument ``check`` run once for each check of each model; its body is ``check()``.
+    """Run a test with the argument ``check`` once for each check of each model; its body is ``check()``.
 
     The tests' ids are ``<model>-<check>``, for instance ``resnet18-gradients``.
 
     Args:
         names: names of models, or specs.
-        expected_failures: reasons by check by model, ``{"mynet": {"learns": "needs a thousand steps"}}``. Such a test
-            is expected to fail, and fails if it passes.
+        expected_failures: reasons by model and check, ``{"mynet": {"learns": "needs a thousand steps"}}``. The test is
+            expected to fail, and fails if the check passes.
         only: names of checks; default all.
-        full: make the expensive checks of models with more than 30 million parameters, too.
+        full: also run the expensive checks on models with more than 30 million parameters.
 
     Raises:
-        UsageError: ``only`` names no check, or a failure is expected of a model or a check that is not made.
+        UsageError: ``only`` names an unknown check, or ``expected_failures`` a model or check that does not run.
     """
     import pytest
 

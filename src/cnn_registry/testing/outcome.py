@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from cnn_registry.errors import CnnRegistryError
+from cnn_registry.errors import CnnRegistryError, ModelBuildError
+from cnn_registry.text import one_line
 
 T = TypeVar("T")
 
@@ -14,16 +16,44 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 
 class CheckFailed(CnnRegistryError):  # noqa: N818  (beside CheckSkipped)
-    """A model or a data set is not what it should be."""
+    """A model or dataset does not keep what its plugin promises."""
 
 
-def failed(expected: str, came: str, mend: str) -> CheckFailed:
-    """The error that says what was expected, what came, and how it is usually mended."""
-    return CheckFailed(f"expected {expected}; got {came}. {mend}")
+def failed(expected: str, came: str, fix: str) -> CheckFailed:
+    """The error that says what was expected, what came, and how it is usually fixed."""
+    came = came.rstrip(".")
+    return CheckFailed(f"expected {expected}; got {came}{'' if came.endswith('?') else '.'} {fix}")
 
 
 class CheckSkipped(Exception):  # noqa: N818  (no error)
-    """A check does not apply here; the message says why."""
+    """A check does not apply here; the message gives the reason."""
+
+
+class Causes:
+    """What keeps several checks from running. The first check that meets a cause fails; the others are skipped.
+
+    Attributes:
+        running: the name of the check that is running.
+    """
+
+    def __init__(self) -> None:
+        self.running = ""
+        self._reported: dict[str, str] = {}
+
+    def meet(self, what: str, failure: CheckFailed) -> CheckFailed | CheckSkipped:
+        """What to raise for the cause ``what``, in a few words: ``failure`` unless another check reports it."""
+        cause = re.sub(r"\d+", "0", what)  # another size or number of classes is the same cause
+        reporting = self._reported.setdefault(cause, self.running)
+        if reporting == self.running:
+            return failure
+        return CheckSkipped(f"{what.rstrip('.')}, as the check {reporting} reports")
+
+    def meet_error(self, error: Exception, failure: CheckFailed) -> CheckFailed | CheckSkipped:
+        """What to raise for an exception of the plugin's code. The first error of a chain is the cause."""
+        first: BaseException = error
+        while first.__cause__:
+            first = first.__cause__
+        return self.meet(first.cause if isinstance(first, ModelBuildError) else one_line(first), failure)
 
 
 @dataclass(frozen=True)
@@ -31,9 +61,9 @@ class Check(Generic[T]):
     """One named check.
 
     Attributes:
-        function: looks at its subject and returns, or raises `CheckFailed` or `CheckSkipped`. Its name without
-            ``check_`` is the check's name, the first line of its docstring says what is checked.
-        cheap: it builds no more than graphs, and so is made of models of any size.
+        function: examines its subject and returns, or raises `CheckFailed` or `CheckSkipped`. Its name without
+            ``check_`` is the check's name; the first line of its docstring says what is checked.
+        cheap: it only builds graphs, so it runs on models of any size.
     """
 
     function: Callable[[T], None]
@@ -41,7 +71,7 @@ class Check(Generic[T]):
 
     @property
     def name(self) -> str:
-        """For instance ``"light-import"``."""
+        """The check's name, for instance ``"light-import"``."""
         return self.function.__name__.removeprefix("check_").replace("_", "-")
 
     @property
@@ -52,14 +82,14 @@ class Check(Generic[T]):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check of one model or data set ended.
+    """How one check of one model or dataset ended.
 
     Attributes:
-        model: the name of the model or data set.
+        model: the name of the model or dataset.
         check: the name of the check.
         outcome: ``"passed"``, ``"failed"`` or ``"skipped"``.
-        message: what was expected, what came and how it is mended; or why the check was skipped; empty if it passed.
-        seconds: what it took. Networks are built once, by the first check that needs them.
+        message: what was expected, what came and how to fix it; or why the check was skipped; empty if it passed.
+        seconds: the time it took. Networks are built once, by the first check that needs them.
     """
 
     model: str
@@ -70,5 +100,5 @@ class CheckResult:
 
     @property
     def line(self) -> str:
-        """The result as one line that tells everything."""
+        """The whole result in one line."""
         return f"{self.model}: {self.check} {self.outcome}" + (f": {self.message}" if self.message else "")

@@ -1,4 +1,4 @@
-"""Questions to another process, about what it computes from a saved model."""
+"""Questions to another process about what it computes from a saved model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 LARGEST = 3 * 2**30
-"""Bytes from which a process is replaced: what it computed with one large network after the other stays with it."""
+"""Bytes at which a process is replaced: it does not give back the memory of large networks."""
 
 IMAGES, KERAS_FILE, WEIGHTS_FILE = "images.npy", "model.keras", "model.weights.h5"
 
@@ -42,10 +42,10 @@ class Answer:
 
 
 class Process:
-    """A Python process with Keras on one backend, that waits for questions.
+    """A Python process with Keras on one backend that waits for questions.
 
     Args:
-        backend_name: what ``KERAS_BACKEND`` says there.
+        backend_name: the value of ``KERAS_BACKEND`` there.
     """
 
     def __init__(self, backend_name: str) -> None:
@@ -60,7 +60,7 @@ class Process:
         )
 
     def ask(self, question: dict[str, Any]) -> dict[str, str]:
-        """The faults that it answers with; ``"process"`` where it ended instead."""
+        """The faults in its answer; ``"process"`` if it ended instead."""
         assert self._process.stdin
         assert self._process.stdout
         try:
@@ -78,11 +78,11 @@ class Process:
 
     @property
     def memory(self) -> int:
-        """What it holds, in bytes."""
+        """The memory that it uses, in bytes."""
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
     def close(self) -> None:
-        """Let it end."""
+        """End it."""
         self._process.communicate()
         self._errors.close()
 
@@ -94,10 +94,10 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, *, keras_file
     """Save ``model`` and let another process read it.
 
     Args:
-        backend_name: of Keras there.
-        model: what is saved.
-        images: what both compute outputs for.
-        keras_file: whether the whole model is saved and read, besides its weights.
+        backend_name: the backend of Keras there.
+        model: the model to save.
+        images: the images for which both compute outputs.
+        keras_file: whether the whole model is saved and read, in addition to its weights.
         **question: the ``module`` that declares the model, its ``name``, ``input_shape`` and ``num_classes``.
     """
     with tempfile.TemporaryDirectory(prefix="cnnreg-check-") as name:
@@ -111,7 +111,7 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, *, keras_file
         found = _running[backend_name].ask({"paths": sys.path, "policy": allowed, "folder": name, **question})
         if "process" in found or _running[backend_name].memory > LARGEST:
             _running.pop(backend_name).close()
-        # What could not be saved is not there to be read; the first fault tells more.
+        # What could not be saved cannot be read either; the first fault says more.
         outputs = {path.stem: np.load(path) for path in folder.glob("*.npy") if path.name != IMAGES}
         return Answer(found | faults, outputs)
 

@@ -1,4 +1,4 @@
-"""Which checks there are, and how they are made."""
+"""Which checks there are, and how they run."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from cnn_registry.errors import UsageError
+from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
 from cnn_registry.text import one_line, suggestion
 
-from . import data, declared, graphs, learning, outputs, saved
+from . import data, declared, graphs, learning, outputs, recipe, saved
 from .outcome import Check, CheckFailed, CheckResult, CheckSkipped, failed
 from .subject import Subject
 
 OnFail = Literal["raise", "warn"]
 
 LARGE = 30_000_000
-"""Parameters from which only the cheap checks are made, unless all are asked for."""
+"""Models with more parameters skip the expensive checks by default."""
 
 MODEL_CHECKS: tuple[Check[Subject], ...] = (
     Check(declared.check_light_import),
     Check(declared.check_spec),
     Check(declared.check_docstring),
+    Check(graphs.check_builds),
     Check(graphs.check_parameters),
     Check(graphs.check_macs),
     Check(graphs.check_sizes),
@@ -49,6 +50,7 @@ MODEL_CHECKS: tuple[Check[Subject], ...] = (
     Check(learning.check_gradients, cheap=False),
     Check(learning.check_gradient_norm, cheap=False),
     Check(learning.check_learns, cheap=False),
+    Check(recipe.check_trains, cheap=False),
     Check(saved.check_keras_file, cheap=False),
     Check(saved.check_weights_file, cheap=False),
     Check(saved.check_backends, cheap=False),
@@ -71,7 +73,7 @@ DATASET_CHECKS: tuple[Check[data.DataSubject], ...] = (
 
 
 class _Held:
-    """A subject that is made when it is first asked for, and let go when another one is: networks are large."""
+    """A subject that is made at the first request, and released at that for another one: networks are large."""
 
     latest: ClassVar[_Held | None] = None
 
@@ -89,13 +91,13 @@ class _Held:
 
 @dataclass(frozen=True)
 class BoundCheck:
-    """A check of one model or data set, to be made by calling it.
+    """A check of one model or dataset; calling it runs the check.
 
     Attributes:
-        model: the name of the model or data set.
+        model: the name of the model or dataset.
         check: the check.
-        subject: gives what is checked.
-        full: whether it is made of models of any size.
+        subject: returns what is checked.
+        full: whether it runs on models of any size.
     """
 
     model: str
@@ -104,34 +106,35 @@ class BoundCheck:
     full: bool
 
     def __call__(self) -> None:
-        """Make the check.
+        """Run the check.
 
         Raises:
-            CheckFailed: with what was expected, what came, and how it is mended.
+            CheckFailed: with what was expected, what came, and how to fix it.
             CheckSkipped: with the reason.
         """
         subject = self.subject()
+        subject.causes.running = self.check.name
         if not self.check.cheap and not self.full and subject.spec.total_params > LARGE:
             millions = f"{subject.spec.total_params / 1e6:.0f} million parameters"
-            raise CheckSkipped(
-                f"{millions} are more than {LARGE / 1e6:.0f}; full=True or --full checks it all the same"
-            )
+            raise CheckSkipped(f"{millions} are more than {LARGE / 1e6:.0f}; full=True or --full checks it anyway")
         try:
-            # What Keras remarks of an odd form, such as a softmax of one class, is no fault of the model.
+            # Keras warns about unusual forms, such as a softmax with one class. These are not faults of the model.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.check.function(subject)
         except (CheckFailed, CheckSkipped):
             raise
         except Exception as error:  # the plugin's code, in whatever way it fails
-            raise failed(
-                f"the check to come to an end ({self.check.about.rstrip('.')})",
-                one_line(error).rstrip("."),
-                "Mend what raises this; where the check needs a form that the model does not have, see its spec.",
-            ) from error
+            came = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+            failure = failed(
+                f"that the check completes ({self.check.about.rstrip('.')})",
+                came,
+                "Fix what raises this. If the model does not have the form that is needed, correct its declaration.",
+            )
+            raise subject.causes.meet_error(error, failure) from error
 
     def result(self) -> CheckResult:
-        """Make the check and tell how it ended."""
+        """Run the check and return how it ended."""
         began = time.perf_counter()
         ended: partial[CheckResult] = partial(CheckResult, self.model, self.check.name)
         try:
@@ -144,12 +147,12 @@ class BoundCheck:
 
 
 def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool = False) -> Iterator[BoundCheck]:
-    """The checks of a model, to be made one by one; nothing is imported or built before the first is.
+    """The checks of a model, to be run one by one; nothing is imported or built before the first runs.
 
     Args:
         model: a name as for `create_model`, or a spec.
         only: names of checks; default all.
-        full: make the expensive ones of large models, too.
+        full: also run the expensive ones on large models.
 
     Raises:
         UsageError: there is no such check.
@@ -163,7 +166,7 @@ def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool
 def dataset_checks(
     dataset: str | DatasetSpec, source: Path | None = None, *, only: Sequence[str] = ()
 ) -> Iterator[BoundCheck]:
-    """The checks of a data set; ``source`` and the name are as for `train`."""
+    """The checks of a dataset; ``source`` and the name are as for `train`."""
     name = dataset if isinstance(dataset, str) else dataset.name
 
     def subject() -> data.DataSubject:
@@ -185,20 +188,20 @@ def _chosen(checks: tuple[Check[Any], ...], only: Sequence[str]) -> list[Check[A
 def check_model(
     model: str | ModelSpec, on_fail: OnFail | None = "raise", *, only: Sequence[str] = (), full: bool = False
 ) -> list[CheckResult]:
-    """Check that a model is what its plugin promises.
+    """Check that a model keeps what its plugin promises.
 
     Args:
         model: a name as for `create_model`, or a spec.
-        on_fail: ``"raise"`` at the first failure, ``"warn"`` of each, or ``None`` to leave it to the caller.
+        on_fail: ``"raise"`` at the first failure, ``"warn"`` at each, or ``None`` to leave it to the caller.
         only: names of checks; default all.
-        full: make the expensive checks of models with more than 30 million parameters, too.
+        full: also run the expensive checks on models with more than 30 million parameters.
 
     Returns:
-        How each check ended, in the order in which they were made.
+        How each check ended, in the order in which they ran.
 
     Raises:
         CheckFailed: a check failed, and ``on_fail`` is ``"raise"``.
-        UsageError: no such model or check, or another ``on_fail``.
+        UsageError: there is no such model or check, or ``on_fail`` has another value.
     """
     return _results(model_checks(model, only=only, full=full), on_fail)
 
@@ -206,19 +209,19 @@ def check_model(
 def check_dataset(
     dataset: str | DatasetSpec, data: Path | str | None = None, on_fail: OnFail | None = "raise"
 ) -> list[CheckResult]:
-    """Check that a data set is what its plugin promises.
+    """Check that a dataset keeps what its plugin promises.
 
     Args:
         dataset: a name, or a spec.
-        data: an archive or a folder that holds it; default the data set finds or fetches its own.
+        data: an archive or a folder that holds it; by default the dataset finds or downloads its own.
         on_fail: as for `check_model`.
 
     Returns:
-        How each check ended, in the order in which they were made.
+        How each check ended, in the order in which they ran.
 
     Raises:
         CheckFailed: a check failed, and ``on_fail`` is ``"raise"``.
-        UsageError: no such data set, or another ``on_fail``.
+        UsageError: there is no such dataset, or ``on_fail`` has another value.
     """
     return _results(dataset_checks(dataset, None if data is None else Path(data)), on_fail)
 

@@ -8,16 +8,17 @@ import numpy as np
 
 from cnn_registry import backend
 
-from .declared import not_importable
+from .declared import NOT_IMPORTED, not_importable
 from .outcome import CheckSkipped, failed
+from .outputs import finite_outputs
 from .processes import Answer
 from .subject import Subject
 
 CLOSE = 1e-5
-"""How far the outputs of two processes may lie apart on one backend."""
+"""The largest difference between the outputs of two processes on one backend."""
 
 CLOSE_ON_ANOTHER = 1e-4
-"""How far they may where the convolutions are another library's."""
+"""The largest difference where another library computes the convolutions."""
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
@@ -43,7 +44,7 @@ def check_weights_file(subject: Subject) -> None:
         "weights",
         "a .weights.h5 file to fit the network that a new process builds",
         CLOSE,
-        "The network must follow from its arguments alone, not from what was imported or built before, nor from the "
+        "The network must depend only on the builder's arguments, not on what was imported or built before, nor on the "
         "order of a set.",
     )
 
@@ -53,7 +54,7 @@ def check_backends(subject: Subject) -> None:
     others = [name for name in BACKENDS if name != _running()]
     installed = [name for name in others if importlib.util.find_spec(name)]
     if not installed:
-        raise CheckSkipped(f"of Keras' other backends neither {' nor '.join(others)} is installed")
+        raise CheckSkipped(f"neither {' nor '.join(others)} is installed, Keras' other backends")
     for name in installed:
         answer = _answer(subject, name)
         if "backend" in answer.faults:
@@ -64,7 +65,7 @@ def check_backends(subject: Subject) -> None:
             "weights",
             f"the same network with KERAS_BACKEND={name}",
             CLOSE_ON_ANOTHER,
-            "Write layers with keras.layers and keras.ops alone.",
+            "Write layers only with keras.layers and keras.ops.",
         )
 
 
@@ -75,12 +76,16 @@ def _running() -> str:
 def _answer(subject: Subject, backend_name: str) -> Answer:
     if subject.imported.error and subject.spec.provider.distribution is None:
         raise CheckSkipped(not_importable(subject.spec))
+    finite_outputs(subject)
     return subject.elsewhere(backend_name)
 
 
-def _compare(subject: Subject, answer: Answer, which: str, expected: str, close: float, mend: str) -> None:
-    if fault := next((answer.faults[what] for what in ("process", "import", which) if what in answer.faults), ""):
-        raise failed(expected, fault.rstrip("."), mend)
+def _compare(subject: Subject, answer: Answer, which: str, expected: str, close: float, fix: str) -> None:
+    for what, met in {"process": "another process ends when it reads it", "import": NOT_IMPORTED}.items():
+        if what in answer.faults:
+            raise subject.causes.meet(met, failed(expected, answer.faults[what], fix))
+    if which in answer.faults:
+        raise failed(expected, answer.faults[which], fix)
     apart = float(np.abs(answer.outputs[which] - subject.outputs).max())
     if not apart <= close:
-        raise failed(f"{expected}, with outputs equal to {close:g}", f"a difference of {apart:.3g}", mend)
+        raise failed(f"{expected}, with outputs equal to {close:g}", f"a difference of {apart:.3g}", fix)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import ModelSpec
 
 from .fresh_import import FreshImport, fresh_import
-from .outcome import failed
+from .outcome import Causes, CheckFailed, failed
 from .processes import Answer, ask
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ Measured = TypeVar("Measured")
 
 SEED = 0
 SMALL_EDGE = 64
-"""Pixels at which networks are run: enough for a map of two pixels behind a stride of 32."""
+"""Pixels at which networks are run: a stride of 32 still leaves a map of two pixels."""
 
 SMALL_CLASSES = 4
 IMAGES_PER_CLASS = 4
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Subject:
@@ -39,19 +42,21 @@ class Subject:
         spec: the model's spec.
 
     Attributes:
-        name: under which ``create_model`` builds just this model, whatever else has its name.
+        name: the name under which ``create_model`` builds exactly this model, whatever else has its name.
+        causes: what keeps several checks from running.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self.name = f"{spec.provider.distribution or SESSION}:{spec.name}"
+        self.causes = Causes()
         self._graphs: dict[object, keras.Model] = {}
         self._answers: dict[str, Answer] = {}
         self._measured: dict[Callable[[Subject], Any], Any] = {}
 
     @cached_property
     def small_shape(self) -> tuple[int, int, int]:
-        """The input shape that networks are run at: small, but none that the model refuses."""
+        """The input shape at which networks are run: small, but accepted by the model."""
         height, width, channels = self.spec.input_shape
         least = max(self.spec.min_size, SMALL_EDGE)
         return min(height, least), min(width, least), channels
@@ -59,7 +64,11 @@ class Subject:
     def graph(
         self, input_shape: tuple[int, int, int] | None = None, num_classes: int = 1000, **options: Any
     ) -> keras.Model:
-        """The network without the memory and the time that weights take."""
+        """The network without the memory and the time that weights take.
+
+        Raises:
+            CheckFailed, CheckSkipped: it does not even build in its default form.
+        """
         shape = input_shape or self.spec.input_shape
         key = (shape, num_classes, tuple((name, repr(value)) for name, value in options.items()))
         if key not in self._graphs:
@@ -67,27 +76,46 @@ class Subject:
         return self._graphs[key]
 
     def new_graph(self, input_shape: tuple[int, int, int], num_classes: int, **options: Any) -> keras.Model:
-        """As `graph`, built anew."""
+        """The same as `graph`, built once more."""
+        if isinstance(self._default, CheckFailed):
+            raise self.causes.meet("it does not build", self._default)
+        return self._new_graph(input_shape, num_classes, **options)
+
+    @cached_property
+    def _default(self) -> keras.Model | CheckFailed:
+        """The graph in the default form, or why there is none."""
+        try:
+            return self._new_graph(self.spec.input_shape, 1000)
+        except Exception as error:  # the plugin's code, in whatever way it fails
+            came = str(error)
+            return failed("that it builds in its default form", came, "The other checks need a network.")
+
+    def _new_graph(self, input_shape: tuple[int, int, int], num_classes: int, **options: Any) -> keras.Model:
         return build_graph(self.spec, input_shape=input_shape, num_classes=num_classes, **options)
 
-    def build(self, **options: Any) -> keras.Model:
-        """The network at the small size, with weights from a fixed seed."""
-        backend.keras().utils.set_random_seed(SEED)
+    def build(self, options: Mapping[str, Any] = NO_OPTIONS, seed: int = SEED) -> keras.Model:
+        """The network at the small size, with weights from a fixed seed.
+
+        Raises:
+            CheckFailed, CheckSkipped: it does not even build in its default form.
+        """
+        self.graph()
+        backend.keras().utils.set_random_seed(seed)
         return build_model(self.spec, input_shape=self.small_shape, num_classes=SMALL_CLASSES, **options)
 
     @cached_property
     def model(self) -> keras.Model:
-        """What `build` gives in the default form. Whoever changes its weights builds one of his own."""
+        """What `build` returns in the default form, for checks that do not change its weights."""
         return self.build()
 
     @cached_property
     def labels(self) -> Floats:
-        """One-hot, ``(images, classes)``, as many of each class."""
+        """One-hot, ``(images, classes)``, the same number for each class."""
         return np.eye(SMALL_CLASSES, dtype=np.float32).repeat(IMAGES_PER_CLASS, axis=0)
 
     @cached_property
     def images(self) -> Floats:
-        """One picture a label, values from -1 to 1: a coarse pattern, half of it its class's, under a little noise."""
+        """One image for each label, values from -1 to 1: a coarse pattern, half of it the class's, and some noise."""
         height, width, channels = self.small_shape
         random = np.random.default_rng(SEED)
         of_class = random.uniform(-0.9, 0.9, (SMALL_CLASSES, 4, 4, channels)).repeat(IMAGES_PER_CLASS, axis=0)
@@ -98,7 +126,7 @@ class Subject:
 
     @cached_property
     def outputs(self) -> Floats:
-        """What `model` says of `images` in inference."""
+        """The outputs of `model` for `images` in inference."""
         return self.infer(self.model, self.images)
 
     @staticmethod
@@ -109,16 +137,16 @@ class Subject:
         return np.asarray(outputs, np.float32)
 
     def once(self, measure: Callable[[Subject], Measured]) -> Measured:
-        """What ``measure`` finds of this subject, measured at the first request."""
+        """What ``measure`` finds in this subject, measured at the first request."""
         if measure not in self._measured:
             self._measured[measure] = measure(self)
         found: Measured = self._measured[measure]
         return found
 
     def elsewhere(self, backend_name: str) -> Answer:
-        """What another process computes from the saved `model`, with Keras on the backend of that name.
+        """What another process computes from the saved `model`, with Keras on that backend.
 
-        Another backend reads only the weights: a .keras file has nothing that depends on the backend.
+        Another backend reads only the weights: nothing in a .keras file depends on the backend.
         """
         if backend_name not in self._answers:
             self._answers[backend_name] = ask(
@@ -140,7 +168,7 @@ class Subject:
 
 
 def output_of(model: keras.Model) -> keras.KerasTensor:
-    """The symbolic output of a model that has one.
+    """The symbolic output of a model that has exactly one.
 
     Raises:
         CheckFailed: it has several, or does not know them.
@@ -151,15 +179,15 @@ def output_of(model: keras.Model) -> keras.KerasTensor:
         raise failed(
             "a functional or sequential model with one output",
             came,
-            "Return keras.Model(inputs, outputs) with a single tensor; auxiliary outputs are for aux_heads=True alone.",
+            "Return keras.Model(inputs, outputs) with a single tensor; auxiliary outputs are only for aux_heads=True.",
         )
     return output
 
 
 def layers_of(model: Any) -> Iterator[Any]:
-    """All layers but the inputs, those of nested models too."""
+    """All layers except the inputs, also those of nested models."""
     for layer in model.layers:
-        if type(layer).__name__ != "InputLayer":
+        if not isinstance(layer, backend.keras().layers.InputLayer):
             yield layer
         if hasattr(layer, "layers"):
             yield from layers_of(layer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from safetensors.numpy import save_file
 
 from cnn_registry import backend, create_model
 from cnn_registry.errors import BackendError, DownloadError, UsageError, WeightsError
+from tests.conftest import RunPython
 from tests.networks.weights.conftest import variables
 
 keras = backend.keras()
@@ -234,14 +237,47 @@ def test_what_reads_a_file_is_asked_for_before_it_is_fetched(
     assert not (own_cache / "weights").exists()
 
 
+SAVE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+class Runs:
+    def __reduce__(self):
+        return Path.touch, (Path({victim!r}),)
+
+state = {{name: torch.from_numpy(array) for name, array in np.load({arrays!r}).items()}}
+torch.save({state}, {path!r})
+"""
+"""Writes a file of PyTorch's, in a process of its own as in the library: TensorFlow may be in this one."""
+
+WriteTorch = Callable[..., Path]
+
+
+@pytest.fixture
+def write_torch(run_python: RunPython, tmp_path: Path, state: State) -> WriteTorch:
+    """Write a file with PyTorch: `state`, or another expression of Python."""
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs torch")
+
+    def write(name: str, expression: str = "state") -> Path:
+        np.savez(tmp_path / "state.npz", **state)  # type: ignore[arg-type]  # NumPy types keywords as its own options
+        paths = {"victim": tmp_path / "victim", "arrays": tmp_path / "state.npz", "path": tmp_path / name}
+        done = run_python("-c", SAVE.format(state=expression, **{key: str(path) for key, path in paths.items()}))
+        assert done.returncode == 0, done.stderr
+        return paths["path"]
+
+    return write
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
 def test_a_state_dict_of_torch_is_read_and_a_damaged_one_refused(
-    foreign: str, state: State, tmp_path: Path, suffix: str
+    foreign: str, state: State, write_torch: WriteTorch, suffix: str
 ) -> None:
-    torch = pytest.importorskip("torch", reason="needs torch")
-    path = tmp_path / f"weights{suffix}"
-    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+    path = write_torch(f"weights{suffix}")
     model = create_model(foreign, num_classes=10, weights=path)
     np.testing.assert_array_equal(model.get_layer("stem").bias, state["features.0.bias"])
     path.write_bytes(path.read_bytes()[:-100])
@@ -249,23 +285,48 @@ def test_a_state_dict_of_torch_is_read_and_a_damaged_one_refused(
         create_model(foreign, num_classes=10, weights=path)
 
 
-class Runs:
-    """An object whose pickle runs code when it is read."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.victim,)
+@pytest.mark.torch
+def test_no_code_in_a_file_of_torch_is_run(foreign: str, write_torch: WriteTorch, tmp_path: Path) -> None:
+    path = write_torch("hostile.pth", "{'features.0.weight': Runs()}")
+    with pytest.raises(WeightsError, match="cannot be read as a PyTorch state dict"):
+        create_model(foreign, weights=path)
+    assert not (tmp_path / "victim").exists()
 
 
 @pytest.mark.torch
-def test_no_code_in_a_file_of_torch_is_run(foreign: str, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="needs torch")
-    torch.save({"features.0.weight": Runs(tmp_path / "victim")}, tmp_path / "hostile.pth")
-    with pytest.raises(WeightsError, match="cannot be read as a PyTorch state dict"):
-        create_model(foreign, weights=tmp_path / "hostile.pth")
-    assert not (tmp_path / "victim").exists()
+def test_torch_is_not_imported_into_the_process(foreign: str, write_torch: WriteTorch) -> None:
+    create_model(foreign, num_classes=10, weights=write_torch("weights.pth"))
+    assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "raise ImportError('no Triton')",
+            r"is read with torch, which cannot be imported \(ImportError: no Triton\)\.",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+            r"the process that reads it ended with exit code -11",
+        ),
+        (
+            "def load(*_, **__): raise ValueError('no zip')",
+            r"cannot be read as a PyTorch state dict: ValueError: no zip",
+        ),
+    ],
+)
+def test_a_torch_that_fails_is_one_line(
+    foreign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "torch.py").write_text(content)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(tmp_path / "library"))
+    (tmp_path / "weights.pth").write_bytes(b"any")
+    with pytest.raises((BackendError, WeightsError), match=message) as caught:
+        create_model(foreign, weights=tmp_path / "weights.pth")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_keras_file_is_loaded_whole(foreign: str, tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnn_registry.errors import BackendError, DownloadError, WeightsError
+from cnn_registry.errors import DownloadError, WeightsError
 from cnn_registry.text import one_line, snake_case
+
+from .torch_file import missing_reader, read_state_dict
 
 LayerArrays = dict[str, dict[str, np.ndarray]]
 """By the layer's name there, then by Keras' name of the variable; kernels in Keras' order of axes."""
@@ -39,7 +42,8 @@ def read_torch(path: Path) -> Foreign:
         WeightsError: the file is damaged or holds something else.
         BackendError: the library that reads it is not installed.
     """
-    state = _safetensors(path) if path.name.endswith(".safetensors") else _state_dict(path)
+    need_reader(path.name)
+    state = _safetensors(path) if path.name.endswith(".safetensors") else read_state_dict(path)
     modules: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, array in state.items():
         module, _, variable = key.rpartition(".")
@@ -60,43 +64,27 @@ def _as_keras(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def reader_of(name: str) -> Any:
-    """The library that reads a PyTorch file, by the file's name.
+def need_reader(name: str) -> None:
+    """Refuse a PyTorch file, by its name, if the library that reads it is not installed.
 
     Raises:
-        BackendError: it is not installed.
+        BackendError: it is not.
     """
-    module = "safetensors.numpy" if name.endswith(".safetensors") else "torch"
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise BackendError(
-            f"{name} is read with {package}, which cannot be imported ({one_line(error)}). "
-            f"Install it with: pip install {package}"
-        ) from error
-
-
-def _state_dict(path: Path) -> dict[str, np.ndarray]:
-    torch = reader_of(path.name)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {str(key): tensor.detach().float().numpy() for key, tensor in dict(state).items()}
-    except Exception as error:  # zip, pickle and PyTorch raise many kinds for a file that is not a state dict
-        raise _unreadable(path, "a PyTorch state dict", error) from error
+    package = "safetensors" if name.endswith(".safetensors") else "torch"
+    if find_spec(package) is None:
+        raise missing_reader(name, package, f"No module named {package!r}")
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
-    safetensors = reader_of(path.name)
     try:
-        loaded: dict[str, np.ndarray] = safetensors.load_file(path)
-    except Exception as error:  # as above, and KeyError for a type that NumPy lacks
-        raise _unreadable(path, "safetensors", error) from error
+        loaded: dict[str, np.ndarray] = import_module("safetensors.numpy").load_file(path)
+    except ImportError as error:
+        raise missing_reader(path.name, "safetensors", one_line(error)) from error
+    except Exception as error:  # many kinds for a file of another form, and KeyError for a type that NumPy lacks
+        raise WeightsError(
+            f"{path} cannot be read as safetensors: {one_line(error)}. Is it complete, and of that kind?"
+        ) from error
     return loaded
-
-
-def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:
-    return WeightsError(f"{path} cannot be read as {expected}: {one_line(error)}. Is it complete, and of that kind?")
 
 
 def read_keras_model(origin: str) -> Foreign:

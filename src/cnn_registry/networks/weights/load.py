@@ -20,7 +20,7 @@ from cnn_registry.system.download import download
 from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
 
-from .foreign import Foreign, read_keras_model, read_torch, reader_of
+from .foreign import Foreign, need_reader, read_keras_model, read_torch
 from .keras_file import arrays_by_layer, load_exactly, stored_class_names, unread
 from .source import Source, address_digest
 
@@ -135,7 +135,7 @@ def _read(source: Source, published: Pretrained) -> Foreign:
     if digest is None:
         return read_keras_model(origin)
     path = weights_dir() / origin.rpartition("/")[2]
-    reader_of(path.name)  # before a long download
+    need_reader(path.name)  # before a long download
     if not path.exists():
         download([origin], path, digest=f"sha256:{digest}")
     return read_torch(path)
