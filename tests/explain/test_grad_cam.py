@@ -121,6 +121,9 @@ def test_a_run_explains_files(trained: Path, colours: Path, tmp_path: Path) -> N
     [second] = run.explain(colours / "red" / "0.png", runner_up=True)
     assert second.class_name != "red"
     assert second.probability < red.probability
+    [array, again] = run.explain([np.asarray(Image.open(colours / "red" / "0.png")), colours / "red" / "0.png"])
+    assert (array.image, again.image) == (None, colours / "red" / "0.png")
+    np.testing.assert_allclose(array.weights, again.weights, atol=1e-6)
     [blue] = explain_images(trained, str(colours / "red" / "0.png"), target="blue")
     assert (blue.class_name, blue.predicted) == ("blue", "red")
 

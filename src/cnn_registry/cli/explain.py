@@ -21,6 +21,7 @@ from .table import Column, print_table
 
 if TYPE_CHECKING:
     from cnn_registry.explain.images import Explainer, Explanation
+    from cnn_registry.inference.pictures import Picture
 
 COLUMNS = (
     Column("image", at_least=16),
@@ -68,11 +69,12 @@ def command(
 
     IMAGES are files or folders of them. Red places speak most for the class, blue ones do not.
     """
-    from cnn_registry.explain.images import Explainer, picture_files
+    from cnn_registry.explain.images import Explainer
+    from cnn_registry.inference.pictures import given
     from cnn_registry.runs.run import Run
 
-    opened, files = Run.open(run), picture_files(images)
-    stems = _stems(files, out)
+    opened, pictures = Run.open(run), list(given(images).pictures)
+    stems = _stems([Path(str(picture.name)) for picture in pictures], out)
     explainer = Explainer(
         opened,
         target=target,
@@ -82,7 +84,7 @@ def command(
         max_pixels=max_pixels,
         force=force,
     )
-    rows = _written(explainer, files, stems, out)
+    rows = _written(explainer, pictures, stems, out)
     bad = sum("error" in row for row in rows)
     if as_json:
         print_json(rows)
@@ -120,17 +122,20 @@ def _stems(files: Sequence[Path], out: Path) -> list[str]:
     return stems
 
 
-def _written(explainer: Explainer, files: Sequence[Path], stems: Sequence[str], out: Path) -> list[dict[str, Any]]:
+def _written(
+    explainer: Explainer, pictures: Sequence[Picture], stems: Sequence[str], out: Path
+) -> list[dict[str, Any]]:
     """Explain and write, one picture after another; a row for each."""
     rows = []
-    shown = progress(f"Explaining {counted(len(files), 'image')}", len(files)) if len(files) > 1 else nullcontext(None)
+    count = len(pictures)
+    shown = progress(f"Explaining {counted(count, 'image')}", count) if count > 1 else nullcontext(None)
     with shown as advance:
-        for file, stem in zip(files, stems, strict=True):
+        for picture, stem in zip(pictures, stems, strict=True):
             try:
-                [explanation] = explainer([file])
+                [explanation] = explainer([picture])
                 rows.append(_save(explanation, out / stem))
             except BadImageError as error:
-                rows.append({"image": str(file), "error": error.reason})
+                rows.append({"image": str(picture.name), "error": error.reason})
             if advance:
                 advance(1)
     return rows

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.folder import find_images
-from cnn_registry.data.image import decode_image, fitted, resized
+from cnn_registry.data.image import fitted, resized
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.model import Weights
+from cnn_registry.inference.pictures import Picture, given
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.text import suggestion
 
@@ -28,7 +29,7 @@ class Explanation:
     """Which places of a picture speak for a class.
 
     Attributes:
-        image: the file.
+        image: the file; ``None`` for a picture in memory.
         class_name: the explained class.
         probability: what the network gives that class.
         predicted: the most probable class.
@@ -36,7 +37,7 @@ class Explanation:
         picture: uint8 RGB ``(height, width, 3)``, the picture at its own aspect ratio, at most 640 pixels wide or high.
     """
 
-    image: Path
+    image: Path | str | None
     class_name: str
     probability: float
     predicted: str
@@ -81,36 +82,34 @@ class Explainer:
         self._size, self._max_pixels = run.record.model.input_shape[0], max_pixels
         self._cam = GradCam.of_run(run, feature, weights=weights, force=force)
 
-    def __call__(self, files: Sequence[Path]) -> list[Explanation]:
-        """The explanations of picture files, in order.
+    def __call__(self, pictures: Sequence[Picture]) -> list[Explanation]:
+        """The explanations of pictures, in order.
 
         Raises:
             BadImageError: one cannot be read.
         """
-        if not files:
-            return []
-        whole = [decode_image(file, max_pixels=self._max_pixels) for file in files]
+        whole = [picture.whole(self._max_pixels) for picture in pictures]
         squares = np.stack([resized(image, self._size) for image in whole])
-        classes = None if self._target is None else [self._target] * len(files)
+        classes = None if self._target is None else [self._target] * len(whole)
         found = self._cam(squares, classes, rank=self._rank)
         return [
             Explanation(
-                file,
+                picture.name,
                 self._names[chosen],
                 float(probabilities[chosen]),
                 self._names[int(probabilities.argmax())],
                 weights,
                 np.asarray(fitted(image, LONGEST_EDGE)),
             )
-            for file, image, weights, chosen, probabilities in zip(
-                files, whole, found.maps, found.classes.tolist(), found.probabilities, strict=True
+            for picture, image, weights, chosen, probabilities in zip(
+                pictures, whole, found.maps, found.classes.tolist(), found.probabilities, strict=True
             )
         ]
 
 
 def explain_images(
     run: Run | str | Path,
-    images: str | Path | Iterable[str | Path],
+    images: Any,
     *,
     target: str | None = None,
     runner_up: bool = False,
@@ -123,7 +122,7 @@ def explain_images(
 
     Args:
         run: the run whose model is used, or its directory.
-        images: a picture file or a folder, or several; pictures in folders are taken at any depth, in natural order.
+        images: as for `cnn_registry.predict`: paths, images of Pillow, uint8 arrays, or an iterable of these.
         target: the name of the class to explain; default the most probable one of each picture.
         runner_up: explain the second most probable class of each picture instead.
         feature: a feature of the model's spec, such as ``"stride16"``, or a layer; default the last feature.
@@ -135,13 +134,13 @@ def explain_images(
         An explanation per picture, in order.
 
     Raises:
-        UsageError: there is no such class, feature or layer.
+        UsageError: there is no such class, feature or layer, or something else than pictures was given.
         BadImageError: a file is missing or is not a picture.
         DataError: a folder holds no pictures.
         RunError, ModelBuildError: as `cnn_registry.load_model`.
     """
     run = run if isinstance(run, Run) else load_run(run)
-    files = picture_files([images] if isinstance(images, str | Path) else images)
+    pictures = list(given(images).pictures)
     explainer = Explainer(
         run,
         target=target,
@@ -151,13 +150,4 @@ def explain_images(
         max_pixels=max_pixels,
         force=force,
     )
-    return explainer(files)
-
-
-def picture_files(images: Iterable[str | Path]) -> list[Path]:
-    """Files as they are, and the pictures in folders.
-
-    Raises:
-        DataError: a folder holds none.
-    """
-    return [file for image in map(Path, images) for file in (find_images(image) if image.is_dir() else [image])]
+    return explainer(pictures)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.folder import find_images
-from cnn_registry.data.image import converted, decode, resized
+from cnn_registry.data.image import converted, decode_image, resized
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError, DownloadError, UsageError
 from cnn_registry.system.download import fetch
@@ -45,11 +45,19 @@ class Picture(NamedTuple):
         Raises:
             BadImageError: it cannot be read.
         """
+        return resized(self.whole(max_pixels), size)
+
+    def whole(self, max_pixels: int | None = None) -> Image.Image:
+        """The picture at its own size, upright, as RGB.
+
+        Raises:
+            BadImageError: it cannot be read.
+        """
         content = self.content
         if isinstance(content, np.ndarray):
-            return resized(Image.fromarray(np.ascontiguousarray(content)), size)
+            return Image.fromarray(np.ascontiguousarray(content))
         if isinstance(content, Image.Image):
-            return resized(converted(content, max_pixels=max_pixels), size)
+            return converted(content, max_pixels=max_pixels)
         if isinstance(content, str):
             try:
                 content = fetch(content, limit=MAX_DOWNLOAD)
@@ -58,8 +66,8 @@ class Picture(NamedTuple):
         if isinstance(content, bytes):
             stream = io.BytesIO(content)
             stream.name = str(self.name)
-            return decode(stream, size, max_pixels=max_pixels)
-        return decode(content, size, max_pixels=max_pixels)
+            return decode_image(stream, max_pixels=max_pixels)
+        return decode_image(content, max_pixels=max_pixels)
 
 
 class GivenPictures(NamedTuple):

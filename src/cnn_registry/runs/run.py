@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -196,7 +196,7 @@ class Run:
 
     def explain(
         self,
-        images: str | Path | Iterable[str | Path],
+        images: Any,
         *,
         target: str | None = None,
         runner_up: bool = False,
