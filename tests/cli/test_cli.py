@@ -241,10 +241,11 @@ def test_train_tells_where_the_run_is_and_what_comes_next(
 ) -> None:
     ended = cnnreg("train", "tiny", "--data", colours, "--out", tmp_path, "--epochs", 1)
     assert ended.code == 0
-    first, where, then = ended.out.splitlines()
+    first, where, report, then = ended.out.splitlines()
     assert first.startswith("finished: validation accuracy ")
     run = where.removeprefix("run directory: ")
     assert (Path(run) / "run.json").is_file()
+    assert report == f"report: {run}/report.html"
     assert f"cnnreg evaluate {run}" in then
 
 

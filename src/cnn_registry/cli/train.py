@@ -319,6 +319,8 @@ def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
         f"{best['val_accuracy']:.1%} after the best epoch by validation loss ({best['epoch']})"
     )
     tell(f"run directory: {path}", wrap=False)
+    if (path / "report.html").is_file():
+        tell(f"report: {path / 'report.html'}", wrap=False)
     tell(f"next: cnnreg evaluate {_quoted(path)}   or   cnnreg predict {_quoted(path)} IMAGE...", wrap=False)
 
 

@@ -53,16 +53,18 @@ class GradCam:
 
     Args:
         network: a functional or sequential model from images to probabilities.
-        layer: the layer whose output is the feature map; every path from the images to the classes leads through it.
+        layer: the layer whose output is the feature map.
         pixels: the form in which the network takes its pixels.
 
     Raises:
-        UsageError: the model is subclassed, or the layer is missing, has no maps, or can be bypassed.
+        UsageError: the model is subclassed.
     """
 
     def __init__(self, network: keras.Model, layer: str, pixels: Pixels) -> None:
+        if not has_graph(network):
+            raise UsageError(f"{network.name} is a subclassed model, which has no graph whose features could be read.")
         with backend.standard_settings():
-            self._features, self._head = _parts(network, layer)
+            self._explained = _traced(network, layer)
         self._pixels = pixels
 
     @classmethod
@@ -90,28 +92,53 @@ class GradCam:
             classes: the class to explain of each image; default by ``rank``.
             rank: 0 for the most probable class, 1 for the runner-up, and so on.
         """
-        parts = []
-        with backend.standard_settings():
-            for start in range(0, len(images), BATCH_SIZE):
-                batch = slice(start, start + BATCH_SIZE)
-                parts.append(self._explained(images[batch], None if classes is None else classes[batch], rank))
+        if classes is None:
+            num_classes = self._explained.structured_outputs[2].shape[1]
+            if not rank < num_classes:
+                raise UsageError(f"The model has {num_classes} classes; there is none at rank {rank}.")
+            classes = [-1] * len(images)
+        tf, parts = backend.tensorflow(), []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            given = (scale(images[batch], self._pixels).astype(np.float32), np.array(classes[batch], np.int64), rank)
+            parts.append([part.numpy() for part in self._explained(*map(tf.constant, given))])
         return Maps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def _explained(
-        self, images: Bytes, classes: Sequence[int] | None, rank: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        tf = backend.tensorflow()
-        features = self._features(tf.constant(scale(images, self._pixels), tf.float32), training=False)
+
+def _traced(network: keras.Model, layer: str) -> Any:
+    """A function of images, classes (-1 for the one at a rank) and that rank: maps, explained classes, probabilities.
+
+    It is traced once: layer by layer, a network of hundreds of layers would take seconds for each batch.
+    """
+    tf, keras = backend.tensorflow(), backend.keras()
+    feature, scores, output = network.get_layer(layer).output, _scores(network), network.outputs[0]
+    try:
+        head = keras.Model(feature, [scores, output], name="head")
+        body = keras.Model(network.inputs, feature, name="body")
+    except ValueError:  # a path leads around the feature, as in networks whose blocks begin with the activation
+        whole = keras.Model(network.inputs, [feature, scores, output], name="whole")
+        head = None
+
+    def explained(images: Any, classes: Any, rank: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(features)
-            scores, outputs = self._head(features, training=False)
-            probabilities = np.asarray(outputs, np.float32)
-            chosen = _ranked(probabilities, rank) if classes is None else np.asarray(classes, np.int64)
+            if head:  # no activation before the feature is kept
+                with tape.stop_recording():
+                    features = body(images, training=False)
+                tape.watch(features)
+                scores, outputs = head(features, training=False)
+            else:
+                tape.watch(images)
+                features, scores, outputs = whole(images, training=False)
+            ranked = tf.argsort(outputs, direction="DESCENDING", stable=True)[:, rank]
+            chosen = tf.where(classes < 0, tf.cast(ranked, tf.int64), classes)
             score = tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
-        slopes = tape.gradient(score, features)
-        weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
+        weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
         maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        return np.asarray(maps, np.float32), chosen, probabilities
+        return tf.cast(maps, tf.float32), chosen, tf.cast(outputs, tf.float32)
+
+    shape = network.inputs[0].shape
+    signature = [tf.TensorSpec(shape), tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int32)]
+    return tf.function(explained, autograph=False).get_concrete_function(*signature)
 
 
 def layer_of(network: keras.Model, features: Mapping[str, Feature], name: str | None) -> str:
@@ -149,22 +176,6 @@ def _has_maps(layer: Any) -> bool:
     return not is_input and len(getattr(getattr(layer, "output", None), "shape", ())) == 4
 
 
-def _parts(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
-    """The network up to the feature map, and from there to scores and probabilities."""
-    keras = backend.keras()
-    if not has_graph(network):
-        raise UsageError(f"{network.name} is a subclassed model, which has no graph whose features could be read.")
-    feature = network.get_layer(layer).output
-    try:
-        head = keras.Model(feature, [_scores(network), network.outputs[0]], name="head")
-    except ValueError as error:  # Keras finds a path that does not come from the feature
-        raise UsageError(
-            f"The classes of {network.name} do not depend on {layer!r} alone, so it cannot explain them; name a "
-            f"feature, or a layer that everything passes through."
-        ) from error
-    return keras.Model(network.inputs, feature, name="features"), head
-
-
 def _scores(network: keras.Model) -> Any:
     """What the softmax at the end of a network takes; the logarithms of its outputs where it cannot be taken apart.
 
@@ -184,14 +195,3 @@ def _scores(network: keras.Model) -> Any:
             linear.set_weights(last.get_weights())
             return scores
     return keras.ops.log(keras.ops.maximum(output, 1e-30))
-
-
-def _ranked(probabilities: np.ndarray, rank: int) -> np.ndarray:
-    """The classes at a rank, the most probable one at 0.
-
-    Raises:
-        UsageError: there are not so many classes.
-    """
-    if not rank < probabilities.shape[1]:
-        raise UsageError(f"The model has {probabilities.shape[1]} classes; there is none at rank {rank}.")
-    return np.asarray(np.argsort(-probabilities, axis=1, kind="stable")[:, rank])
