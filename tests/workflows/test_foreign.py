@@ -75,6 +75,28 @@ def test_a_module_is_allowed_with_those_in_it(monkeypatch: pytest.MonkeyPatch, a
         refuse_foreign_code(recipe, "mine.toml", {"loss.name"})
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('loss.name = "keras.losses:CategoricalHinge"', False),
+        ('optimizer.name = "keras.optimizers:Lion"', False),
+        ('metrics = ["keras.metrics:AUC"]', False),
+        ('loss.name = "keras.utils:get_file"', True),
+        ('loss.name = "keras.optimizers:Lion"', True),
+        ('callbacks = ["keras.callbacks:TerminateOnNaN"]', True),
+    ],
+)
+def test_installed_classes_of_the_right_kind_need_no_permission(
+    tiny: str, colours: Path, here: Path, text: str, refused: bool
+) -> None:
+    (here / "mine.toml").write_text(f"epochs = 1\n{text}")
+    if refused:
+        with pytest.raises(UsageError, match="names code that would run"):
+            plan_training(get_spec(tiny), data=colours, recipe="mine.toml", keep=False)
+    else:
+        assert plan_training(get_spec(tiny), data=colours, recipe="mine.toml", keep=False)
+
+
 @pytest.mark.parametrize("settings", [{"loss.name": "evil:loss"}, {"loss": "evil:loss"}])
 def test_what_the_user_gives_is_imported(tiny: str, colours: Path, here: Path, settings: dict[str, Any]) -> None:
     (here / "mine.toml").write_text("epochs = 1")
