@@ -81,6 +81,7 @@ def test_images_in_memory_are_compared_as_well(dataset: Made) -> None:
     [
         ((300, 15), "300 images of 'class 0' and 15 images of 'class 1': accuracy hides how well small classes are "),
         ((300, 9), "1 class with fewer than 10 images. 300 images of 'class 0' and 9 images of 'class 1': accuracy "),
+        ((9, 9), "2 classes with fewer than 10 images. 9 images of 'class 0': accuracy hides "),
         ((9, 8, 30), "2 classes with fewer than 10 images. 30 images of 'class 2' and 8 images of 'class 1': "),
     ],
 )

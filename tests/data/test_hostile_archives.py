@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 import tracemalloc
 import zipfile
@@ -244,6 +245,15 @@ def test_the_limit_holds_while_files_are_written(tmp_path: Path, monkeypatch: py
         extract(tmp_path / "bomb.tgz", tmp_path / "target", max_bytes=10_000_000)
     assert written == 9 * 2**20
     assert [path.name for path in tmp_path.iterdir()] == ["bomb.tgz"]
+
+
+def test_a_pipe_and_a_file_with_a_hole_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    with (tmp_path / "hole.tar").open("wb") as file:
+        file.truncate(2**40)  # zeros, which the reader of xz takes for empty streams
+    for name, words in (("pipe.tar", "not a regular file"), ("hole.tar", "more than the .* that it may have")):
+        with pytest.raises(DataError, match=words):
+            extract(tmp_path / name, tmp_path / "target")
 
 
 def test_a_negative_size_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,14 @@ def test_single_settings_come_last(tmp_path: Path) -> None:
     assert origin(found, "epochs") == "--set"
 
 
+def test_a_table_written_as_its_name_leaves_the_rest_of_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "default"\nschedule.warmup_epochs = 1.5\n')
+    found = resolved(tmp_path / "mine.toml", schedule="step")
+    assert (found.recipe.schedule.name, found.recipe.schedule.warmup_epochs) == ("step", 1.5)
+    assert origin(found, "schedule.name") == "--set"
+    assert origin(found, "schedule.warmup_epochs") == str(tmp_path / "mine.toml")
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_adjustments_hold_through_any_chain_of_extends(tmp_path: Path, depth: int) -> None:
     """A built-in recipe that extends another, under files that extend each other."""

@@ -58,6 +58,13 @@ def test_a_history_is_read_or_refused_in_one_line(tmp_path: Path, content: bytes
     assert [row.epoch for row in rows] == list(range(1, len(rows) + 1))
 
 
+def test_a_history_that_is_mostly_a_hole_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "history.csv").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(RunError, match=r"history\.csv cannot be read: .* more than 16,777,216 bytes"):
+        read_history(tmp_path / "history.csv")
+
+
 def test_a_history_that_is_missing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"history\.csv cannot be read: No such file or directory\.$"):
         read_history(tmp_path / "history.csv")

@@ -17,7 +17,7 @@ import pytest
 
 from cnn_registry import backend, train
 from cnn_registry.errors import BadImageError, RunError, TrainingError
-from cnn_registry.runs.history import read_history
+from cnn_registry.runs.history import Epoch, csv_text, read_history
 from cnn_registry.runs.run import Run
 from cnn_registry.workflows.resume import resume, unfinished
 
@@ -155,6 +155,17 @@ def test_sigterm_leaves_a_checkpoint_and_no_report(tiny: str, colours: Path, tmp
     assert not (run.path / "report.json").exists()
 
 
+def test_a_signal_as_soon_as_there_is_a_record_leaves_a_true_state(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("cnn_registry.workflows.train.note", lambda text: os.kill(os.getpid(), signal.SIGTERM))
+    run = train(tiny, data=colours, settings={"epochs": 1, "image_size": 16, "batch_size": 16}, out=tmp_path)
+    assert run.record.status == "terminated"
+    assert run.checkpoints.exist
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
 def test_a_second_ctrl_c_stops_at_once(tiny: str, colours: Path, tmp_path: Path) -> None:
     def twice() -> None:
         send(signal.SIGINT)()
@@ -232,6 +243,18 @@ def test_a_run_that_has_ended_or_is_being_trained_is_refused(stopped: Run) -> No
         resume(stopped.path)
     with pytest.raises(RunError, match="batch_size cannot be changed"):
         resume(Run.open(stopped.path).updated(status="interrupted").path, settings={"batch_size": 4})
+
+
+def test_a_run_that_would_stop_at_once_is_not_trained_on(stopped: Run) -> None:
+    history = [Epoch(n, 1.0, 0.5, 1.0, 0.5, 0.1, 1.0, 1.0) for n in (1, 2, 3)]
+    stopped.write("history.csv", csv_text(history))
+    ended = stopped.updated(
+        status="stopped early", result={"last": history[-1].to_dict(), "best": history[0].to_dict()}
+    )
+    before = (ended.path / "run.json").read_bytes()
+    with pytest.raises(RunError, match=r"would stop at once.* not fallen for 2 epochs.* early_stopping=none"):
+        resume(ended.path, settings={"epochs": 9, "early_stopping.patience": 2})
+    assert (ended.path / "run.json").read_bytes() == before
 
 
 def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, own_colours: Path, stopped: Run) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from stat import S_ISREG
 from typing import IO, Any, Self
 
 from cnn_registry.errors import DataError
@@ -38,6 +40,7 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
     """
     if target.exists():
         return
+    _check_file(archive, max_bytes + 4 * tarfile.BLOCKSIZE * max_members)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
         made = Path(temporary) / target.name
@@ -54,6 +57,20 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
         except OSError:
             if not target.exists():  # another process may have been faster
                 raise
+
+
+def _check_file(archive: Path, limit: int) -> None:
+    """Refuse what has no end, and a file larger than all that may be in it: mostly a hole, which takes long to read.
+
+    Raises:
+        DataError: it is one of these. What cannot be examined is reported when it is opened.
+    """
+    with suppress(OSError):
+        facts = archive.stat()
+        if not S_ISREG(facts.st_mode):
+            raise DataError(f"{archive} is not a regular file; expected a tar archive.")
+        if facts.st_size > limit:
+            raise DataError(f"{archive} has {facts.st_size:,} bytes, more than the {limit:,} that it may have.")
 
 
 class _Header(tarfile.TarInfo):

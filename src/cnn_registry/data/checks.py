@@ -88,9 +88,8 @@ def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     if not len(few) and counts[largest] < UNEQUAL * counts[smallest]:
         return
-    sizes = " and ".join(
-        f"{counted(int(counts[label]), 'image')} of {dataset.class_names[label]!r}" for label in (largest, smallest)
-    )
+    ends = (largest, smallest) if counts[largest] > counts[smallest] else (smallest,)
+    sizes = " and ".join(f"{counted(int(counts[label]), 'image')} of {dataset.class_names[label]!r}" for label in ends)
     text = f"{sizes}: accuracy hides how well small classes are recognised; look at the recall of each class."
     if len(few):
         text = f"{counted(len(few), 'class')} with fewer than {FEW_IMAGES} images. {text}"

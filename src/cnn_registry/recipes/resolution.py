@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .load import load_recipe, read_layers, recipe_names
-from .schema import Recipe, put, validated
+from .schema import Recipe, is_name, put, validated
 
 NOT_SETTINGS = ("name", "summary", "extends")
 """What a recipe says of itself."""
@@ -146,6 +146,8 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
+        elif is_name(f"{prefix}{key}", value):
+            yield f"{key}.name", value
         else:
             yield f"{prefix}{key}", value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import RunError
-from cnn_registry.system.files import check_own
+from cnn_registry.system.files import check_own, read_regular
 from cnn_registry.text import one_line
+
+MAX_BYTES = 2**24
+"""The largest ``history.csv`` that is read: more than a hundred thousand epochs."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ def read_history(path: Path) -> list[Epoch]:
 
     check_own(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        text = io.StringIO(read_regular(path, MAX_BYTES).decode(), newline="")
+        header, *rows = list(csv.reader(text, strict=True)) or [[]]
         if tuple(header[: len(MEASURED)]) != MEASURED or len(set(header)) < len(header):
             raise RunError(f"{path} is not a history: expected the columns {', '.join(MEASURED)}.")
         return [_epoch(row, number, header) for number, row in enumerate(rows, start=1)]

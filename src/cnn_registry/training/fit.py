@@ -234,7 +234,7 @@ class Fit:
         averages = self.average.averages if self.average else []
         backend.forget([*self.model.variables, *self.model.optimizer.variables, *averages])
 
-    def train(self, run: Run, options: RunOptions) -> Trained:
+    def train(self, run: Run, options: RunOptions, request: StopRequest | None = None) -> Trained:
         """Train, and write history, checkpoints and weights into ``run``.
 
         The first Ctrl-C, SIGTERM or SIGHUP ends it after the step, with a checkpoint; a second Ctrl-C at once.
@@ -242,6 +242,7 @@ class Fit:
         Args:
             run: where everything is written; its record is the caller's.
             options: how it is carried out; ``on_nan`` is the caller's.
+            request: where the caller catches the signals already; they are caught here otherwise.
 
         Raises:
             TrainingError: the loss or a weight is no longer finite, or a step or a callback failed.
@@ -251,13 +252,13 @@ class Fit:
 
         ending: Ending = "finished"
         at_once = False
-        with self._bar() as bar, stop_requests() as request:
-            callbacks = [*self._own_callbacks(run, options, request, bar), *options.callbacks]
+        with self._bar() as bar, nullcontext(request) if request else stop_requests() as stop:
+            callbacks = [*self._own_callbacks(run, options, stop, bar), *options.callbacks]
             try:
                 with reading(*self.images), accelerated(self.model) if self.recipe.accelerate else nullcontext():
                     self._fit_epochs(callbacks)
             except Stopped:
-                ending = "interrupted" if request.signal == signal.SIGINT else "terminated"
+                ending = "interrupted" if stop.signal == signal.SIGINT else "terminated"
             except KeyboardInterrupt:
                 ending, at_once = "interrupted", True
             except Diverged:
@@ -271,10 +272,10 @@ class Fit:
                 raise
             except BaseException as error:  # TensorFlow's, or a callback's, which may be anyone's code
                 raise TrainingError(self._failed(error)) from error
-        if ending == "finished" and self.progress.epochs < self.recipe.epochs:
-            ending = "stopped early"
-        if not at_once:
-            self.save_last(run)
+            if ending == "finished" and self.progress.epochs < self.recipe.epochs:
+                ending = "stopped early"
+            if not at_once:
+                self.save_last(run)
         return self.trained(ending, at_once)
 
     def trained(self, ending: Ending, at_once: bool = False) -> Trained:

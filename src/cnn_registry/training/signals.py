@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 STOPPING = b"\nStopping after this step; press Ctrl-C again to stop immediately.\n"
 
@@ -23,6 +24,21 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._replaced: dict[signal.Signals, Any] = {}
+
+    def catch(self) -> None:
+        """Take the signals, except for those that `stop_requests` names."""
+        handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
+        hangup = getattr(signal, "SIGHUP", None)
+        for number, old in handlers.items():
+            if old is not None and not (number == hangup and old == signal.SIG_IGN):
+                self._replaced[number] = old
+                signal.signal(number, self._receive)
+
+    def release(self) -> None:
+        """Give the signals back; may be called before the end of the block."""
+        while self._replaced:
+            signal.signal(*self._replaced.popitem())
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
@@ -44,14 +60,8 @@ def stop_requests() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    handlers = {number: signal.getsignal(number) for number in STOPPING_SIGNALS}
-    hangup = getattr(signal, "SIGHUP", None)
-    kept = {number for number, old in handlers.items() if old is None or (number == hangup and old == signal.SIG_IGN)}
-    replaced = {number: old for number, old in handlers.items() if number not in kept}
-    for number in replaced:
-        signal.signal(number, request._receive)
     try:
+        request.catch()
         yield request
     finally:
-        for number, handler in replaced.items():
-            signal.signal(number, handler)
+        request.release()

@@ -20,13 +20,14 @@ from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.runs.history import read_history
+from cnn_registry.runs.history import Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
+from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
 from .plan import Plan, chosen_recipe, decoded, settled
@@ -168,12 +169,29 @@ def _refuse_fixed(before: Recipe, now: Recipe) -> None:
             )
 
 
+def _refuse_stalled(run: Run, recipe: Recipe, history: Sequence[Epoch]) -> None:
+    """Refuse to train a finished run on where early stopping would end it at once.
+
+    Raises:
+        RunError: it would.
+    """
+    stopping = recipe.early_stopping
+    if history and stopping and has_stalled(history, stopping.patience, stopping.min_delta):
+        raise RunError(
+            f"{run.path} would stop at once: its validation loss has not fallen for "
+            f"{counted(stopping.patience, 'epoch')}. Wait for longer with --set "
+            f"early_stopping.patience={2 * len(history)}, or use --set early_stopping=none."
+        )
+
+
 def _resumed(
     run: Run, plan: Plan, changed: list[str], options: RunOptions, record: OptionsRecord, *, force: bool
 ) -> Run:
     """The run, trained to its end. Its record changes once everything is built and restored."""
     before = run.record
     trains_on = before.status in ENDED
+    history = read_history(run.history_csv) if trains_on else []
+    _refuse_stalled(run, plan.recipe, history)
     run.checkpoints.sweep()
     with working(f"Building {plan.spec.name}", after=1.0):
         fit = Fit(
@@ -190,29 +208,30 @@ def _resumed(
         changed = [*changed, f"the network of {plan.spec.name} is another one"]
     snapshot = None if trains_on else fit.restore(run)
     if trains_on:
-        fit.train_on(run.last_weights, read_history(run.history_csv), before.data.class_names)
+        fit.train_on(run.last_weights, history, before.data.class_names)
     step = fit.progress.step
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
-    run = run.updated(
-        status="running",
-        model=plan.form.model_copy(update={"fingerprint": fit.fingerprint}),
-        recipe=plan.recipe,
-        data=plan.data,
-        versions=versions(),
-        options=record,
-        resumed=[*before.resumed, resumption],
-        result={},
-    )
-    if trains_on:
-        note(
-            f"{run.path} is trained on from its last weights, for {counted(plan.recipe.epochs, 'epoch')} in total: "
-            f"without momentum at first, and at the learning rate that the schedule {plan.recipe.schedule.name!r} has "
-            f"there."
+    with stop_requests() as request:
+        run = run.updated(
+            status="running",
+            model=plan.form.model_copy(update={"fingerprint": fit.fingerprint}),
+            recipe=plan.recipe,
+            data=plan.data,
+            versions=versions(),
+            options=record,
+            resumed=[*before.resumed, resumption],
+            result={},
         )
-    elif not snapshot:
-        note(f"{run.path} has no checkpoint; its training starts again.")
-    note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
-    return carry_out(fit, plan, run, options, before)
+        if trains_on:
+            note(
+                f"{run.path} is trained on from its last weights, for {counted(plan.recipe.epochs, 'epoch')} in total: "
+                f"without momentum at first, and at the learning rate that the schedule {plan.recipe.schedule.name!r} "
+                f"has there."
+            )
+        elif not snapshot:
+            note(f"{run.path} has no checkpoint; its training starts again.")
+        note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
+        return carry_out(fit, plan, run, options, request, before)
 
 
 def unfinished(

@@ -30,6 +30,7 @@ from cnn_registry.system.progress import note, working
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit, OnNaN, RunOptions
 from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
+from cnn_registry.training.signals import StopRequest, stop_requests
 
 from .plan import Plan, plan_training
 
@@ -114,13 +115,16 @@ def train(
         with backend.deterministic(plan.recipe.deterministic):
             with working(f"Building {plan.spec.name}", after=1.0):
                 fit = Fit(plan.spec, plan.form, plan.recipe, plan.images, plan.split)
-            run = Run.create(Path(out), plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint))
-            note(f"{plan.line()}, into {run.path}")
-            for finding in plan.findings():
-                note(finding)
-            note_forgetful(fit)
-            with run.locked():
-                return carry_out(fit, plan, run, options)
+            record = plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint)
+            findings = plan.findings()
+            with stop_requests() as request:  # from here on there is a record, which says how the training ended
+                run = Run.create(Path(out), record)
+                note(f"{plan.line()}, into {run.path}")
+                for finding in findings:
+                    note(finding)
+                note_forgetful(fit)
+                with run.locked():
+                    return carry_out(fit, plan, run, options, request)
 
 
 def check_run_options(options: RunOptions) -> None:
@@ -204,7 +208,9 @@ def options_record(options: RunOptions, on_bad_image: OnBadImage, max_pixels: in
     )
 
 
-def carry_out(fit: Fit, plan: Plan, run: Run, options: RunOptions, before: RunRecord | None = None) -> Run:
+def carry_out(
+    fit: Fit, plan: Plan, run: Run, options: RunOptions, request: StopRequest, before: RunRecord | None = None
+) -> Run:
     """Train from the beginning or from where ``fit`` was restored to, report, and record how it ended.
 
     The run is locked by the caller.
@@ -214,13 +220,14 @@ def carry_out(fit: Fit, plan: Plan, run: Run, options: RunOptions, before: RunRe
         plan: what is trained.
         run: where everything is written.
         options: how it is carried out.
+        request: whether to stop. The signals are given back when the ending is recorded, before the report.
         before: the record before the run was resumed. Where not a single step is done, it is put back.
     """
     first_step = fit.progress.step
     try:
         while True:
             try:
-                trained = fit.train(run, options)
+                trained = fit.train(run, options, request)
                 break
             except DivergedError as error:
                 if options.on_nan != "rollback" or run.record.rollbacks == ROLLBACKS:
@@ -230,6 +237,7 @@ def carry_out(fit: Fit, plan: Plan, run: Run, options: RunOptions, before: RunRe
         run = run.finish(trained.ending, trained.result())
         if trained.ending in ENDED:
             run.checkpoints.remove()
+        request.release()
         has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
         return _reported(fit, plan, run, trained.history) if trained.history and has_time else run
     except BaseException as error:
