@@ -42,6 +42,7 @@ ALIASES = {
     "optim": "optimizer.name",
     "random_seed": "seed",
     "random_state": "seed",
+    "patience": "early_stopping.patience",
     "rate": "optimizer.learning_rate",
     "resolution": "image_size",
     "scheduler": "schedule.name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -322,5 +323,6 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         write_run_page(run, history, summary, images.dataset, cam)
     except Exception as error:
         reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-        note(f"The page of {run.path} could not be written: {reason}. Make it with: cnnreg report {run.path}")
+        helps = f"Make it with: cnnreg report {shlex.quote(str(run.path))}"
+        note(f"The page of {run.path} could not be written: {reason}. {helps}")
     return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}
