@@ -72,7 +72,7 @@ FEW_LAYERS = [
     Application("MobileNetV3Small", options=NOT_RESCALED),
     Application("ResNet50"),
     Application("ResNet50V2"),
-    Application("Xception", 71),
+    Application("Xception", 71, is_named=False),
 ]
 OTHERS = [
     *(Application(f"ConvNeXt{size}", options=NOT_RESCALED) for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
