@@ -24,6 +24,7 @@ __all__ = [
     "DivergedError",
     "DownloadError",
     "DuplicateNameError",
+    "ExportError",
     "InputShapeError",
     "MissingPackageError",
     "ModelBuildError",
@@ -212,6 +213,18 @@ class TrainingError(CnnRegistryError):
 
 class DivergedError(TrainingError):
     """The loss or a weight is no longer finite."""
+
+
+class ExportError(CnnRegistryError):
+    """A network could not be exported, or its export does not predict what the network predicts.
+
+    Attributes:
+        details: the traceback and the output of the converter, or an empty string.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        self.details = details
+        super().__init__(message)
 
 
 class RunError(CnnRegistryError):

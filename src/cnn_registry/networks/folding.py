@@ -40,7 +40,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         return inputs if layer.name in normalisations else layer(inputs, **options)
 
     if isinstance(model, keras.Sequential):  # which is cloned otherwise
-        model = keras.Model(model.inputs, model.outputs[0], name=model.name)
+        model = keras.Model(*model.inputs, *model.outputs, name=model.name)
     convolutions = {name: model.get_layer(name) for name in pairs}
     folded = keras.models.clone_model(model, clone_function=copied, call_function=called)
     for name, convolution in convolutions.items():

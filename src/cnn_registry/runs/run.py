@@ -28,6 +28,7 @@ from .record import RecordChanges, RunRecord, Status
 if TYPE_CHECKING:
     import keras
 
+    from cnn_registry.export import Export, FormatName, WeightPrecision
     from cnn_registry.inference.evaluate import Evaluation
 
 SEAL = b',\n  "sha256": "'
@@ -279,6 +280,47 @@ class Run:
             yield
         finally:
             lock.release()
+
+    def export(
+        self,
+        format: FormatName,
+        out: str | Path | None = None,
+        *,
+        precision: WeightPrecision = "float32",
+        weights: Literal["best", "last"] = "best",
+        data: str | Path | None = None,
+        force: bool = False,
+    ) -> Export:
+        """Write the network for other software, and check it against the trained network.
+
+        Preprocessing is in the graph: the input ``images`` is uint8 RGB, the output ``probabilities``. In the folder
+        are the file, with class names and the rest of the facts in its metadata, a ``README.md`` with code that
+        predicts without this library, and ``export.json`` with what was measured.
+
+        Args:
+            format: ``"keras"``, ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
+            out: the folder; default ``export-FORMAT-PRECISION`` in the run. It must be missing, empty, or an unchanged
+                export of the same network in the same form, which is replaced.
+            precision: ``"float32"``, ``"float16"`` (weights of half the size, computed in float32) or ``"int8"``, which
+                is calibrated with training images. Only ONNX, LiteRT and OpenVINO take all three.
+            weights: ``"best"`` or ``"last"``.
+            data: where the images of the check are; default where the run's are.
+            force: export although the installed package builds another network than the one that was trained.
+
+        Returns:
+            The folder as ``path``, and as ``trained`` and ``exported`` what was measured.
+
+        Raises:
+            UsageError: the format cannot hold the precision, or the folder is taken; nothing was done.
+            MissingPackageError: a package that the format needs is not installed.
+            DataError: there are no images to check with.
+            RunError: as for `load_model`, or the folder cannot be written.
+            ExportError: the network could not be converted, or the export predicts something else. Nothing is left of
+                it.
+        """
+        from cnn_registry.export import export_run
+
+        return export_run(self, format, out, precision=precision, weights=weights, data=data, force=force)
 
     def finish(self, status: Status, result: Mapping[str, Any]) -> Run:
         """Record how the training ended, and return the changed run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from cnn_registry.errors import MissingPackageError
@@ -13,18 +14,20 @@ DISTRIBUTIONS = {"jinja2": "Jinja2", "matplotlib": "matplotlib", "scipy": "SciPy
 """What to call the distributions of the modules that `TRAIN` installs."""
 
 
-def need(what: str, *modules: str) -> None:
+def need(what: str, *modules: str, extra: str = TRAIN, distributions: Mapping[str, str] = DISTRIBUTIONS) -> None:
     """Refuse work before it starts if a package that it needs is not installed.
 
     Args:
         what: the work, as the subject of a sentence: ``"Training"``.
-        modules: keys of `DISTRIBUTIONS`.
+        modules: keys of ``distributions``.
+        extra: the extra that installs them.
+        distributions: what to call the distributions of its modules.
 
     Raises:
         MissingPackageError: one or more of them are not installed.
     """
-    if missing := [DISTRIBUTIONS[module] for module in modules if not _is_installed(module)]:
-        raise MissingPackageError(what, missing, TRAIN)
+    if missing := [distributions[module] for module in modules if not _is_installed(module)]:
+        raise MissingPackageError(what, missing, extra)
 
 
 def _is_installed(module: str) -> bool:

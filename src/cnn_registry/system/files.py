@@ -130,7 +130,7 @@ def write_file(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
-    """A temporary directory beside ``path`` that takes its place if the block succeeds; of files alone.
+    """A temporary directory beside ``path`` that takes its place if the block succeeds.
 
     Raises:
         RunError: it cannot be written. What was at ``path`` is still there then.
@@ -143,8 +143,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
         temporary.mkdir()
         made.append(temporary)
         yield temporary
-        for file in temporary.iterdir():
-            flush(file)
+        for item in temporary.rglob("*"):
+            flush(item)
         flush(temporary)
         if path.exists():
             path.replace(old)  # a directory cannot take the place of one that is not empty

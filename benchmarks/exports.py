@@ -1,0 +1,84 @@
+"""Export every model with random weights to every format but Keras' own, and check each file as ``cnnreg export`` does.
+
+    python -m benchmarks.exports [MODEL...]
+
+`docs/make_exports.py` prints the page with the table. Models that are named replace those in the earlier results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from cnn_registry import create_model, get_spec, list_models
+from cnn_registry.backend import forget, standard_settings
+from cnn_registry.export.check import Sample
+from cnn_registry.export.facts import describe
+from cnn_registry.export.formats import FORMATS
+from cnn_registry.export.workflow import export_model
+
+from .common import CLASSES, RESULTS, Facts, begin, random_pixels, save
+
+SIZE, IMAGES = 96, 32
+
+
+def measure(name: str) -> list[Facts]:
+    """Export one model to every format."""
+    images = random_pixels(IMAGES, SIZE)
+    sample = Sample(images, np.arange(IMAGES), "random images")
+    rows: list[Facts] = []
+    with standard_settings(), tempfile.TemporaryDirectory() as folder:
+        model = create_model(name, num_classes=CLASSES, input_shape=(SIZE, SIZE, 3))
+        for kind in FORMATS.values():
+            if kind.name == "keras":  # whose runtime is the network's own
+                continue
+            facts = describe(
+                kind,
+                "float32",
+                labels=images.dataset.class_names,
+                size=SIZE,
+                model=name,
+                distribution=get_spec(name).provider.distribution,
+            )
+            began = time.perf_counter()
+            made = export_model(
+                model,
+                Path(folder) / kind.name,
+                kind=kind,
+                facts=facts,
+                pixels="unit",
+                sample=sample,
+                calibration=images.source.read(np.arange(0)),
+                size=4 * model.count_params(),
+            )
+            seconds = time.perf_counter() - began
+            rows.append(
+                {"model": name, "format": kind.name, "seconds": seconds}
+                | {"trained": asdict(made.trained), "exported": asdict(made.exported)}
+            )
+            print(name, kind.name, f"{seconds:.0f} s", made.exported, flush=True)
+    forget(model.variables)
+    return rows
+
+
+def main() -> None:
+    """Measure, and save after each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*")
+    named = parser.parse_args().models
+    facts = begin("python -m benchmarks.exports")
+    earlier = RESULTS / "exports.json"
+    rows = json.loads(earlier.read_text(encoding="utf-8"))["rows"] if named and earlier.is_file() else []
+    for name in named or list_models():
+        rows = [row for row in rows if row["model"] != name] + measure(name)
+        save("exports", facts | {"size": SIZE, "images": IMAGES, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""``cnnreg export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from cnn_registry.export.formats import FORMATS, FormatName, WeightPrecision
+
+from .common import common_options, force_option, json_option, weights_option, wide_option
+from .output import print_json, tell
+from .table import Column, print_table
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="The format of the file.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Type of the weights; int8 is calibrated with training images.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write, which must not hold anything else (default: RUN/export-FORMAT-PRECISION).",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Images for the check (default: the run's).")
+@weights_option
+@force_option
+@wide_option
+@json_option
+@common_options
+def command(
+    run: Path,
+    format_: FormatName,
+    precision: WeightPrecision,
+    out: Path | None,
+    data: Path | None,
+    weights: Literal["best", "last"],
+    force: bool,
+    wide: bool,
+    as_json: bool,
+) -> None:
+    """Write the model of RUN, a run directory, for other software, and check that it predicts the same."""
+    from cnn_registry.export.workflow import TITLES, export_run, remark, rows_of
+    from cnn_registry.runs.run import Run
+
+    made = export_run(Run.open(run), format_, out, precision=precision, weights=weights, data=data, force=force)
+    if as_json:
+        print_json(json.loads((made.path / "export.json").read_text(encoding="utf-8")) | {"path": str(made.path)})
+        return
+    columns = [Column(TITLES[0]), *(Column(title, number=True) for title in TITLES[1:])]
+    print_table(columns, rows_of(made), wide=wide)
+    tell(remark(made))
+    tell(f"Exported to {made.path}", wrap=False)

@@ -1,0 +1,106 @@
+"""What travels with an exported network: class names, how pictures become its input, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from cnn_registry.runs.run import Run
+
+from .formats import INPUT, OUTPUT, ExportFormat, WeightPrecision
+
+CORE = "cnn-registry"
+
+
+def resize_rule(size: int) -> str:
+    """How a picture of any kind becomes the input."""
+    return (
+        f"Turn the picture upright as its EXIF data says, convert it to RGB, and resize all of it to {size}x{size} "
+        f"pixels with a Lanczos filter, whatever its shape."
+    )
+
+
+def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: str) -> dict[str, Any]:
+    """The facts of an export of ``run``, JSON-ready."""
+    model = run.record.model
+    return describe(
+        kind,
+        precision,
+        labels=run.record.data.class_names,
+        size=model.input_shape[0],
+        model=model.spec["name"],
+        distribution=model.spec["provider"]["distribution"],
+    ) | {"run": run.path.resolve().name, "trained": run.record.created, "weights": weights}
+
+
+def describe(
+    kind: ExportFormat,
+    precision: WeightPrecision,
+    *,
+    labels: Sequence[str],
+    size: int,
+    model: str,
+    distribution: str | None,
+) -> dict[str, Any]:
+    """What is known of an export without its run.
+
+    Args:
+        kind, precision: the form.
+        labels: names of the classes in the order of the probabilities.
+        size: edge length of the images in pixels.
+        model: the model's name.
+        distribution: the package with the architecture. ``licence`` is what it states, or ``"unknown"``.
+    """
+    return {
+        "format": kind.name,
+        "precision": precision,
+        "model": model,
+        "labels": list(labels),
+        "input": f"{INPUT}: uint8 (N, {size}, {size}, 3), red, green and blue",
+        "output": f"{OUTPUT}: float32 (N, {len(labels)}), in the order of the labels",
+        "size": size,
+        "resize": resize_rule(size),
+        "licence": licence(distribution),
+        "versions": installed_versions(
+            [CORE, "keras", "tensorflow", *([distribution] if distribution else []), *_needs(kind)]
+        ),
+    }
+
+
+def _needs(kind: ExportFormat) -> list[str]:
+    return [*kind.modules.values(), *kind.int8_modules.values()]
+
+
+def licence(distribution: str | None) -> str:
+    """The licence that an installed distribution states, in one line."""
+    try:
+        stated = metadata.metadata(distribution or "")
+    except (metadata.PackageNotFoundError, ValueError):
+        return "unknown"
+    classifiers = [text.rpartition(" :: ")[2] for text in stated.get_all("Classifier", []) if text.startswith("Licen")]
+    expressions, texts = (stated.get_all(field, []) for field in ("License-Expression", "License"))
+    named: list[str] = [*expressions, ", ".join(classifiers), *texts, "unknown"]
+    return next(text for text in named if text).strip().split("\n")[0][:200]
+
+
+def installed_versions(distributions: Iterable[str]) -> dict[str, str]:
+    """The installed versions of those ``distributions`` that are installed; TensorFlow's by whatever name it is."""
+    found = {}
+    for name in distributions:
+        for alias in (name, f"{name}-cpu"):
+            try:
+                found[name] = metadata.version(alias)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def as_texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts for formats that hold texts only: what is not a text is JSON."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in facts.items()
+    }

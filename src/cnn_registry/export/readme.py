@@ -1,0 +1,114 @@
+"""The README of an export: ten lines that predict with it where this library is not installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnn_registry.text import printable
+
+from .formats import INPUT, OUTPUT, ExportFormat, FormatName
+
+PICTURE = """\
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB").resize(({size}, {size}), Image.LANCZOS)"""
+
+SHOW = """\
+for i in probabilities.argsort()[::-1][:3]:
+    print(f"{probabilities[i]:.4f} {labels[i]}")"""
+
+RUNTIMES: dict[FormatName, tuple[str, str]] = {
+    "keras": (
+        "keras",
+        f"""\
+model = keras.models.load_model("model.keras")
+labels = json.load(open("preprocess.json", encoding="utf-8"))["labels"]
+@PICTURE
+probabilities = model.predict(np.array(picture)[None], verbose=0)["{OUTPUT}"][0]""",
+    ),
+    "saved_model": (
+        "tensorflow as tf",
+        f"""\
+model = tf.saved_model.load("1")
+labels = json.load(open("1/assets/metadata.json", encoding="utf-8"))["labels"]
+@PICTURE
+probabilities = model.signatures["serving_default"]({INPUT}=np.array(picture)[None])["{OUTPUT}"].numpy()[0]""",
+    ),
+    "onnx": (
+        "onnxruntime",
+        f"""\
+session = onnxruntime.InferenceSession("model.onnx")
+labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+@PICTURE
+probabilities = session.run(["{OUTPUT}"], {{"{INPUT}": np.array(picture)[None]}})[0][0]""",
+    ),
+    "litert": (
+        "zipfile, ai_edge_litert.interpreter as litert",
+        f"""\
+run = litert.Interpreter("model.tflite").get_signature_runner()
+labels = json.loads(zipfile.ZipFile("model.tflite").read("metadata.json"))["labels"]
+@PICTURE
+probabilities = run({INPUT}=np.array(picture)[None])["{OUTPUT}"][0]""",
+    ),
+    "openvino": (
+        "openvino",
+        f"""\
+model = openvino.Core().compile_model("model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+labels = json.loads(openvino.Core().read_model("model.xml").get_rt_info(["cnn_registry", "labels"]).astype(str))
+@PICTURE
+probabilities = model({{"{INPUT}": np.array(picture)[None]}})["{OUTPUT}"][0]""",
+    ),
+}
+"""What each format's code imports besides, and its lines from the file to the probabilities."""
+
+PACKAGES: dict[FormatName, str] = {
+    "keras": "keras tensorflow pillow",
+    "saved_model": "tensorflow pillow",
+    "onnx": "onnxruntime pillow",
+    "litert": "ai-edge-litert pillow",
+    "openvino": "openvino pillow",
+}
+
+
+def code(name: FormatName, size: int) -> str:
+    """Ten lines that print the three most probable classes of a picture, without this library."""
+    imported, lines = RUNTIMES[name]
+    head = f"import json, sys\nimport {imported}\nimport numpy as np\nfrom PIL import Image, ImageOps"
+    return "\n".join([head, lines.replace("@PICTURE", PICTURE.format(size=size)), SHOW])
+
+
+def readme(kind: ExportFormat, facts: dict[str, Any], table: str) -> str:
+    """The text of the README.
+
+    Args:
+        kind: the format.
+        facts: what travels in the file.
+        table: what was measured, in Markdown.
+    """
+    source = f"the network of the run `{printable(facts['run'])}`" if "run" in facts else "the network"
+    return f"""\
+# {facts["model"]} as {kind.title}
+
+`{kind.path}` holds {source} in {facts["precision"]}, for \
+{len(facts["labels"])} classes.
+
+- Input `{facts["input"]}`. Scaling is in the graph.
+- Output `{facts["output"]}`.
+- {facts["resize"]}
+- The class names (`labels`), this rule, the run, the versions and the licence (`{printable(facts["licence"])}`) \
+are in the file's own metadata.
+
+## Predict
+
+    pip install {PACKAGES[kind.name]}
+
+Save this as `predict.py` in this folder, and run `python predict.py photo.jpg` here:
+
+```python
+{code(kind.name, facts["size"])}
+```
+
+## Checked
+
+{table}
+
+`export.json` has the same figures.
+"""

@@ -1,0 +1,1 @@
+"""One module per format: ``write_<format>`` a network, and ``load_<format>`` it with the format's own runtime."""
