@@ -7,16 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from packaging.requirements import Requirement
 
 from cnn_registry.registry.current import Registry, use_registry
 from cnn_registry.registry.discovery import MODELS
@@ -168,7 +172,7 @@ def run_python() -> RunPython:
         changed = {**os.environ, **variables}
         environment = {name: value for name, value in changed.items() if value is not None}
         return subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
 
     return run
@@ -322,6 +326,36 @@ def trained(tiny: str, trained_once: Path, tmp_path: Path) -> Path:
 ROOT = Path(__file__).parents[1]
 
 
+def link_distributions(wanted: Iterable[str], site: Path) -> None:
+    """Put installed distributions and what they require into another ``site-packages``, but none of this checkout."""
+    requirements, done = [Requirement(text) for text in wanted], set()
+    while requirements:
+        requirement = requirements.pop()
+        if (key := (requirement.name.lower(), *sorted(requirement.extras))) in done:
+            continue
+        done.add(key)
+        with suppress(PackageNotFoundError):
+            installed = distribution(requirement.name)
+            if requirement.name != "cnn-registry":
+                link_files(installed, site)
+            for each in map(Requirement, installed.requires or ()):
+                if not each.marker or any(each.marker.evaluate({"extra": name}) for name in ("", *requirement.extras)):
+                    requirements.append(each)
+
+
+def link_files(installed: Distribution, site: Path) -> None:
+    """Link the files of a distribution into another ``site-packages``; commands outside it are left out."""
+    for file in installed.files or ():
+        source, target = Path(str(installed.locate_file(file))), site / file
+        if ".." in file.parts or not source.exists() or target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError:  # on another disk
+            shutil.copy2(source, target)
+
+
 class Environment:
     """A virtual environment with the core's wheel, as users install it; nothing of this checkout is on its path.
 
@@ -334,10 +368,15 @@ class Environment:
         self.binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
 
     def make(self, core: Path) -> None:
-        """Write it, with the core's wheel and TensorFlow in it."""
+        """Write it, with the core's wheel and TensorFlow in it.
+
+        What the wheel requires is linked from this environment, compiled; to unpack and compile it takes a minute. pip
+        installs what is not there.
+        """
         venv.create(self.folder, clear=True)
-        # Modules are compiled when they are imported; to compile all of TensorFlow takes half a minute.
-        install = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), "install", "--no-compile"]
+        place = {"base": str(self.folder), "platbase": str(self.folder)}
+        link_distributions(["pip", "cnn-registry[cpu]"], Path(sysconfig.get_path("purelib", "venv", place)))
+        install = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), "install"]
         done = subprocess.run(
             [*install, "pip", f"{core}[cpu]"],
             cwd=ROOT,

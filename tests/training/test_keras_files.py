@@ -54,20 +54,29 @@ import json, sys
 import keras
 import numpy as np
 
-model = keras.models.load_model(sys.argv[1])
-images, labels = np.load(sys.argv[2]), np.eye(3)[[0, 1, 2, 0]]
-outputs = model.predict(images, verbose=0)
-optimizer = model.optimizer
-found = {"kind": type(optimizer).__name__, "optimizer": optimizer.get_config(), "variables": len(optimizer.variables)}
-if isinstance(outputs, dict):
-    losses = model.evaluate(images, {name: labels for name in outputs}, verbose=0, return_dict=True)
-    model.fit(images, {name: labels for name in outputs}, verbose=0)
-    outputs = outputs["predictions"]
-else:
+def found(path, images):
+    model = keras.models.load_model(path)
+    labels = np.eye(3)[[0, 1, 2, 0]]
+    outputs, optimizer = model.predict(images, verbose=0), model.optimizer
+    if isinstance(outputs, dict):
+        labels = {name: labels for name in outputs}
+        outputs = outputs["predictions"]
     losses = model.evaluate(images, labels, verbose=0, return_dict=True)
     model.fit(images, labels, verbose=0)
+    return {
+        "kind": type(optimizer).__name__,
+        "optimizer": optimizer.get_config(),
+        "variables": len(optimizer.variables),
+        "losses": losses,
+        "outputs": outputs.tolist(),
+    }
+
+images, *written, with_our_layer = sys.argv[1:]
+answer = [found(path, np.load(images)) for path in written]
 assert "cnn_registry" not in sys.modules
-print(json.dumps({**found, "losses": losses, "outputs": outputs.tolist()}))
+import cnn_registry.blocks
+keras.models.load_model(with_our_layer)
+print(json.dumps(answer))
 """
 
 
@@ -108,51 +117,62 @@ def headed(plugins: FakePlugins) -> str:
     return "headed"
 
 
-@pytest.mark.parametrize(
-    ("settings", "kind"),
-    [
-        ({}, "SGD"),
-        ({"model.aux_heads": False, "fine_tuning.rate_decay": 0.5}, "SGD"),
-        ({"optimizer.name": "adamw", "fine_tuning.rate_decay": 0.5}, "AdamW"),
-    ],
+CASES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "SGD"),
+    ({"model.aux_heads": False, "fine_tuning.rate_decay": 0.5}, "SGD"),
+    ({"optimizer.name": "adamw", "fine_tuning.rate_decay": 0.5}, "AdamW"),
 )
-def test_a_file_that_a_callback_writes_is_loaded_without_this_library(
-    headed: str, colours: Path, tmp_path: Path, run_python: RunPython, settings: dict[str, Any], kind: str
+"""Settings of a training, and Keras' name of its optimizer."""
+
+
+def test_files_that_callbacks_write_are_loaded_without_this_library_and_its_layers_with_one_import(
+    headed: str, colours: Path, tmp_path: Path, run_python: RunPython
 ) -> None:
     images = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32")
     np.save(tmp_path / "images.npy", images)
+    files = [tmp_path / f"kept{number}.keras" for number in range(len(CASES))]
+    trained = [
+        trained_with_copies(headed, colours, tmp_path, settings, file, images)
+        for (settings, _), file in zip(CASES, files, strict=True)
+    ]
+    ours = tmp_path / "ours.keras"
+    save_our_layers(ours)
+
+    ended = run_python("-c", ELSEWHERE, *map(str, (tmp_path / "images.npy", *files, ours)))
+    assert ended.returncode == 0, ended.stderr
+    for found, copies, (_, kind) in zip(json.loads(ended.stdout), trained, CASES, strict=True):
+        assert_as_trained(found, copies, kind)
+
+
+def trained_with_copies(
+    name: str, data: Path, folder: Path, settings: dict[str, Any], file: Path, images: np.ndarray
+) -> Copies:
     copies = Copies(images)
-    keep = keras.callbacks.ModelCheckpoint(str(tmp_path / "kept.keras"))
-    backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
-    settings = SETTINGS | settings
-    train(headed, data=colours, settings=settings, out=tmp_path / "runs", callbacks=[keep, backup, copies])
+    keep = keras.callbacks.ModelCheckpoint(str(file))
+    backup = keras.callbacks.BackupAndRestore(str(folder / "backup" / file.stem))
+    train(name, data=data, settings=SETTINGS | settings, out=folder / "runs", callbacks=[keep, backup, copies])
     for said, found in zip(copies.said, copies.copies, strict=True):
         np.testing.assert_array_equal(found, said)
     assert len(copies.said) == 10
+    return copies
 
-    ended = run_python("-c", ELSEWHERE, str(tmp_path / "kept.keras"), str(tmp_path / "images.npy"))
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
+
+def save_our_layers(file: Path) -> None:
+    from cnn_registry.blocks import LocalResponseNormalization, NearIdentity
+
+    layer = keras.layers.Conv2D(4, 1, kernel_initializer=NearIdentity())
+    keras.Sequential([keras.Input((4, 4, 4)), layer, LocalResponseNormalization()]).save(file)
+
+
+def assert_as_trained(found: dict[str, Any], copies: Copies, kind: str) -> None:
     np.testing.assert_allclose(found["outputs"], copies.said[-1], rtol=0.02, atol=0.01)  # bfloat16, if it was used
     assert found["optimizer"]["weight_decay"] == pytest.approx(1e-3)
     assert found["optimizer"]["global_clipnorm"] == 5.0
     assert found["optimizer"]["learning_rate"]["class_name"] == "CosineDecay"
-    trained = copies.model.optimizer
-    assert (found["kind"], found["variables"]) == (kind, len(trained.variables))
+    assert (found["kind"], found["variables"]) == (kind, len(copies.model.optimizer.variables))
     if "aux_loss" in found["losses"]:
         losses = found["losses"]
         assert losses["loss"] == pytest.approx(losses["predictions_loss"] + 0.3 * losses["aux_loss"], rel=1e-4)
         assert "predictions_accuracy" in losses
     else:
         assert "accuracy" in found["losses"]
-
-
-def test_a_file_with_a_layer_of_this_library_is_loaded_with_one_import(tmp_path: Path, run_python: RunPython) -> None:
-    from cnn_registry.blocks import LocalResponseNormalization, NearIdentity
-
-    layer = keras.layers.Conv2D(4, 1, kernel_initializer=NearIdentity())
-    model = keras.Sequential([keras.Input((4, 4, 4)), layer, LocalResponseNormalization()])
-    model.save(tmp_path / "model.keras")
-    code = f"import cnn_registry.blocks, keras; keras.models.load_model({str(tmp_path / 'model.keras')!r})"
-    ended = run_python("-c", code)
-    assert ended.returncode == 0, ended.stderr

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "opt
 
 
 def test_each_image_is_validated_once_and_reported_on(tiny: str, colours: Path, tmp_path: Path) -> None:
-    folds = train_folds(tiny, 3, data=colours, settings=SETTINGS, out=tmp_path)
+    folds = train_folds(tiny, 2, data=colours, settings=SETTINGS, out=tmp_path)
     every = [image for run in folds.runs for image in run.record.split.val]
     assert sorted(every) == sorted({*folds.runs[0].record.split.train, *folds.runs[0].record.split.val})
     report, summary = (json.loads((folds.path / name).read_text()) for name in ("report.json", "folds.json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
@@ -95,7 +96,7 @@ def undisturbed(model: str, data: Path) -> tuple[Run, list[np.ndarray]]:
     ), state.variables
 
 
-@pytest.mark.parametrize("step", [1, 4, STEPS, STEPS + 1, 3 * STEPS + 2])
+@pytest.mark.parametrize("step", [1, STEPS, STEPS + 1, 3 * STEPS + 2])
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     tiny: str, colours: Path, tmp_path: Path, step: int, weights: Callable[[Path], list[np.ndarray]]
 ) -> None:
@@ -192,11 +193,18 @@ def test_checkpoints_inside_an_epoch(tiny: str, colours: Path, tmp_path: Path) -
     assert seen[3] == ["step-000000003", "step-000000004"]
 
 
-@pytest.fixture
-def stopped(tiny: str, own_colours: Path, tmp_path: Path) -> Run:
-    """A run on ``own_colours`` that was stopped in its third epoch."""
+@cache
+def stopped_once(model: str, data: Path) -> Path:
+    """The directory of a run that was stopped in its third epoch; read it through the fixture ``stopped``."""
     stop = after_steps(2 * STEPS + 2, send(signal.SIGINT))
-    return train(tiny, data=own_colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[stop])
+    return train(model, data=data, settings=SETTINGS, out=data.parent / "stopped", callbacks=[stop]).path
+
+
+@pytest.fixture
+def stopped(tiny: str, colours: Path, tmp_path: Path) -> Run:
+    """A run of the test's own that was stopped in its third epoch."""
+    path = stopped_once(tiny, colours)
+    return Run.open(shutil.copytree(path, tmp_path / "runs" / path.name))
 
 
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_taken(
@@ -230,8 +238,8 @@ def test_what_has_changed_is_refused_with_the_difference_unless_it_is_forced(sto
     picture = next((own_colours / "red").glob("*.png"))
     picture.write_bytes(next((own_colours / "blue").glob("*.png")).read_bytes())
     with pytest.raises(RunError, match=r"the images at .* or their classes have changed"):
-        resume(stopped.path)
-    ended = resume(stopped.path, force=True)
+        resume(stopped.path, data=own_colours)
+    ended = resume(stopped.path, data=own_colours, force=True)
     assert len(ended.record.resumed[-1].changed) == 2
 
 
@@ -257,9 +265,9 @@ def test_a_run_that_would_stop_at_once_is_not_trained_on(stopped: Run) -> None:
     assert (ended.path / "run.json").read_bytes() == before
 
 
-def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, own_colours: Path, stopped: Run) -> None:
+def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, colours: Path, stopped: Run) -> None:
     out = stopped.path.parent
-    same: dict[str, Any] = {"data": own_colours, "settings": SETTINGS, "out": out}
+    same: dict[str, Any] = {"data": colours, "settings": SETTINGS, "out": out}
     assert unfinished(tiny, **same) == stopped.path
     assert unfinished(tiny, **same | {"settings": SETTINGS | {"epochs": 5}}) is None
     assert unfinished(tiny, **same | {"data": None, "dataset": "digits"}) is None

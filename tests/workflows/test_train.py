@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cnn_registry import backend, train
+from cnn_registry import backend, get_spec, train
 from cnn_registry.data.sources import cache
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.runs.run import Run
+from cnn_registry.workflows.plan import plan_training
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -61,11 +62,10 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
 
 
 def test_the_image_size_is_the_settings_then_the_recipes_then_the_datasets_then_the_models(
-    tiny: str, colours: Path, tmp_path: Path
+    tiny: str, colours: Path
 ) -> None:
     def size(**request: Any) -> int:
-        settings = FAST | request.pop("settings", {})
-        return train(tiny, out=tmp_path, settings=settings, **request).record.model.input_shape[0]
+        return plan_training(get_spec(tiny), **request).form.input_shape[0]
 
     sized = load_recipe("default").with_settings({"image_size": 20})
     assert size(data=colours, recipe=sized, settings={"image_size": 24}) == 24
@@ -75,7 +75,7 @@ def test_the_image_size_is_the_settings_then_the_recipes_then_the_datasets_then_
 
 
 def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
-    plugins: FakePlugins, colours: Path, tmp_path: Path
+    plugins: FakePlugins, colours: Path
 ) -> None:
     given: dict[str, dict[str, Any]] = {
         "small": {"input_shape": (12, 12, 3), "min_size": 4},
@@ -86,7 +86,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
 
     def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
-        recipe = train(model, data=colours, settings=FAST | settings, out=tmp_path).record.recipe
+        recipe = plan_training(get_spec(model), data=colours, settings=settings).recipe
         return recipe.image_size, recipe.decode_size, recipe.train_sizes
 
     assert sizes("small") == (12, 16, ())
@@ -99,7 +99,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
         50,
         (36,),
     )
-    assert train("small", dataset="digits", settings=FAST, out=tmp_path).record.recipe.decode_size is None
+    assert plan_training(get_spec("small"), dataset="digits").recipe.decode_size is None
 
 
 def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
@@ -118,24 +118,27 @@ def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
 
 
 def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:
-    settings = FAST | {"image_size": 16}
-    adjusted = train(tiny, data=colours, recipe="article", settings=settings, out=tmp_path)
-    assert adjusted.record.model.options == {"filters": 4}
-    replaced = train(tiny, data=colours, recipe="article", settings=settings | {"model.filters": 5}, out=tmp_path)
-    assert replaced.record.model.options == {"filters": 5}
+    def options(recipe: str | Path, **settings: Any) -> dict[str, Any]:
+        settings |= {"image_size": 16}
+        return dict(plan_training(get_spec(tiny), data=colours, recipe=recipe, settings=settings).form.options)
+
+    assert options("article") == {"filters": 4}
+    assert options("article", **{"model.filters": 5}) == {"filters": 5}
     (tmp_path / "mine.toml").write_text('extends = "article"')
-    extended = train(tiny, data=colours, recipe=tmp_path / "mine.toml", settings=settings, out=tmp_path)
-    assert extended.record.model.options == {"filters": 4}
+    assert options(tmp_path / "mine.toml") == {"filters": 4}
+    settings = FAST | {"image_size": 16}
+    trained = train(tiny, data=colours, recipe=tmp_path / "mine.toml", settings=settings, out=tmp_path)
+    assert trained.record.model.options == {"filters": 4}
 
 
 def test_a_folder_that_brings_a_split_is_used_as_it_is_split(tiny: str, colours: Path, tmp_path: Path) -> None:
     root = tmp_path / "parted"
     for part in ("train", "val"):
         shutil.copytree(colours, root / part)
-    run = train(tiny, data=root, settings=FAST, out=tmp_path)
-    assert run.record.split.name == "folders"
-    assert all(image.startswith("val/") for image in run.record.split.val)
-    assert len(run.record.split.train) == 60
+    split = plan_training(get_spec(tiny), data=root).parts
+    assert split.name == "folders"
+    assert all(image.startswith("val/") for image in split.val)
+    assert len(split.train) == 60
 
 
 def test_unreadable_images_are_left_out_and_recorded(tiny: str, colours: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_an_average_longer_than_the_training_is_the_plain_mean() -> None:
     assert found == pytest.approx(np.mean([1.1**step for step in range(1, 7)]), rel=1e-4)
 
 
-@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (3, 0), (4, 3), (6, 3)])
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (4, 3)])
 def test_few_steps_leave_trained_weights(tiny: str, colours: Path, tmp_path: Path, epochs: int, warmup: int) -> None:
     """Batches of all images: one step per epoch."""
     settings = SETTINGS | {"epochs": epochs, "batch_size": 48, "schedule.warmup_epochs": warmup, "ema": 2.0}
@@ -188,12 +188,29 @@ def counting(input_shape, num_classes):
 """
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_weights_of_other_types_are_trained_saved_and_resumed(
-    plugins: FakePlugins, colours: Path, tmp_path: Path, optimizer: str
-) -> None:
+@pytest.fixture
+def counting(plugins: FakePlugins) -> str:
     plugins.install("cnnreg-counting", source=COUNTER, entries={"counting": "cnnreg_counting:counting"})
-    settings = SETTINGS | {"optimizer.name": optimizer}
+    return "counting"
+
+
+def assert_counted(weights: list[np.ndarray]) -> None:
+    """In 18 steps, of which the average of floating-point numbers lags behind."""
+    steps, began, double, half = weights[:4]
+    assert (steps, began) == (18, True)
+    assert 6 < double < 18
+    assert float(half) == pytest.approx(double, abs=0.1)
+
+
+def test_weights_of_other_types_are_trained_by_adamw(counting: str, colours: Path, tmp_path: Path) -> None:
+    run = train(counting, data=colours, settings=SETTINGS | {"optimizer.name": "adamw"}, out=tmp_path)
+    assert_counted(loaded(counting, run.last_weights))
+
+
+def test_weights_of_other_types_are_trained_by_sgd_saved_and_resumed(
+    counting: str, colours: Path, tmp_path: Path
+) -> None:
+    settings = SETTINGS | {"optimizer.name": "sgd"}
     left = [8]
 
     def stop(batch: int, logs: Any) -> None:
@@ -201,24 +218,17 @@ def test_weights_of_other_types_are_trained_saved_and_resumed(
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    undisturbed = train("counting", data=colours, settings=settings, out=tmp_path)
+    undisturbed = train(counting, data=colours, settings=settings, out=tmp_path)
     stopping = keras.callbacks.LambdaCallback(on_train_batch_begin=stop)
-    stopped = train("counting", data=colours, settings=settings, out=tmp_path, callbacks=[stopping])
+    stopped = train(counting, data=colours, settings=settings, out=tmp_path, callbacks=[stopping])
     assert (stopped.record.status, len(read_history(stopped.history_csv))) == ("interrupted", 1)
     ended = resume(stopped.path)
-    found, expected = (
-        [keras.ops.convert_to_numpy(weight) for weight in loaded("counting", run.last_weights)]
-        for run in (ended, undisturbed)
-    )
+    found, expected = (loaded(counting, run.last_weights) for run in (ended, undisturbed))
     assert_same(found, expected)
-    steps, began, double, half = found[:4]
-    assert (steps, began) == (18, True)
-    assert 6 < double < 18
-    assert float(half) == pytest.approx(double, abs=0.1)
+    assert_counted(found)
 
 
-def loaded(name: str, path: Path) -> list[Any]:
+def loaded(name: str, path: Path) -> list[np.ndarray]:
     model = create_model(name, num_classes=3, input_shape=(16, 16, 3))
     model.load_weights(path)
-    weights: list[Any] = model.weights
-    return weights
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
