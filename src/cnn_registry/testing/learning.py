@@ -24,6 +24,9 @@ Networks of ``keras.applications`` that train at the usual rates have up to 2,30
 """
 
 STEPS = 100
+EAGER_STEPS = 3
+"""Steps before they are traced. Many networks have learned by then, and tracing takes as long as ten steps."""
+
 ATTEMPTS = ((0, 1e-3), (1, 1e-3), (2, 3e-4), (3, 3e-4))
 """Seeds and learning rates, tried until one learns. With a ReLU after the classifier, as in SqueezeNet, about one in
 three initializations leaves some classes dead."""
@@ -94,9 +97,12 @@ def _losses_until_half(subject: Subject, seed: int, rate: float) -> list[float]:
     from .gradients import trainable
 
     keras = backend.keras()
-    model = trainable(subject, keras.optimizers.Adam(rate, global_clipnorm=1.0), run_eagerly=False, seed=seed)
+    model = trainable(subject, keras.optimizers.Adam(rate, global_clipnorm=1.0), run_eagerly=True, seed=seed)
     losses: list[float] = []
-    for _ in range(STEPS):
+    for step in range(STEPS):
+        if step == EAGER_STEPS:
+            model.run_eagerly = False
+            model.make_train_function(force=True)
         model.reset_metrics()
         losses.append(float(model.train_on_batch(subject.images, subject.labels, return_dict=True)["main"]))
         if losses[-1] <= _half(losses):

@@ -197,7 +197,7 @@ def counting(plugins: FakePlugins) -> str:
 def assert_counted(weights: list[np.ndarray]) -> None:
     """In 18 steps, of which the average of floating-point numbers lags behind."""
     steps, began, double, half = weights[:4]
-    assert (steps, began) == (18, True)
+    assert (int(steps), bool(began)) == (18, True)
     assert 6 < double < 18
     assert float(half) == pytest.approx(double, abs=0.1)
 
