@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_two_kills_and_some_flipped_bits(tmp_path: Path) -> None:
-    arguments = ["--epochs", "16", "--patience", "4", "--kills", "2", "--within", "3", "--flips", "50"]
+def test_a_kill_and_some_flipped_bits(tmp_path: Path) -> None:
+    arguments = ["--epochs", "16", "--patience", "4", "--kills", "1", "--within", "3", "--flips", "50"]
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.chaos", *arguments, "--out", str(tmp_path / "chaos.json")],
         cwd=ROOT,
@@ -23,4 +23,4 @@ def test_two_kills_and_some_flipped_bits(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "chaos.json").read_text())
     assert result["differences"] == []
     assert result["flips"] == {"made": 50, "detected": 50}
-    assert len(result["kills"]) >= 1  # a fast machine may be done before the second
+    assert len(result["kills"]) == 1
