@@ -11,7 +11,7 @@ import sysconfig
 import venv
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -326,9 +326,9 @@ def trained(tiny: str, trained_once: Path, tmp_path: Path) -> Path:
 ROOT = Path(__file__).parents[1]
 
 
-def link_distributions(wanted: Iterable[str], site: Path) -> None:
-    """Put installed distributions and what they require into another ``site-packages``, but none of this checkout."""
-    requirements, done = [Requirement(text) for text in wanted], set()
+def link_distributions(wanted: str, site: Path) -> None:
+    """Put what an installed distribution requires into another ``site-packages``, but nothing of this checkout."""
+    requirements, done = [Requirement(wanted)], set()
     while requirements:
         requirement = requirements.pop()
         if (key := (requirement.name.lower(), *sorted(requirement.extras))) in done:
@@ -375,7 +375,7 @@ class Environment:
         """
         venv.create(self.folder, clear=True)
         place = {"base": str(self.folder), "platbase": str(self.folder)}
-        link_distributions(["pip", "cnn-registry[cpu]"], Path(sysconfig.get_path("purelib", "venv", place)))
+        link_distributions("cnn-registry[cpu]", Path(sysconfig.get_path("purelib", "venv", place)))
         install = [sys.executable, "-m", "pip", "--quiet", "--python", str(self.folder), "install"]
         done = subprocess.run(
             [*install, "pip", f"{core}[cpu]"],
