@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cnn_registry import backend, create_model
 from cnn_registry.errors import UsageError, WeightsError
 from cnn_registry.networks.build import build_model
+from cnn_registry.networks.weights import keras_file
 from cnn_registry.networks.weights.keras_file import load_exactly, stored_class_names
 from cnn_registry.registry.models import get_spec
 from cnn_registry.runs.weights_file import save_weights
@@ -153,6 +154,22 @@ def test_a_run_whose_weights_name_other_classes_is_noticed(
     assert capsys.readouterr().err == ""
     load_exactly(model, saved, ("x", "y", "z"))
     assert capsys.readouterr().err == f"{saved} was trained on classes of other names: apple, banana, cherry.\n"
+    with pytest.raises(WeightsError, match="has the classes in another order: apple, banana, cherry"):
+        load_exactly(model, saved, ABC[::-1])
+
+
+@pytest.mark.parametrize("text", ["5", "null", "nope", "[" * 100_000, "[1, 2]", '{"a": 1}'])
+def test_names_of_classes_in_another_form_are_refused(foreign: str, saved: Path, text: str) -> None:
+    import h5py
+
+    with h5py.File(saved, "r+") as file:
+        group = file[keras_file.GROUP]
+        del group[keras_file.CLASSES], group.attrs[keras_file.DIGEST]
+        group[keras_file.CLASSES] = np.frombuffer(text.encode(), np.uint8)
+    with pytest.raises(WeightsError, match="the names of its classes cannot be read"):
+        create_model(foreign, num_classes=3, weights=saved)
+    with pytest.raises(WeightsError, match="the names of its classes cannot be read"):
+        load_exactly(create_model(foreign, num_classes=3), saved, ABC)
 
 
 # --- without the top -----------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnn_registry.errors import WeightsError
 from cnn_registry.system.progress import note
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, shorten
 
 if TYPE_CHECKING:
     import h5py
@@ -31,8 +31,8 @@ MARKS = {"f": (0.1928374, 0.5647382), "i": (93, 57), "u": (93, 57), "b": (True, 
 """Values that weights get before a file is read, by the kind of their type. A weight that has them afterwards is not in
 the file; one that was there has them by chance at most once."""
 
-SHOWN = 5
-"""Classes that a note lists."""
+SHOWN, LONGEST = 5, 40
+"""Classes that a note lists, and letters of each."""
 
 MAX_RECORD = 2**28
 """The largest ``run.json`` that is searched for names of classes."""
@@ -49,7 +49,11 @@ def stamp(path: Path, class_names: Sequence[str]) -> None:
 
 
 def stored_class_names(path: Path) -> tuple[str, ...] | None:
-    """The classes that the weights in a file were trained on; ``None`` where neither it nor a run around it says so."""
+    """The classes that the weights in a file were trained on; ``None`` where neither it nor a run around it says so.
+
+    Raises:
+        WeightsError: the file says so in a form that is not ours.
+    """
     import h5py
 
     with h5py.File(path) as file:
@@ -63,7 +67,13 @@ def stored_class_names(path: Path) -> tuple[str, ...] | None:
             return tuple(map(str, json.loads(record.read_bytes())["data"]["class_names"]))
         except (ValueError, RecursionError, LookupError, TypeError):  # no record of a run
             return None
-    return tuple(map(str, json.loads(stored)))
+    try:
+        listed = json.loads(stored)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise WeightsError(f"{path} is damaged: the names of its classes cannot be read.")
+    return tuple(listed)
 
 
 def load_exactly(model: keras.Model, path: Path, class_names: Sequence[str] | None = None) -> None:
@@ -75,13 +85,16 @@ def load_exactly(model: keras.Model, path: Path, class_names: Sequence[str] | No
         class_names: the classes of the outputs, if they are known. Where the file names others, a note is printed.
 
     Raises:
-        WeightsError: the file cannot be read, is not as it was written, or belongs to another model.
+        WeightsError: the file cannot be read, is not as it was written, belongs to another model, or has the classes in
+            another order.
     """
     try:
         check(path)
         stored = stored_class_names(path) if class_names is not None else None
         missing = unread(model, path)
         left = sorted(_stored(path) - _stored_by(model)) if _counts_differ(model, path) else []
+    except WeightsError:
+        raise
     except Exception as error:  # HDF5 has many for a file that is no longer what it was
         raise WeightsError(
             f"{path} does not fit {model.name} with these classes and options, or is damaged: {one_line(error)}"
@@ -90,8 +103,10 @@ def load_exactly(model: keras.Model, path: Path, class_names: Sequence[str] | No
         what = f"it has no weights for {missing[0].path}" if missing else f"{model.name} has no place for {left[0]}"
         raise WeightsError(f"{path} does not fit {model.name} with these classes and options: {what}.")
     if stored is not None and class_names is not None and stored != tuple(class_names):
-        more = ", ..." if len(stored) > SHOWN else ""
-        note(f"{path} was trained on classes of other names: {', '.join(stored[:SHOWN])}{more}.")
+        names = ", ".join(shorten(name, LONGEST) for name in stored[:SHOWN]) + (", ..." if len(stored) > SHOWN else "")
+        if sorted(stored) == sorted(class_names):
+            raise WeightsError(f"{path} has the classes in another order: {names}. Restore the file of this run.")
+        note(f"{path} was trained on classes of other names: {names}.")
 
 
 def check(path: Path) -> None:
