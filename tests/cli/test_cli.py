@@ -24,6 +24,12 @@ def one_line(text: str) -> str:
     return text
 
 
+def test_every_command_is_listed() -> None:
+    modules = (Path(__file__).parents[2] / "src" / "cnn_registry" / "cli").glob("*.py")
+    declared = {module.stem for module in modules if "\ndef command(" in module.read_text(encoding="utf-8")}
+    assert declared == set(COMMANDS)
+
+
 def test_help_names_every_command(cnnreg: Cnnreg) -> None:
     ended = cnnreg("--help")
     assert ended.code == 0
