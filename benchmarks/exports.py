@@ -2,7 +2,7 @@
 
     python -m benchmarks.exports [MODEL...]
 
-`docs/make_exports.py` prints the page with the table. Models that are named replace those in the earlier results.
+Models that are named replace those in the earlier results.
 """
 
 from __future__ import annotations

@@ -139,8 +139,13 @@ def build_graph(spec: ModelSpec, /, **arguments: Any) -> keras.Model:
         spec: the model.
         **arguments: those of `build_model`.
     """
-    with keras_internals.declared_variables():
-        return build_model(spec, **arguments)
+    try:
+        with keras_internals.declared_variables():
+            return build_model(spec, **arguments)
+    except ModelBuildError as error:
+        if "stateless scope" not in str(error):
+            raise
+        return build_model(spec, **arguments)  # a builder that gives a variable a value, which Keras refuses above
 
 
 def _checked_shape(spec: ModelSpec, input_shape: InputShape | None) -> InputShape:
