@@ -59,7 +59,6 @@ def test_one_trains_on_the_new_dataset(installed: Environment, tmp_path: Path) -
 from cnn_registry import train
 
 run = train("my_residual", dataset={DATASET!r}, settings={{"epochs": 1, "image_size": 16}})
-assert run.record.status == "finished"
-assert run.best_weights.is_file()
+print(run.record.status, run.best_weights.is_file())
 """
-    installed.run("python", "-c", code, cwd=tmp_path)
+    assert installed.run("python", "-c", code, cwd=tmp_path).split()[-2:] == ["finished", "True"]

@@ -117,6 +117,7 @@ def test_work_goes_on_where_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream
     note("Decoding")
     with progress("Decoding", 2) as advance, working("Decoding", after=0.0):
         advance(2)
+    assert sys.stderr is stream  # which is neither replaced nor closed
 
 
 def test_a_terminal_that_is_gone_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +130,8 @@ def test_a_terminal_that_is_gone_ends_no_work(monkeypatch: pytest.MonkeyPatch) -
             os.close(terminal)
             advance(2)
             note("still there")
+            done = True
+    assert done
     with contextlib.suppress(OSError):
         stderr.close()
 

@@ -15,8 +15,8 @@ from cnn_registry.networks.graph import headless_network
 from cnn_registry.runs.run import Run
 
 from .model import Weights, load_model, spec_of
-from .pictures import Picture, decoded_batches
-from .predictor import Predictor
+from .pictures import Picture
+from .predictor import Predictor, picture_outputs
 
 if TYPE_CHECKING:
     import keras
@@ -81,13 +81,8 @@ def embeddings(
     Raises:
         BadImageError: a picture cannot be read, and ``on_bad_image`` is ``"error"``.
     """
-    for batch in decoded_batches(pictures, predictor.size, max_pixels):
-        if on_bad_image == "error" and (error := batch.first_error):
-            raise error
-        readable = batch.readable
-        rows = iter(()) if readable is None else iter(predictor(readable))
-        for picture, square in zip(batch.pictures, batch.squares, strict=True):
-            if isinstance(square, BadImageError):
-                yield Embedded(picture.name, None, square.reason)
-            else:
-                yield Embedded(picture.name, next(rows))
+    for picture, row in picture_outputs(predictor, pictures, on_bad_image=on_bad_image, max_pixels=max_pixels):
+        if isinstance(row, BadImageError):
+            yield Embedded(picture.name, None, row.reason)
+        else:
+            yield Embedded(picture.name, row)

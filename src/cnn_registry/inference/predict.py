@@ -20,7 +20,7 @@ from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
 
 from .pictures import BATCH_SIZE, Picture, decoded_batches, given
-from .predictor import Predictor, published_predictor, run_predictor, runs_predictor
+from .predictor import Predictor, picture_outputs, published_predictor, run_predictor, runs_predictor
 
 RUN_WEIGHTS = ("best", "last")
 
@@ -152,16 +152,11 @@ def predictions(
     Raises:
         BadImageError: as `predict`.
     """
-    for batch in decoded_batches(pictures, predictor.size, max_pixels):
-        if on_bad_image == "error" and (error := batch.first_error):
-            raise error
-        readable = batch.readable
-        rows = iter(()) if readable is None else iter(predictor(readable))
-        for picture, square in zip(batch.pictures, batch.squares, strict=True):
-            if isinstance(square, BadImageError):
-                yield Prediction(picture.name, (), square.reason)
-            else:
-                yield Prediction(picture.name, most_probable(next(rows), predictor.class_names, top))
+    for picture, row in picture_outputs(predictor, pictures, on_bad_image=on_bad_image, max_pixels=max_pixels):
+        if isinstance(row, BadImageError):
+            yield Prediction(picture.name, (), row.reason)
+        else:
+            yield Prediction(picture.name, most_probable(row, predictor.class_names, top))
 
 
 def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:

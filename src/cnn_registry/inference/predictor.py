@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.pipeline.batches import scale
-from cnn_registry.errors import DownloadError, RunError, UsageError, WeightsError
+from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.errors import BadImageError, DownloadError, RunError, UsageError, WeightsError
 from cnn_registry.networks.build import build_model
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.graph import main_network
@@ -27,6 +28,7 @@ from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
 from .model import Weights, load_model
+from .pictures import Picture, decoded_batches
 
 if TYPE_CHECKING:
     import keras
@@ -212,3 +214,27 @@ def class_names(published: Pretrained) -> list[str]:
         raise WeightsError(f"{published.classes} did not return an id and a name for each class.") from error
     names = [name for _, name in pairs]
     return [f"{name} ({ident})" if names.count(name) > 1 else name for ident, name in pairs]
+
+
+def picture_outputs(
+    predictor: Predictor, pictures: Iterable[Picture], *, on_bad_image: OnBadImage, max_pixels: int | None
+) -> Iterator[tuple[Picture, np.ndarray | BadImageError]]:
+    """Each picture with its row of the network's outputs, or why it cannot be read.
+
+    The next pictures are decoded meanwhile.
+
+    Args:
+        predictor: the model; it is loaded at the first picture that can be read.
+        pictures: in files or in memory; there may be any number.
+        on_bad_image, max_pixels: as for `cnn_registry.predict`.
+
+    Raises:
+        BadImageError: a picture cannot be read, and ``on_bad_image`` is ``"error"``.
+    """
+    for batch in decoded_batches(pictures, predictor.size, max_pixels):
+        if on_bad_image == "error" and (error := batch.first_error):
+            raise error
+        readable = batch.readable
+        rows = iter(()) if readable is None else iter(predictor(readable))
+        for picture, square in zip(batch.pictures, batch.squares, strict=True):
+            yield picture, square if isinstance(square, BadImageError) else next(rows)
