@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from .registry.spec import Provider as Provider
     from .runs.run import Run as Run
     from .runs.run import load_run as load_run
+    from .training.range_test import LearningRates as LearningRates
     from .workflows.cross_validate import Folds as Folds
     from .workflows.cross_validate import train_folds as train_folds
+    from .workflows.lr_find import find_learning_rate as find_learning_rate
     from .workflows.resume import resume as resume
     from .workflows.train import train as train
 
@@ -58,6 +60,7 @@ _HOMES = {
     "DatasetSpec": "registry.spec",
     "Feature": "registry.spec",
     "Folds": "workflows.cross_validate",
+    "LearningRates": "training.range_test",
     "ModelSpec": "registry.spec",
     "Paper": "registry.spec",
     "Pixels": "registry.spec",
@@ -67,6 +70,7 @@ _HOMES = {
     "Run": "runs.run",
     "create_model": "networks.build",
     "evaluate": "inference.evaluate",
+    "find_learning_rate": "workflows.lr_find",
     "get_spec": "registry.models",
     "list_models": "registry.models",
     "load_model": "inference.model",

@@ -26,7 +26,9 @@ def one_line(text: str) -> str:
 
 def test_every_command_is_listed() -> None:
     modules = (Path(__file__).parents[2] / "src" / "cnn_registry" / "cli").glob("*.py")
-    declared = {module.stem for module in modules if "\ndef command(" in module.read_text(encoding="utf-8")}
+    declared = {
+        module.stem.replace("_", "-") for module in modules if "\ndef command(" in module.read_text(encoding="utf-8")
+    }
     assert declared == set(COMMANDS)
 
 

@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         """The command, or ``None`` if no command has that name."""
         if cmd_name not in COMMANDS:
             return find_command(cmd_name, COMMANDS)
-        command = import_module(f".{cmd_name}", __package__).command
+        command = import_module(f".{cmd_name.replace('-', '_')}", __package__).command
         assert isinstance(command, click.Command)
         return command
 

@@ -4,6 +4,7 @@ COMMANDS = (
     "list",
     "info",
     "train",
+    "lr-find",
     "evaluate",
     "predict",
     "embed",

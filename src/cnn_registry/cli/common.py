@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -48,12 +49,13 @@ def common_options(function: F) -> F:
 
 wide_option = click.option("--wide", is_flag=True, help="Print whole tables, however narrow the terminal is.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 weights_option = click.option(
     "--weights",
     type=click.Choice(["best", "last"]),
     default="best",
     show_default=True,
-    help="Weights to use: best epoch by validation loss, or last epoch.",
+    help="Weights to use: best epoch, by validation loss unless the recipe says otherwise, or last epoch.",
 )
 force_option = click.option("--force", is_flag=True, help="Use the run although its network has changed.")
 tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
@@ -78,3 +80,28 @@ def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete:
     from cnn_registry.recipes.load import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def training_options(function: F) -> F:
+    """MODEL, and the options that say what is trained: data, recipe, settings and split."""
+    options = (
+        click.argument("model", shell_complete=complete_models),
+        click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets."),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
+        ),
+        click.option(
+            "--recipe",
+            shell_complete=complete_recipes,
+            help="A recipe's name, a .toml file or a run; see: cnnreg recipes.",
+        ),
+        click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe."
+        ),
+        click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function

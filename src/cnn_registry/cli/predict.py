@@ -47,7 +47,8 @@ PAGE = 1000
     "--weights",
     default="best",
     show_default=True,
-    help="Weights to use: 'best' epoch by validation loss, or 'last' epoch; for a model, published ones.",
+    help="Weights to use: 'best' epoch, by validation loss unless the recipe says otherwise, or 'last' epoch; for a "
+    "model, published ones.",
 )
 @click.option(
     "--format",

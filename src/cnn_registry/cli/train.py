@@ -71,6 +71,12 @@ class Given(How, total=False):
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
 @click.option(
+    "--time-limit",
+    metavar="TIME",
+    help="Time for a training and its report, such as 90s, 30m or 2h, over which the schedule is laid; as --set "
+    "time_limit=TIME.",
+)
+@click.option(
     "--lr", type=float, metavar="RATE", help="The (highest) learning rate; as --set optimizer.learning_rate=RATE."
 )
 @click.option("--batch-size", type=int, metavar="N", help="Images per step; as --set batch_size=N.")
@@ -156,6 +162,7 @@ def command(
     data: Path | None,
     recipe: str | None,
     epochs: int | None,
+    time_limit: str | None,
     lr: float | None,
     batch_size: int | None,
     image_size: int | None,
@@ -190,6 +197,7 @@ def command(
 
     given = {
         "epochs": epochs,
+        "time_limit": time_limit,
         "optimizer.learning_rate": lr,
         "batch_size": batch_size,
         "image_size": image_size,
@@ -302,22 +310,25 @@ def _report(run: Run, as_json: bool) -> None:
         if as_json:
             print_json({"run": str(run.path), "status": status, "result": run.record.result})
         else:
-            _print_result(run.path, status, run.record.result)
+            _print_result(run, status, run.record.result)
             if status in STOPPED:
                 tell(f"resume with: cnnreg train --resume {_quoted(run.path)}", wrap=False)
     if status in STOPPED:
         click.get_current_context().exit(STOPPED[status])
 
 
-def _print_result(path: Path, status: str, result: dict[str, Any]) -> None:
+def _print_result(run: Run, status: str, result: dict[str, Any]) -> None:
+    from cnn_registry.runs.history import WATCHED
+
+    path, by = run.path, run.record.recipe.best_by
     if not result:
         tell(f"{status} before the first epoch ended: {path}")
         return
     last, best = result["last"], result["best"]
-    tell(
-        f"{status}: validation accuracy {last['val_accuracy']:.1%} after the last epoch ({last['epoch']}), "
-        f"{best['val_accuracy']:.1%} after the best epoch by validation loss ({best['epoch']})"
-    )
+    line = f"{status}: validation accuracy {last['val_accuracy']:.1%} after the last epoch ({last['epoch']})"
+    if by != "last":
+        line += f", {best['val_accuracy']:.1%} after the best epoch by {WATCHED[by]} ({best['epoch']})"
+    tell(line)
     tell(f"run directory: {path}", wrap=False)
     if (path / "report.html").is_file():
         tell(f"report: {path / 'report.html'}", wrap=False)

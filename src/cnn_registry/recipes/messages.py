@@ -61,6 +61,8 @@ def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) ->
     """One line for an error of pydantic's, about a recipe that should have the form of ``schema``."""
     if error["type"] == "json_invalid":  # nested too deeply for the reader, or text that is not Unicode
         return f"Recipe {source}: a value cannot be stored: {error['msg']}."
+    if not error["loc"]:  # of several settings together
+        return f"Recipe {source}: {error['msg'].removeprefix('Value error, ')}."
     *tables, last = [str(part) for part in error["loc"]]
     key = ".".join([*tables, last])
     if error["type"] == "extra_forbidden":

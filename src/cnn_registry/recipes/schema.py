@@ -20,6 +20,7 @@ from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.system.objects import NAME, Reference
+from cnn_registry.system.times import seconds_of
 from cnn_registry.text import one_line, suggestion
 
 from .messages import complaint, short
@@ -75,7 +76,18 @@ def known(name: str, names: Sequence[str]) -> str:
     return spelt
 
 
+def a_time(text: str) -> str:
+    """``text``, if it is a time."""
+    seconds_of(text)
+    return text
+
+
 Precision = Literal["float32", "bfloat16", "auto"]
+
+BestBy = Literal["val_loss", "accuracy", "balanced_accuracy", "macro_f1", "last"]
+
+Time = Annotated[str, AfterValidator(a_time)]
+"""``90s``, ``30m``, ``1h30m``."""
 
 
 Named = Annotated[str, AfterValidator(named), Field(max_length=200)]
@@ -124,7 +136,8 @@ class ScheduleSettings(Settings):
             of the ``milestones``; ``"polynomial"``, ``(1 - progress) ** power``; ``"exponential"``; ``"one_cycle"``,
             which rises from a 25th of the peak in the first 30 % of the steps, falls along a half cosine, and has no
             other warm-up (Smith & Topin 2018, https://arxiv.org/abs/1708.07120); ``"plateau"``, which multiplies the
-            rate by ``factor`` after ``patience`` epochs in which the validation loss has not fallen; or
+            rate by ``factor`` after ``patience`` epochs in which the measure of the recipe's ``best_by`` has not
+            improved; or
             ``module:object``, which is called with the peak, the number of steps and ``options``, and returns Keras'
             ``LearningRateSchedule``.
         warmup_epochs: epochs of linear rise from zero before it, at most a fourth of the training.
@@ -193,7 +206,7 @@ NAMED_TABLES = ("optimizer", "schedule", "loss")
 
 
 class EarlyStoppingSettings(Settings):
-    """Stop when the validation loss no longer falls.
+    """Stop when the measure of the recipe's ``best_by`` no longer improves: by default, the validation loss.
 
     Attributes:
         patience: epochs without improvement before training stops.
@@ -253,7 +266,13 @@ class Recipe(Settings):
         name: the recipe's name; adjustments in a model's spec refer to it.
         summary: one line for listings.
         extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
-        epochs: passes over the training images.
+        epochs: passes over the training images; with a ``time_limit``, at most.
+        time_limit: for the whole training, from the images to the report: ``"90s"``, ``"30m"``, ``"1h30m"``. The time
+            of steps is measured, and schedule, mixing and sizes are laid over what fits. ``None`` for no limit.
+        best_by: which epoch is the best, whose weights are kept as such, and what early stopping and the schedule
+            ``"plateau"`` watch: the one with the lowest ``"val_loss"``, or with the highest ``"accuracy"``,
+            ``"balanced_accuracy"`` or ``"macro_f1"`` on the validation images; of equals, the first. ``"last"`` is the
+            last epoch, so that nothing is chosen on the validation images.
         batch_size: images per step.
         image_size: edge length in pixels; ``None`` for the dataset's natural size, else that of ``photos``, else the
             model's.
@@ -300,6 +319,8 @@ class Recipe(Settings):
     summary: str = ""
     extends: str | None = None
     epochs: int = Field(gt=0)
+    time_limit: Time | None = None
+    best_by: BestBy = "val_loss"
     batch_size: int = Field(default=32, gt=0)
     image_size: Edge | None = None
     train_sizes: tuple[Edge, ...] = ()
@@ -334,6 +355,13 @@ class Recipe(Settings):
             if not Reference.parse(callback).is_path:
                 raise ValueError("expected module:object, as in keras.callbacks:CSVLogger")
         return callbacks
+
+    @model_validator(mode="after")
+    def _has_something_to_watch(self) -> Self:
+        watching = "early_stopping" if self.early_stopping else "schedule.name = plateau"
+        if self.best_by == "last" and (self.early_stopping or self.schedule.name == "plateau"):
+            raise ValueError(f"best_by = last watches nothing, as {watching} must; choose another best_by")
+        return self
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry.errors import RunError
+from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import check_own, write_file
@@ -139,7 +140,7 @@ def report_page(
         "names_shown": [printable(name) for name in run.record.data.class_names],
         "short": shorten_all([printable(name) for name in run.record.data.class_names], SHORT),
         "thumbnails": thumbnails,
-        **_history_context(history),
+        **_history_context(history, run.record.recipe.best_by),
         **(_results_context(run, summary) if summary else dict.fromkeys(RESULTS)),
         **_data_context(run, summary),
         **_recipe_context(run),
@@ -219,17 +220,17 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _history_context(history: Sequence[Epoch]) -> dict[str, Any]:
+def _history_context(history: Sequence[Epoch], best_by: BestBy) -> dict[str, Any]:
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
     return {
-        "curves": _curves(history) if history else [],
+        "curves": _curves(history, best_by) if history else [],
         "history_columns": [column.replace("_", " ") for column in columns],
         "history_rows": [[f"{getattr(epoch, column):.4g}" for column in columns] for epoch in history],
     }
 
 
-def _curves(history: Sequence[Epoch]) -> list[Chart]:
-    best = best_epoch(history).epoch
+def _curves(history: Sequence[Epoch], best_by: BestBy) -> list[Chart]:
+    best = best_epoch(history, best_by).epoch
 
     def pair(name: str) -> list[Curve]:
         training, validation = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
@@ -418,6 +419,8 @@ def _provenance(run: Run, history: Sequence[Epoch]) -> list[tuple[str, str]]:
     ]
     if best := record.result.get("best"):
         rows.append(("best epoch", f"{best['epoch']} ({record.result.get('best_by', 'lowest val_loss')})"))
+    if limit := record.result.get("ended_by"):
+        rows.append(("ended by", str(limit)))
     rows += [("resumed", f"{item.at} at step {item.step}{_changes(item.changed)}") for item in record.resumed]
     if record.rollbacks:
         rows.append(("rolled back", f"{record.rollbacks} times, each with half the learning rate"))

@@ -5,12 +5,13 @@ Figures are drawn without pyplot, so that drawing needs no display and leaves no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.system.files import whole_file
 from cnn_registry.text import cell_width, shorten, shorten_all
@@ -42,7 +43,14 @@ MOST_NAMED = 110
 
 
 @quiet()
-def plot_curves(history: Sequence[Epoch], path: Path, *, title: str, letters: Lettering | None = None) -> None:
+def plot_curves(
+    history: Sequence[Epoch],
+    path: Path,
+    *,
+    title: str,
+    letters: Lettering | None = None,
+    best_by: BestBy = "val_loss",
+) -> None:
     """Loss and accuracy by epoch, training against validation, the best epoch marked.
 
     Args:
@@ -50,6 +58,7 @@ def plot_curves(history: Sequence[Epoch], path: Path, *, title: str, letters: Le
         path: PNG to write.
         title: above the plot; long ones go over several lines.
         letters: fonts for the title; default those that have its letters.
+        best_by: which epoch is the best.
     """
     from matplotlib.figure import Figure
 
@@ -57,19 +66,19 @@ def plot_curves(history: Sequence[Epoch], path: Path, *, title: str, letters: Le
     letters = letters or lettering([title])
     figure.suptitle("\n".join(_title_lines(title, figure.get_figwidth() - 0.2, letters)), fontsize=TITLE)
     loss, accuracy = figure.subplots(1, 2)
-    _draw(loss, history, "loss")
-    _draw(accuracy, history, "accuracy")
+    best = best_epoch(history, best_by)
+    _draw(loss, history, "loss", best)
+    _draw(accuracy, history, "accuracy", best)
     loss.set_ylim(0, loss_limit([row.loss for row in history], [row.val_loss for row in history]))
     accuracy.set_ylim(0, 1.02)
     _save(figure, path, letters)
 
 
-def _draw(axes: Axes, history: Sequence[Epoch], name: str) -> None:
+def _draw(axes: Axes, history: Sequence[Epoch], name: str, best: Epoch) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row.epoch for row in history]
     train, val = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
-    best = best_epoch(history)
     at_best = getattr(best, f"val_{name}")
     is_point = len(epochs) == 1
     points: dict[str, Any] = {"marker": "o"} if is_point else {}
@@ -133,6 +142,43 @@ def plot_confusion(
     where = " (numbers: lines of labels.txt)" if numbered else ""
     axes.set(xlabel=f"predicted class{where}", ylabel=f"true class{where}")
     _write_counts(axes, confusion, shares, 72 * edge / classes)
+    _save(figure, path, letters)
+
+
+@quiet()
+def plot_rates(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marks: Mapping[str, float],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """The loss by learning rate, as `find_learning_rate` measures it.
+
+    Args:
+        rates: of the steps, rising.
+        losses: of their batches; the last may not be finite.
+        smoothed: averages of the finite ones.
+        marks: rates to mark by lines, by what they are.
+        path: PNG to write.
+        title: above the plot; long ones go over several lines.
+    """
+    from matplotlib.figure import Figure
+
+    figure, letters = Figure(figsize=(7, 4.4), dpi=DPI, layout="constrained"), lettering([title])
+    figure.suptitle("\n".join(_title_lines(title, figure.get_figwidth() - 0.2, letters)), fontsize=TITLE)
+    axes = figure.subplots()
+    axes.plot(rates[: len(smoothed)], losses[: len(smoothed)], color=TRAIN, alpha=0.5, label="of each batch")
+    axes.plot(rates[: len(smoothed)], smoothed, color=VAL, linewidth=2, label="smoothed")
+    for (name, rate), style in zip(marks.items(), ("-", "--", ":"), strict=False):
+        axes.axvline(rate, color=BEST, linestyle=style, linewidth=1.2, label=f"{name}: {rate:.2g}")
+    low, high = min(smoothed), max(smoothed[: int(np.argmin(smoothed)) + 1])
+    axes.set_ylim(low - 0.15 * (high - low), high + 0.6 * (high - low))  # beyond lies what has diverged
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     _save(figure, path, letters)
 
 

@@ -35,7 +35,8 @@ def write_report(run: Run, history: Sequence[Epoch], summary: Summary) -> None:
     run.write("report.json", summary_text(summary))
     name, class_names = title_of(run), [row.name for row in summary.classes]
     letters = lettering([name, *class_names])
-    plot_curves(history, run.path / "curves.png", title=name, letters=letters)
+    by = run.record.recipe.best_by
+    plot_curves(history, run.path / "curves.png", title=name, letters=letters, best_by=by)
     plot_confusion(
         np.array(summary.confusion),
         class_names,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import RunError
+from cnn_registry.recipes.schema import BestBy
 from cnn_registry.system.files import check_own, read_regular
 from cnn_registry.text import one_line
 
@@ -120,34 +121,72 @@ def _epoch(row: Sequence[str], number: int, header: Sequence[str]) -> Epoch:
     """
     if len(row) != len(header) or float(row[0]) != number:
         raise ValueError(f"row {number} is not of epoch {number}")
-    measured = dict(zip(header, map(float, row), strict=True))
-    own = {name: value for name, value in measured.items() if name not in MEASURED}
-    values: dict[str, Any] = {name: measured[name] for name in MEASURED[1:]}
+    values_of = dict(zip(header, map(float, row), strict=True))
+    own = {name: value for name, value in values_of.items() if name not in MEASURED}
+    values: dict[str, Any] = {name: values_of[name] for name in MEASURED[1:]}
     return Epoch(epoch=number, **values, metrics=own)
 
 
-def best_epoch(history: Sequence[Epoch]) -> Epoch:
-    """The epoch with the lowest validation loss; the first one if none is a number."""
-    return min(history, key=lambda epoch: math.inf if math.isnan(epoch.val_loss) else epoch.val_loss)
+BEST = {
+    "val_loss": "lowest val_loss",
+    "accuracy": "highest val_accuracy",
+    "balanced_accuracy": "highest val_balanced_accuracy",
+    "macro_f1": "highest val_macro_f1",
+    "last": "last epoch",
+}
+"""What the best epoch has, by the recipe's ``best_by``."""
+
+WATCHED = {
+    "val_loss": "validation loss",
+    "accuracy": "validation accuracy",
+    "balanced_accuracy": "balanced validation accuracy",
+    "macro_f1": "macro F1 of the validation images",
+    "last": "number",
+}
+"""What epochs are compared by, for people."""
 
 
-def falls(history: Sequence[Epoch], patience: int) -> int:
-    """How often the validation loss has not fallen for ``patience`` epochs in a row."""
+def measure_of(epoch: Epoch, by: BestBy) -> float:
+    """The measure by which an epoch is compared with others; NaN where it was not measured."""
+    match by:
+        case "val_loss":
+            return epoch.val_loss
+        case "accuracy":
+            return epoch.val_accuracy
+        case "last":
+            return float(epoch.epoch)
+    return epoch.metrics.get(f"val_{by}", math.nan)
+
+
+def _cost(epoch: Epoch, by: BestBy) -> float:
+    """The measure as a number that is lower in a better epoch; infinite if it is NaN."""
+    value = measure_of(epoch, by)
+    if math.isnan(value):
+        return math.inf
+    return value if by == "val_loss" else -value
+
+
+def best_epoch(history: Sequence[Epoch], by: BestBy = "val_loss") -> Epoch:
+    """The best epoch by that measure; the first of equals, and the first one if none is a number."""
+    return min(history, key=lambda epoch: _cost(epoch, by))
+
+
+def stalls(history: Sequence[Epoch], patience: int, by: BestBy = "val_loss") -> int:
+    """How often the measure has not improved for ``patience`` epochs in a row."""
     lowest, waited, count = math.inf, 0, 0
-    for epoch in history:
-        lowest, waited = (epoch.val_loss, 0) if epoch.val_loss < lowest else (lowest, waited + 1)
+    for cost in (_cost(epoch, by) for epoch in history):
+        lowest, waited = (cost, 0) if cost < lowest else (lowest, waited + 1)
         if waited == patience:
             waited, count = 0, count + 1
     return count
 
 
-def has_stalled(history: Sequence[Epoch], patience: int, min_delta: float) -> bool:
-    """Whether the validation loss has not fallen by more than ``min_delta`` for ``patience`` epochs.
+def has_stalled(history: Sequence[Epoch], patience: int, min_delta: float, by: BestBy = "val_loss") -> bool:
+    """Whether the measure has not improved by more than ``min_delta`` for ``patience`` epochs.
 
-    It is compared with the lowest one that counted as a fall, as Keras' ``EarlyStopping`` does.
+    It is compared with the best one that counted as an improvement, as Keras' ``EarlyStopping`` does.
     """
     lowest, waited = math.inf, 0
-    for epoch in history:
-        fallen = epoch.val_loss < lowest - min_delta
-        lowest, waited = (epoch.val_loss, 0) if fallen else (lowest, waited + 1)
+    for cost in (_cost(epoch, by) for epoch in history):
+        lowest, waited = (cost, 0) if cost < lowest - min_delta else (lowest, waited + 1)
     return waited >= patience

@@ -100,7 +100,7 @@ class Run:
 
     @property
     def best_weights(self) -> Path:
-        """Weights of the epoch with the lowest validation loss."""
+        """Weights of the best epoch: the one with the lowest validation loss, unless the recipe says otherwise."""
         return self.path / "best.weights.h5"
 
     @property

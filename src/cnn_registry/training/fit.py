@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,9 +29,9 @@ from cnn_registry.networks.graph import MAIN, main_network
 from cnn_registry.networks.heads import add_aux_losses
 from cnn_registry.networks.saving import drop_own_initializers
 from cnn_registry.networks.weights.keras_file import load_exactly
-from cnn_registry.recipes.schema import Recipe
+from cnn_registry.recipes.schema import BestBy, Recipe
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.runs.history import Epoch, best_epoch, has_stalled
+from cnn_registry.runs.history import BEST, Epoch, best_epoch, has_stalled
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
@@ -49,9 +50,11 @@ from .state import Training
 
 if TYPE_CHECKING:
     import keras
+    from tensorflow.data import Dataset
 
     from .callbacks.averaging import WeightAverage
     from .callbacks.progress_bar import ProgressBar
+    from .callbacks.time_limit import TimeLimit
 
 
 class Images(NamedTuple):
@@ -85,6 +88,8 @@ class RunOptions:
         checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
         keep_going: train on without checkpoints where they cannot be written.
         on_nan: see there.
+        report: write the report when training has ended.
+        began: when the work began, by the monotonic clock, from which a time limit counts.
     """
 
     callbacks: Sequence[keras.callbacks.Callback] = ()
@@ -92,6 +97,8 @@ class RunOptions:
     checkpoint_minutes: float = 10.0
     keep_going: bool = False
     on_nan: OnNaN = "stop"
+    report: bool = True
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ class Trained:
         at_once: it did not even get the time to write where it stood.
         loss_name: of the losses in the history.
         label_smoothing: of the losses in the history.
+        best_by: which epoch is the best.
+        ended_by: what ended it before its last epoch, where that was not early stopping or a signal.
     """
 
     ending: Ending
@@ -111,16 +120,19 @@ class Trained:
     at_once: bool = False
     loss_name: str = "cross_entropy"
     label_smoothing: float = 0.0
+    best_by: BestBy = "val_loss"
+    ended_by: str = ""
 
     def result(self) -> dict[str, Any]:
         """The figures of the last epoch and of the best one, for the run's record."""
         if not self.history:
             return {}
-        return {
+        found = {
             "last": self.history[-1].to_dict(),
-            "best": best_epoch(self.history).to_dict(),
-            "best_by": f"lowest val_loss{self._form_of_loss()}",
+            "best": best_epoch(self.history, self.best_by).to_dict(),
+            "best_by": BEST[self.best_by] + (self._form_of_loss() if self.best_by == "val_loss" else ""),
         }
+        return found | ({"ended_by": self.ended_by} if self.ended_by else {})
 
     def _form_of_loss(self) -> str:
         name = "" if self.loss_name == "cross_entropy" else f", {self.loss_name}"
@@ -142,6 +154,7 @@ class Fit:
         model: the network with the recipe's loss, optimizer and metrics.
         average: of its weights, if the recipe asks for one.
         progress: the epochs and steps so far.
+        clock: ends it in time, if the recipe has a time limit.
 
     Raises:
         UsageError: the model has no such stage to freeze, no features for rates of their own, or other weights at
@@ -151,6 +164,7 @@ class Fit:
 
     model: keras.Model
     average: WeightAverage | None
+    clock: TimeLimit | None
 
     def __init__(
         self,
@@ -183,11 +197,26 @@ class Fit:
             from .callbacks.averaging import WeightAverage
 
             recipe, steps = self.recipe, self.progress.steps_per_epoch
-            epochs = min(self.recipe.ema, recipe.epochs / LONGEST_AVERAGE)
             idle = 1 if warmup_steps(recipe.schedule, recipe.epochs, steps) else 0  # its rate is zero
-            self.average = WeightAverage(self.model, epochs * steps, self.progress, idle)
+            self.average = WeightAverage(self.model, self._averaged_steps(recipe.epochs), self.progress, idle)
         self.callbacks = build_callbacks(self.recipe.callbacks)
-        self.state = Training(self.model, self.progress, self.average, self.callbacks)
+        self.clock = None
+        states = dict(self.callbacks)
+        if self.recipe.time_limit:
+            from .callbacks.time_limit import TimeLimit
+
+            self.clock = TimeLimit(self.recipe, self.progress, self._val_steps)
+            states[TimeLimit.NAME] = self.clock
+        self.state = Training(self.model, self.progress, self.average, states)
+
+    def _averaged_steps(self, epochs: int) -> float:
+        """The steps over which the average of weights forgets, in a training of so many epochs."""
+        return min(self.recipe.ema or 0.0, epochs / LONGEST_AVERAGE) * self.progress.steps_per_epoch
+
+    @property
+    def _val_steps(self) -> int:
+        """Batches of the validation."""
+        return math.ceil(len(self.split.val) / self.recipe.batch_size)
 
     @property
     def fingerprint(self) -> str:
@@ -252,6 +281,8 @@ class Fit:
 
         ending: Ending = "finished"
         at_once = False
+        if self.clock:
+            self.clock.start(options.began)
         with self._bar() as bar, nullcontext(request) if request else stop_requests() as stop:
             callbacks = [*self._own_callbacks(run, options, stop, bar), *options.callbacks]
             try:
@@ -271,8 +302,8 @@ class Fit:
             except (CnnRegistryError, SystemExit, GeneratorExit):
                 raise
             except BaseException as error:  # TensorFlow's, or a callback's, which may be anyone's code
-                raise TrainingError(self._failed(error)) from error
-            if ending == "finished" and self.progress.epochs < self.recipe.epochs:
+                raise TrainingError(self.failed(error)) from error
+            if ending == "finished" and self.progress.epochs < self.recipe.epochs and not self._ended_by():
                 ending = "stopped early"
             if not at_once:
                 self.save_last(run)
@@ -281,7 +312,23 @@ class Fit:
     def trained(self, ending: Ending, at_once: bool = False) -> Trained:
         """What there is so far, as a training that ended so."""
         recipe = self.recipe
-        return Trained(ending, tuple(self.progress.history), at_once, recipe.loss.name, recipe.label_smoothing)
+        return Trained(
+            ending,
+            tuple(self.progress.history),
+            at_once,
+            recipe.loss.name,
+            recipe.label_smoothing,
+            recipe.best_by,
+            self._ended_by() if ending == "finished" else "",
+        )
+
+    def _ended_by(self) -> str:
+        """The limit that ended it, in a few words; empty where it has none, or came to its last epoch in time."""
+        whole = self.recipe.epochs * self.progress.steps_per_epoch
+        if not self.clock or not self.clock.is_over or self.progress.step >= whole:
+            return ""
+        done = self.progress.step / self.progress.steps_per_epoch
+        return f"the time limit of {self.recipe.time_limit}, after {done:.1f} of {self.recipe.epochs} epochs"
 
     def save_last(self, run: Run) -> None:
         """Write the weights as they are now, or their average, unless they are no longer finite."""
@@ -318,11 +365,12 @@ class Fit:
             run,
             progress,
             len(self.split.train),
-            math.ceil(len(self.split.val) / recipe.batch_size),
-            [metric.name for metric in build_metrics(recipe.metrics)[1:]],
+            self._val_steps,
+            [metric.name for metric in build_metrics(recipe.metrics, recipe.best_by)[1:]],
+            recipe.best_by,
             lambda epoch: show(epoch.line(recipe.epochs, bar.width if bar else 80)),
         )
-        stop_early = StopEarly(recipe.early_stopping, progress) if recipe.early_stopping else None
+        stop_early = StopEarly(recipe.early_stopping, recipe.best_by, progress) if recipe.early_stopping else None
         logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if options.tensorboard else None
         checkpoint = CheckpointCallback(
             run,
@@ -337,9 +385,9 @@ class Fit:
             from .callbacks.plateau import LowerOnPlateau
 
             warmup = warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch)
-            plateau = LowerOnPlateau(recipe.schedule, recipe.optimizer.learning_rate, warmup, progress)
+            plateau = LowerOnPlateau(recipe, warmup, progress)
         # A checkpoint keeps what the recipe's callbacks know after the same step, so they come before it.
-        own = (plateau, recorder, self.average, bar, stop_early, logs, *self.callbacks.values(), checkpoint)
+        own = (plateau, recorder, self.clock, self.average, bar, stop_early, logs, *self.callbacks.values(), checkpoint)
         return [item for item in own if item]
 
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -350,24 +398,13 @@ class Fit:
         )
         while progress.epochs < recipe.epochs and not self._is_over():
             step = progress.step
+            epochs = self._planned_epochs()
             self.model.fit(
-                training_batches(
-                    images.training,
-                    self.split.train,
-                    batch_size=recipe.batch_size,
-                    epochs=recipe.epochs,
-                    seed=recipe.seed,
-                    augmentation=recipe.augmentation,
-                    mixing=recipe.mixing,
-                    sampling=recipe.sampling,
-                    weights=self._class_weights(),
-                    pixels=recipe.pixels,
-                    sizes=recipe.train_sizes or (images.evaluation.source.size,),
-                    first_step=progress.step,
-                ),
+                self.batches(epochs),
                 initial_epoch=progress.epochs,
                 # Keras counts an epoch's steps from its beginning, so what is left of one is an epoch of its own.
-                epochs=progress.epochs + 1 if progress.batch else recipe.epochs,
+                # With a time limit, what there is time for is planned again after each epoch.
+                epochs=progress.epochs + 1 if progress.batch or self.clock else recipe.epochs,
                 steps_per_epoch=progress.steps_per_epoch - progress.batch,
                 validation_data=validation,
                 callbacks=list(callbacks),
@@ -379,6 +416,33 @@ class Fit:
             if progress.step == step:
                 raise TrainingError(f"{self._where()}: a callback made Keras skip the epochs that are left.")
 
+    def batches(self, epochs: int) -> Dataset:
+        """The batches of a training of so many epochs, from the step that it has come to; see `training_batches`."""
+        recipe, images = self.recipe, self.images
+        return training_batches(
+            images.training,
+            self.split.train,
+            batch_size=recipe.batch_size,
+            epochs=epochs,
+            seed=recipe.seed,
+            augmentation=recipe.augmentation,
+            mixing=recipe.mixing,
+            sampling=recipe.sampling,
+            weights=self._class_weights(),
+            pixels=recipe.pixels,
+            sizes=recipe.train_sizes or (images.evaluation.source.size,),
+            first_step=self.progress.step,
+        )
+
+    def _planned_epochs(self) -> int:
+        """The epochs over which mixing, sizes and the average of weights are laid."""
+        if not self.clock:
+            return self.recipe.epochs
+        epochs = self.clock.epochs_in_all
+        if self.average:
+            self.average.steps = self._averaged_steps(epochs)
+        return epochs
+
     def _class_weights(self) -> np.ndarray | None:
         """The weights of the classes' images in the loss, ``(num_classes,)``; ``None`` where all are 1."""
         recipe, labels = self.recipe, self.images.training.dataset.labels[self.split.train]
@@ -387,8 +451,11 @@ class Fit:
         return class_weights(labels, self.form.num_classes, recipe.class_weights, recipe.effective_beta)
 
     def _is_over(self) -> bool:
-        stopping = self.recipe.early_stopping
-        return stopping is not None and has_stalled(self.progress.history, stopping.patience, stopping.min_delta)
+        stopping, history = self.recipe.early_stopping, self.progress.history
+        if self.clock and history and not self.clock.has_time():
+            return True
+        by = self.recipe.best_by
+        return stopping is not None and has_stalled(history, stopping.patience, stopping.min_delta, by)
 
     def _diverged(self) -> str:
         progress, recipe = self.progress, self.recipe
@@ -404,7 +471,7 @@ class Fit:
         epoch = min(self.progress.epochs + 1, self.recipe.epochs)
         return f"Training failed after step {self.progress.step} (epoch {epoch})"
 
-    def _failed(self, error: BaseException) -> str:
+    def failed(self, error: BaseException) -> str:
         """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's, or of a callback."""
         where = self._where()
         if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
@@ -457,7 +524,7 @@ def build_trainable(
     drop_own_initializers(model)
     if recipe.train_sizes:
         _check_sizes(model, spec, form, recipe.train_sizes, options)
-    loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics)
+    loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics, recipe.best_by)
     check_on_sample(loss, metrics, form.num_classes)
     if form.aux_heads:
         add_aux_losses(model, form.aux_heads, loss)
@@ -490,7 +557,7 @@ def check_parts(recipe: Recipe) -> None:
     """
     find_optimizer(recipe.optimizer.name)
     build_loss(recipe.loss, recipe.label_smoothing)
-    build_metrics(recipe.metrics)
+    build_metrics(recipe.metrics, recipe.best_by)
     for callback in map(Reference.parse, recipe.callbacks):
         named_object(callback.name, "the callback")
 

@@ -1,6 +1,6 @@
-"""A schedule and a loss that Keras does not have.
+"""A schedule, a loss and metrics that Keras does not have.
 
-Importing this module imports Keras, and registers both under their names, so that a ``.keras`` file that was written
+Importing this module imports Keras, and registers them under their names, so that a ``.keras`` file that was written
 during training and has one of them inside can be loaded.
 """
 
@@ -75,3 +75,60 @@ class Poly1CrossEntropy(keras.losses.Loss):  # type: ignore[misc]  # as above
     def get_config(self) -> dict[str, Any]:
         """Its arguments."""
         return {**super().get_config(), "epsilon": self.epsilon, "label_smoothing": self.label_smoothing}
+
+
+class _ByClass(keras.metrics.Metric):  # type: ignore[misc]  # as above
+    """A metric of how many images of each class there are, how many are predicted as it, and how many rightly.
+
+    A mixed image counts for the class that has the larger part of it. Classes without images do not count.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.counts: Any = None
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch of one-hot labels and probabilities, both ``(batch, num_classes)``."""
+        ops, classes = keras.ops, y_pred.shape[-1]
+        if self.counts is None:
+            self.counts = self.add_variable((3, classes), "zeros", dtype="float32", name="counts")
+        true, predicted = (ops.one_hot(ops.argmax(values, axis=-1), classes) for values in (y_true, y_pred))
+        found = [ops.sum(values, axis=0) for values in (true * predicted, true, predicted)]
+        self.counts.assign_add(ops.cast(ops.stack(found), "float32"))
+
+    def result(self) -> Any:
+        """The mean of all classes that have images."""
+        if self.counts is None:
+            return keras.ops.zeros(())
+        right, true, predicted = (self.counts[row] for row in range(3))
+        known = keras.ops.cast(true > 0, "float32")
+        each = known * self.of_class(right, true, predicted)
+        return keras.ops.sum(each) / keras.ops.maximum(keras.ops.sum(known), 1.0)
+
+    def of_class(self, right: Any, true: Any, predicted: Any) -> Any:
+        """What is measured of each class, from its counts, ``(num_classes,)`` each."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="cnn_registry")
+class BalancedAccuracy(_ByClass):
+    """The mean of the recalls of all classes, as reports give it."""
+
+    def __init__(self, name: str = "balanced_accuracy", **options: Any) -> None:
+        super().__init__(name, **options)
+
+    def of_class(self, right: Any, true: Any, predicted: Any) -> Any:
+        """The recall."""
+        return right / keras.ops.maximum(true, 1.0)
+
+
+@keras.saving.register_keras_serializable(package="cnn_registry")
+class MacroF1(_ByClass):
+    """The mean of the F1 of all classes, as reports give it."""
+
+    def __init__(self, name: str = "macro_f1", **options: Any) -> None:
+        super().__init__(name, **options)
+
+    def of_class(self, right: Any, true: Any, predicted: Any) -> Any:
+        """The F1."""
+        return 2.0 * right / keras.ops.maximum(true + predicted, 1.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.errors import UsageError
-from cnn_registry.recipes.schema import LossSettings
+from cnn_registry.recipes.schema import BestBy, LossSettings
 from cnn_registry.system.objects import Reference, called, named_object, takes
 from cnn_registry.text import one_line, snake_case, suggestion
 
@@ -49,8 +49,8 @@ def build_loss(settings: LossSettings, label_smoothing: float) -> keras.losses.L
     return made
 
 
-def build_metrics(listed: Sequence[str]) -> list[keras.metrics.Metric]:
-    """The accuracy, and the metrics that a recipe lists.
+def build_metrics(listed: Sequence[str], best_by: BestBy = "val_loss") -> list[keras.metrics.Metric]:
+    """The accuracy, the metrics that a recipe lists, and the one by which it chooses the best epoch.
 
     Raises:
         UsageError: there is no such metric, it does not make one, or two have one name.
@@ -70,6 +70,12 @@ def build_metrics(listed: Sequence[str]) -> list[keras.metrics.Metric]:
         if metric.name in (*TAKEN, *(other.name for other in made)):
             raise UsageError(f"Two metrics are called {metric.name!r}; give one another name: {text},name=NAME.")
         made.append(metric)
+    if best_by in ("balanced_accuracy", "macro_f1"):
+        from .keras_objects import BalancedAccuracy, MacroF1
+
+        if best_by in (metric.name for metric in made):
+            raise UsageError(f"best_by = {best_by} measures {best_by!r} itself; remove it from metrics, or rename it.")
+        made.append(BalancedAccuracy() if best_by == "balanced_accuracy" else MacroF1())
     return made
 
 

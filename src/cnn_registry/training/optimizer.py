@@ -40,7 +40,9 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
         UsageError: there is no such optimizer or schedule, or it does not take its arguments.
     """
     settings = recipe.optimizer
-    rate = learning_rate(recipe.schedule, settings.learning_rate, recipe.epochs, steps_per_epoch)
+    rate = settings.learning_rate  # which is set by the clock where there is a limit
+    if not recipe.time_limit:
+        rate = learning_rate(recipe.schedule, rate, recipe.epochs, steps_per_epoch)
     maker = find_optimizer(settings.name)
     optimizer = called(maker, "The optimizer", learning_rate=rate, **_arguments(settings, maker))
     if not isinstance(optimizer, backend.keras().optimizers.Optimizer):

@@ -7,8 +7,8 @@ from typing import Any
 
 from cnn_registry import backend
 from cnn_registry.errors import UsageError
-from cnn_registry.recipes.schema import ScheduleSettings
-from cnn_registry.runs.history import Epoch, falls
+from cnn_registry.recipes.schema import BestBy, ScheduleSettings
+from cnn_registry.runs.history import Epoch, stalls
 from cnn_registry.system.objects import called, named_object
 
 LONGEST_WARMUP = 4
@@ -84,7 +84,9 @@ def _decay(schedule: ScheduleSettings, peak: float, steps: int, rest: int, warmu
     return made
 
 
-def plateau_rate(schedule: ScheduleSettings, peak: float, history: Sequence[Epoch], step: int, warmup: int) -> float:
+def plateau_rate(
+    schedule: ScheduleSettings, peak: float, history: Sequence[Epoch], best_by: BestBy, step: int, warmup: int
+) -> float:
     """The rate of a step under ``"plateau"``, which the history alone tells: there is nothing to forget."""
-    rate = peak * schedule.factor ** falls(history, schedule.patience)
+    rate = peak * schedule.factor ** stalls(history, schedule.patience, best_by)
     return rate * step / warmup if step < warmup else rate

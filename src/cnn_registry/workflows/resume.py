@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.runs.history import Epoch, has_stalled, read_history
+from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
@@ -50,8 +51,11 @@ def resume(
     on_nan: OnNaN | None = None,
     on_bad_image: OnBadImage | None = None,
     max_pixels: int | None = None,
+    report: bool = True,
 ) -> Run:
     """Resume a training from its latest checkpoint, or train a finished run on.
+
+    A run with a time limit has what is left of it: the time up to the checkpoint counts, the time in between does not.
 
     A finished run has no checkpoint. With more ``epochs`` in the settings it is trained on from its last weights: the
     optimizer starts without momentum, and the learning rate follows the schedule of all epochs together.
@@ -68,6 +72,7 @@ def resume(
         callbacks: as for `train`.
         tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `train`; default as when
             the run began.
+        report: as for `train`.
 
     Raises:
         RunError: there is no such run, it has ended, another process is training it, or something is no longer as it
@@ -75,6 +80,7 @@ def resume(
             The run is as it was before then.
         CnnRegistryError: as `train`.
     """
+    began = time.monotonic()
     with Run.open(Path(path)).locked():
         run = Run.open(Path(path))  # as it is now that no other process can change it
         recorded = run.record.options
@@ -84,6 +90,8 @@ def resume(
             recorded.checkpoint_minutes if checkpoint_minutes is None else checkpoint_minutes,
             recorded.keep_going if keep_going is None else keep_going,
             recorded.on_nan if on_nan is None else on_nan,
+            report,
+            began,
         )
         check_run_options(options)
         if run.record.status in ENDED and not _asks_for_more(run.record, settings or {}):
@@ -140,7 +148,7 @@ def _recorded(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
     return {key for key, _ in leaves(recipe.to_dict()) if key not in given and key.partition(".")[0] not in given}
 
 
-FREE_AT_THE_END = ("epochs", "early_stopping", "optimizer", "schedule")
+FREE_AT_THE_END = ("epochs", "early_stopping", "optimizer", "schedule", "time_limit")
 """Settings, and tables of settings, that may change where a finished run is trained on."""
 
 
@@ -150,7 +158,7 @@ def _asks_for_more(record: RunRecord, settings: Mapping[str, Any]) -> bool:
     return isinstance(epochs, int) and epochs > int(record.result.get("last", {}).get("epoch", record.recipe.epochs))
 
 
-FIXED = ("batch_size", "image_size", "split_seed", "fine_tuning.weights", "photos", "model")
+FIXED = ("batch_size", "best_by", "image_size", "split_seed", "fine_tuning.weights", "photos", "model")
 """Settings, and tables of settings, that the steps or the weights of a checkpoint depend on."""
 
 
@@ -176,9 +184,9 @@ def _refuse_stalled(run: Run, recipe: Recipe, history: Sequence[Epoch]) -> None:
         RunError: it would.
     """
     stopping = recipe.early_stopping
-    if history and stopping and has_stalled(history, stopping.patience, stopping.min_delta):
+    if history and stopping and has_stalled(history, stopping.patience, stopping.min_delta, recipe.best_by):
         raise RunError(
-            f"{run.path} would stop at once: its validation loss has not fallen for "
+            f"{run.path} would stop at once: its {WATCHED[recipe.best_by]} has not improved for "
             f"{counted(stopping.patience, 'epoch')}. Wait for longer with --set "
             f"early_stopping.patience={2 * len(history)}, or use --set early_stopping=none."
         )

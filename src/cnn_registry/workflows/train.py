@@ -61,6 +61,8 @@ def train(
     keep_going: bool = False,
     on_nan: OnNaN = "stop",
     max_pixels: int | None = None,
+    time_limit: str | None = None,
+    report: bool = True,
 ) -> Run:
     """Train a model and leave a run directory with weights, history, report and pictures.
 
@@ -88,6 +90,9 @@ def train(
             and halve the learning rate, three times at most.
         max_pixels: the largest image that is read, width times height; default Pillow's limit of 89 million, as a
             larger one may be a decompression bomb.
+        time_limit: short for the setting of that name: ``"90s"``, ``"30m"``, ``"2h"``. The training ends in time with
+            its report, with its schedule laid over the time.
+        report: write the report at the end; `cnnreg report` does so later.
 
     Returns:
         The finished run. Its status is ``"interrupted"`` after Ctrl-C and ``"terminated"`` after SIGTERM or SIGHUP;
@@ -97,8 +102,10 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    options = RunOptions(listed_callbacks(callbacks), tensorboard, checkpoint_minutes, keep_going, on_nan)
+    options = RunOptions(listed_callbacks(callbacks), tensorboard, checkpoint_minutes, keep_going, on_nan, report)
     check_run_options(options)
+    if time_limit is not None:
+        settings = {**(settings or {}), "time_limit": time_limit}
     backend.require_tensorflow()
     spec = get_spec(model)
     with backend.process_kept():
@@ -234,13 +241,18 @@ def carry_out(
                 if options.on_nan != "rollback" or run.record.rollbacks == ROLLBACKS:
                     raise
                 fit.forget()
+                before_it = fit.clock.before if fit.clock else 0.0
                 fit, run = _rolled_back(plan, run, error)
+                if fit.clock:
+                    fit.clock.before = before_it  # the time of this process is counted from its beginning
         run = run.finish(trained.ending, trained.result())
         if trained.ending in ENDED:
             run.checkpoints.remove()
+        if trained.ended_by:
+            note(f"Training was ended by {trained.ended_by}.")
         request.release()
         has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
-        return _reported(fit, plan, run, trained.history) if trained.history and has_time else run
+        return _reported(fit, plan, run, trained.history) if trained.history and has_time and options.report else run
     except BaseException as error:
         if before and fit.progress.step == first_step:
             with suppress(RunError):

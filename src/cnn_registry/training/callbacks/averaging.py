@@ -39,6 +39,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
         averages: one variable for each of them.
         begins_after: the step after which steps count.
         read: the step of the last reading.
+        steps: see above; may change between readings.
         in_place: whether the model has the averages. Its own weights are then in ``averages``.
     """
 
@@ -47,7 +48,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
 
     def __init__(self, model: keras.Model, steps: float, progress: TrainingProgress, idle: int = 0) -> None:
         super().__init__()
-        self._steps, self._progress, self.begins_after = steps, progress, idle
+        self.steps, self._progress, self.begins_after = steps, progress, idle
         self.weights = [weight for weight in model.weights if keras.backend.is_float_dtype(weight.dtype)]
         self.averages = [
             keras.Variable(keras.ops.copy(weight), trainable=False, dtype=weight.dtype, name="average")
@@ -98,7 +99,7 @@ class WeightAverage(keras.callbacks.Callback):  # type: ignore[misc]  # Keras sh
         latest = min(self._progress.step - self.read, counted)
         if latest == counted:
             return 1.0
-        return math.expm1(-latest / self._steps) / math.expm1(-counted / self._steps)
+        return math.expm1(-latest / self.steps) / math.expm1(-counted / self.steps)
 
     def _copy(self) -> None:
         for average, weight in zip(self.averages, self.weights, strict=True):

@@ -1,11 +1,11 @@
-"""Stop when the validation loss has stalled."""
+"""Stop when the measure of the best epoch has stalled."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-from cnn_registry.recipes.schema import EarlyStoppingSettings
+from cnn_registry.recipes.schema import BestBy, EarlyStoppingSettings
 from cnn_registry.runs.history import has_stalled
 from cnn_registry.runs.progress import TrainingProgress
 
@@ -16,12 +16,12 @@ else:
 
 
 class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # as above
-    """Ends training when the validation loss has stalled, which the history alone tells: there is nothing to forget."""
+    """Ends training when the measure has stalled, which the history alone tells: there is nothing to forget."""
 
-    def __init__(self, settings: EarlyStoppingSettings, progress: TrainingProgress) -> None:
+    def __init__(self, settings: EarlyStoppingSettings, best_by: BestBy, progress: TrainingProgress) -> None:
         super().__init__()
-        self.settings, self.progress = settings, progress
+        self.settings, self.best_by, self.progress = settings, best_by, progress
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if has_stalled(self.progress.history, self.settings.patience, self.settings.min_delta):
+        if has_stalled(self.progress.history, self.settings.patience, self.settings.min_delta, self.best_by):
             self.model.stop_training = True

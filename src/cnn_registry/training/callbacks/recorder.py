@@ -14,6 +14,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.networks.graph import main_network
+from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch, csv_text
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.run import Run
@@ -35,7 +36,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         progress: what is counted.
         num_images: training images per epoch, for images/s.
         val_steps: batches of the validation.
-        metrics: names of the recipe's own metrics.
+        metrics: names of what is measured beside loss and accuracy.
+        best_by: which epoch is the best.
         show: called with each epoch when it has ended.
     """
 
@@ -46,11 +48,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         num_images: int,
         val_steps: int,
         metrics: Sequence[str],
+        best_by: BestBy,
         show: Callable[[Epoch], None],
     ) -> None:
         super().__init__()
         self.run, self.progress, self.num_images, self.val_steps = run, progress, num_images, val_steps
         self.metrics, self.show = [*metrics, *(f"val_{name}" for name in metrics)], show
+        self.best_by = best_by
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._began = time.perf_counter() - self.progress.seconds
@@ -92,5 +96,5 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         history.append(row)
         self.run.write("history.csv", csv_text(history))
         self.show(row)
-        if best_epoch(history) is row:
+        if best_epoch(history, self.best_by) is row:
             save_weights(main_network(self.model), self.run.best_weights, self.run.record.data.class_names)

@@ -1,0 +1,100 @@
+"""Finding a learning rate, on invented losses and on a model that trains in a second."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cnn_registry import find_learning_rate
+from cnn_registry.errors import TrainingError, UsageError
+from cnn_registry.registry.models import get_spec
+from cnn_registry.training.fit import Fit
+from cnn_registry.training.range_test import for_the_test, judged, range_test, rates_between
+from cnn_registry.workflows.plan import plan_training
+
+if TYPE_CHECKING:
+    from tests.conftest import Cnnreg
+
+SETTINGS = {"batch_size": 8, "image_size": 16}
+
+
+def curve(steps: int, falls_at: float, rises_at: float) -> tuple[list[float], list[float]]:
+    rates = rates_between(1e-5, 10.0, steps)
+    losses = [
+        2 / (1 + (rate / falls_at) ** 2) + 0.3 + (rate / rises_at) ** 2 + 0.01 * (-1) ** step
+        for step, rate in enumerate(rates)
+    ]
+    return rates, losses
+
+
+def test_the_steepest_place_and_the_minimum_are_found() -> None:
+    found = judged(*curve(100, falls_at=1e-2, rises_at=1.0), 3.0, diverged=False)
+    assert found.steepest == pytest.approx(1e-2, rel=0.3)
+    assert found.minimum == pytest.approx(0.12, rel=0.5)
+    assert found.tenth == found.minimum / 10
+    assert found.steepest < found.minimum
+
+
+def test_a_last_loss_that_is_not_finite_is_left_out() -> None:
+    rates, losses = curve(100, falls_at=1e-2, rises_at=1.0)
+    found = judged(rates[:80], [*losses[:79], float("nan")], 3.0, diverged=True)
+    assert len(found.smoothed) == 79
+    assert found.to_dict()["losses"][-1] is None
+
+
+@pytest.mark.parametrize("losses", [[2.0 + 0.1 * (step % 2) for step in range(50)], [1.0 + step for step in range(50)]])
+def test_where_the_loss_does_not_fall_nothing_is_suggested(losses: list[float]) -> None:
+    with pytest.raises(TrainingError, match="did not fall by more than it varies"):
+        judged(rates_between(1e-5, 10, 50), losses, 2.0, diverged=False)
+
+
+def test_a_loss_that_diverges_at_once_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"diverged after 3 steps.*--range"):
+        judged(rates_between(1, 10, 50), [1.0, 5.0, 90.0, float("inf")], 2.0, diverged=True)
+
+
+def test_the_training_is_where_it_was(tiny: str, colours: Path) -> None:
+    plan = plan_training(get_spec(tiny), data=colours, settings=SETTINGS)
+    fit = Fit(plan.spec, plan.form, for_the_test(plan.recipe), plan.images, plan.split)
+    before = fit.state.snapshot()
+    found = range_test(fit, rates_between(1e-4, 100.0, 60))  # ten times as many steps as an epoch has
+    after = fit.state.snapshot()
+    assert found.diverged or len(found.losses) == 60
+    assert 1e-4 < found.steepest < found.minimum < 100
+    assert (after.step, after.history) == (0, ())
+    for group in ("model", "optimizer"):
+        for path, value in before.arrays[group].items():
+            np.testing.assert_array_equal(after.arrays[group][path], value, path)
+
+
+def test_from_the_command_line(cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path) -> None:
+    random.seed(1), np.random.seed(1)
+    drawn = (random.random(), np.random.random())
+    random.seed(1), np.random.seed(1)
+    options = ("--data", colours, "--set", "batch_size=8", "--set", "image_size=16")
+    picture = tmp_path / "curve.png"
+    done = cnnreg("lr-find", tiny, *options, "--steps", 60, "--range", 1e-4, 100, "-o", picture)
+    assert done.code == 0, done.err
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    last = done.out.splitlines()[-1]
+    given = f"--data {colours} --set batch_size=8 --set image_size=16"
+    assert last.startswith(f"train with: cnnreg train tiny {given} --lr ")
+    assert (random.random(), np.random.random()) == drawn
+    found = json.loads(cnnreg("lr-find", tiny, *options, "--steps", 60, "--range", 1e-4, 100, "--json").out)
+    assert float(last.rpartition(" ")[2]) == pytest.approx(found["suggestion"], rel=0.05)
+    assert len(found["rates"]) == len(found["losses"])
+    assert not (Path.cwd() / "runs" / "tiny").exists()
+    again = cnnreg("lr-find", tiny, *options, "-o", picture)
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert "is there already" in again.err
+
+
+@pytest.mark.parametrize(("steps", "low", "high"), [(19, 1e-5, 1.0), (50, 0.0, 1.0), (50, 1.0, 1.0), (50, 1.0, np.inf)])
+def test_impossible_ramps_are_refused(tiny: str, colours: Path, steps: int, low: float, high: float) -> None:
+    with pytest.raises(UsageError):
+        find_learning_rate(tiny, data=colours, steps=steps, low=low, high=high)
