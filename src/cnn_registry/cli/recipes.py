@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +42,7 @@ def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_j
     own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL --recipe mine.toml
     """
     from cnn_registry.recipes.load import load_recipe
+    from cnn_registry.recipes.toml import toml_lines
 
     if model:
         _print_resolved(name, model, wide=wide, as_toml=as_toml, as_json=as_json)
@@ -53,7 +52,7 @@ def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_j
         if as_json:
             print_json([recipe])
         else:
-            for line in _toml(recipe):
+            for line in toml_lines(recipe):
                 tell(line, wrap=False)
         return
     listed = list(_listed())
@@ -91,6 +90,7 @@ def _listed() -> Iterator[tuple[str, str, Recipe | dict[str, str]]]:
 def _print_resolved(name: str | None, model: str, *, wide: bool, as_toml: bool, as_json: bool) -> None:
     """Print a recipe, by default the model's own, with its adjustments for the model."""
     from cnn_registry.recipes.resolution import NOT_SETTINGS, Layer
+    from cnn_registry.recipes.toml import toml_lines
     from cnn_registry.registry.models import get_spec
     from cnn_registry.workflows.plan import chosen_recipe, photo_sizes
 
@@ -104,10 +104,10 @@ def _print_resolved(name: str | None, model: str, *, wide: bool, as_toml: bool, 
     if as_json:
         print_json([{"key": key, "value": value, "from": origin} for key, value, origin in rows])
     elif as_toml:
-        for line in _toml({key: recipe[key] for key in NOT_SETTINGS if recipe[key] and key != "extends"}):
+        for line in toml_lines({key: recipe[key] for key in NOT_SETTINGS if recipe[key] and key != "extends"}):
             tell(line, wrap=False)
         for key, value, origin in rows:
-            for line in _toml({key: value}, dotted=True):
+            for line in toml_lines({key: value}, dotted=True):
                 tell(f"{line}  # {printable(origin)}", wrap=False)
     else:
         print_table(SETTINGS, [[key, setting_text(value), origin] for key, value, origin in rows], wide=wide)
@@ -116,24 +116,3 @@ def _print_resolved(name: str | None, model: str, *, wide: bool, as_toml: bool, 
 def setting_text(value: Any) -> str:
     """A setting's value in a table."""
     return "none" if value is None else str(value)
-
-
-def _toml(settings: Mapping[str, Any], prefix: str = "", *, dotted: bool = False) -> Iterator[str]:
-    """Settings as lines of TOML, with the dotted keys that ``--set`` takes; TOML has no value for ``none``."""
-    for name, value in settings.items():
-        key = prefix + (name if re.fullmatch(r"[A-Za-z0-9_-]+", name) or dotted else _value(name))
-        if value is None:
-            yield f"# {key} = none"
-        elif isinstance(value, Mapping) and value:
-            yield from _toml(value, f"{key}.")
-        else:
-            yield f"{key} = {_value(value)}"
-
-
-def _value(value: Any) -> str:
-    """A value in TOML, whose strings, numbers and lists are JSON's."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_value(name)} = {_value(inner)}" for name, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -92,7 +92,7 @@ def train(
             larger one may be a decompression bomb.
         time_limit: short for the setting of that name: ``"90s"``, ``"30m"``, ``"2h"``. The training ends in time with
             its report, with its schedule laid over the time.
-        report: write the report at the end; `cnnreg report` does so later.
+        report: write the report at the end; ``cnnreg report RUN`` does so later.
 
     Returns:
         The finished run. Its status is ``"interrupted"`` after Ctrl-C and ``"terminated"`` after SIGTERM or SIGHUP;
