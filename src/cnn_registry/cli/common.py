@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -59,6 +60,51 @@ weights_option = click.option(
 )
 force_option = click.option("--force", is_flag=True, help="Use the run although its network has changed.")
 tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
+
+
+COLUMNS = {
+    "path": "of image files, relative to the table's folder",
+    "label": "of classes",
+    "split": "of the parts train, val and test; '' ignores it",
+    "group": "of what must not be divided between parts; '' ignores it",
+    "weight": "of factors of the images' losses in training; '' ignores it",
+}
+"""What the columns of a table hold."""
+
+
+def data_options(help: str) -> Callable[[F], F]:
+    """``--data``, and the options that name the columns of a table; the command gets all of them as ``data``.
+
+    Args:
+        help: of ``--data``.
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def command(*args: Any, data: Path | None, **options: Any) -> Any:
+            named = {f"{name}_column": options.pop(f"{name}_column") for name in COLUMNS}
+            given = {name: value for name, value in named.items() if value is not None}
+            return function(*args, data=_with_columns(data, given), **options)
+
+        decorated: Any = command
+        for name, what in reversed(COLUMNS.items()):
+            text = f"Column {what}, where --data is a table (default: {name})."
+            decorated = click.option(f"--{name}-column", metavar="NAME", help=text)(decorated)
+        decorated = click.option("--data", type=click.Path(path_type=Path), help=help)(decorated)
+        return cast("F", decorated)
+
+    return decorate
+
+
+def _with_columns(data: Path | None, columns: dict[str, str]) -> Any:
+    if not columns:
+        return data
+    if data is None:
+        option = min(columns).replace("_", "-")
+        raise click.UsageError(f"--{option} names a column of a table; name the table with --data.")
+    from cnn_registry.data.manifest import Manifest
+
+    return Manifest(data, **columns)
 
 
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

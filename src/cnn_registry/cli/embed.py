@@ -52,12 +52,12 @@ def command(
     from cnn_registry.inference.results import (
         feature_row,
         json_done,
-        need_arrow,
         parquet_of_features,
         write_npz,
     )
     from cnn_registry.inference.sources import find_pictures
     from cnn_registry.runs.run import Run
+    from cnn_registry.system.extras import need_arrow
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"Features are written to a file that ends in .npz or .parquet; got {out.name}.")

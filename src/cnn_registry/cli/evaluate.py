@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,6 +12,7 @@ from cnn_registry.text import counted
 from .common import (
     common_options,
     complete_datasets,
+    data_options,
     force_option,
     json_option,
     tta_option,
@@ -20,6 +21,9 @@ from .common import (
 )
 from .output import print_json, tell
 from .table import Column, print_table
+
+if TYPE_CHECKING:
+    from cnn_registry.data.manifest import Manifest
 
 MEASURES = ("precision", "recall", "f1")
 COLUMNS = (
@@ -32,7 +36,7 @@ COLUMNS = (
 @click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name (default: the run's own data).")
-@click.option("--data", type=click.Path(path_type=Path), help="Other images, as for train.")
+@data_options("Other images, as for train.")
 @click.option(
     "--part",
     type=click.Choice(["train", "val", "test", "all"]),
@@ -47,7 +51,7 @@ COLUMNS = (
 def command(
     run: Path,
     dataset: str | None,
-    data: Path | None,
+    data: str | Path | Manifest | None,
     part: Literal["train", "val", "test", "all"] | None,
     weights: Literal["best", "last"],
     tta: bool,

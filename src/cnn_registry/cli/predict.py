@@ -87,8 +87,8 @@ def command(
     image on standard input.
     """
     from cnn_registry.inference.predict import find_predictor, predictions
-    from cnn_registry.inference.results import need_arrow
     from cnn_registry.inference.sources import find_pictures
+    from cnn_registry.system.extras import need_arrow
 
     kind = _kind(kind, out, resume, as_json)
     if kind == "parquet":

@@ -13,12 +13,13 @@ from click.core import ParameterSource
 from cnn_registry.system.progress import note, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
-from .common import common_options, complete_datasets, complete_models, complete_recipes, json_option
+from .common import common_options, complete_datasets, complete_models, complete_recipes, data_options, json_option
 from .output import print_json, tell
 from .recipes import SETTINGS, setting_text
 from .table import Column, print_table
 
 if TYPE_CHECKING:
+    from cnn_registry.data.manifest import Manifest
     from cnn_registry.runs.run import Run
     from cnn_registry.workflows.cross_validate import Folds
 
@@ -37,7 +38,7 @@ class What(TypedDict):
     """Arguments that decide what is trained and where it is written."""
 
     dataset: str | None
-    data: Path | None
+    data: str | Path | Manifest | None
     recipe: str | None
     split: str | None
     out: Path
@@ -61,10 +62,9 @@ class Given(How, total=False):
 @click.command("train")
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
+@data_options(
+    "A folder with one folder of images per class, or a table (.csv, .tsv, .parquet) of paths and labels; with "
+    "--dataset, that dataset's archive or folder."
 )
 @click.option(
     "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
@@ -159,7 +159,7 @@ class Given(How, total=False):
 def command(
     model: str | None,
     dataset: str | None,
-    data: Path | None,
+    data: str | Path | Manifest | None,
     recipe: str | None,
     epochs: int | None,
     time_limit: str | None,

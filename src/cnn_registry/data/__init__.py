@@ -1,8 +1,8 @@
 """Datasets: what a loader returns, folders of pictures, splits, downloads.
 
-A plugin declares a loader with `register_dataset`. The loader returns an `ImageDataset`, often with `load_folder`,
-after `download` and `extract` have put the files into `datasets_dir`. Nothing in this module decodes an image: pixels
-are decoded once, when a training or an evaluation needs them.
+A plugin declares a loader with `register_dataset`. The loader returns an `ImageDataset`, often with `load_folder` or
+`load_manifest`, after `download` and `extract` have put the files into `datasets_dir`. Nothing in this module decodes
+an image: pixels are decoded once, when a training or an evaluation needs them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from .dataset import Split as Split
     from .folder import load_folder as load_folder
     from .loading import load_dataset as load_dataset
+    from .manifest import Manifest as Manifest
+    from .manifest import load_manifest as load_manifest
     from .split import make_split as make_split
 
 _HOMES = {
     "ImageDataset": "data.dataset",
+    "Manifest": "data.manifest",
     "Split": "data.dataset",
     "datasets_dir": "system.paths",
     "download": "system.download",
     "extract": "data.archive",
     "load_dataset": "data.loading",
     "load_folder": "data.folder",
+    "load_manifest": "data.manifest",
     "make_split": "data.split",
     "register_dataset": "registry.datasets",
 }

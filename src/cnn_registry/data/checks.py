@@ -28,13 +28,13 @@ class Finding:
     """Something in a dataset that its owner should know.
 
     Attributes:
-        kind: ``"leak"``, the same image in two parts of the split; ``"label"``, the same image in two classes; or
-            ``"imbalance"``, classes with few images or very unequal ones.
-        count: images concerned; of an imbalance, classes.
+        kind: ``"leak"``, the same image in two parts of the split; ``"group"``, a group in two parts; ``"label"``, the
+            same image in two classes; or ``"imbalance"``, classes with few images or very unequal ones.
+        count: images concerned; groups, or of an imbalance classes.
         text: one line that describes it, with an example.
     """
 
-    kind: Literal["leak", "label", "imbalance"]
+    kind: Literal["leak", "group", "label", "imbalance"]
     count: int
     text: str
 
@@ -51,7 +51,12 @@ def findings(images: LoadedImages, split: Split) -> list[Finding]:
         images: the images that can be read.
         split: its positions are those of ``images.dataset``.
     """
-    return [*_leaks(images, split), *_labels(images), *_imbalance(images.dataset, split)]
+    return [
+        *_leaks(images, split),
+        *_divided_groups(images.dataset, split),
+        *_labels(images),
+        *_imbalance(images.dataset, split),
+    ]
 
 
 def _leaks(images: LoadedImages, split: Split) -> Iterator[Finding]:
@@ -66,6 +71,21 @@ def _leaks(images: LoadedImages, split: Split) -> Iterator[Finding]:
                 f"for example {listing([one, other])}; results on them say nothing about new images."
             )
             yield Finding("leak", len(again), text)
+
+
+def _divided_groups(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
+    if dataset.groups is None:
+        return
+    for first, second in combinations(_PARTS, 2):
+        one, other = getattr(split, first), getattr(split, second)
+        both = np.intersect1d(dataset.groups[one], dataset.groups[other])
+        if len(both):
+            examples = [dataset.ids[part[dataset.groups[part] == both[0]][0]] for part in (one, other)]
+            text = (
+                f"{counted(len(both), 'group')} with {_PARTS[first]} and {_PARTS[second]} images, for example of "
+                f"{listing(examples)}; results on the {_PARTS[second]} images are too good."
+            )
+            yield Finding("group", len(both), text)
 
 
 def _labels(images: LoadedImages) -> Iterator[Finding]:

@@ -45,6 +45,9 @@ class ImageDataset:
         default_split: the split that is used unless another is named; ``None`` means a stratified split.
         source: where the data was found, for run records.
         image_size: natural edge length in pixels; ``None`` if the images vary in size.
+        groups: ``(N,)``, the number of the group of each image: images of one group are never in two parts of a split
+            that is drawn. ``None`` if each image stands for itself.
+        weights: ``(N,)``, float32, what the loss of each image is multiplied by in training; ``None`` for 1.
     """
 
     name: str
@@ -56,6 +59,8 @@ class ImageDataset:
     default_split: str | None
     source: str
     image_size: int | None
+    groups: Indices | None = None
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +78,8 @@ class ImageDataset:
             self,
             ids=tuple(self.ids[i] for i in kept),
             labels=self.labels[kept],
+            groups=None if self.groups is None else self.groups[kept],
+            weights=None if self.weights is None else self.weights[kept],
             images=images,
             splits={
                 name: Split(moved(split.train), moved(split.val), moved(split.test))

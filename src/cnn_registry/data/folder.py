@@ -97,8 +97,8 @@ def _check_root(root: Path) -> None:
         raise DataError(f"There is no folder {root}; expected a folder of class folders.")
     if not root.is_dir():
         raise DataError(
-            f"{root} is a file; expected a folder of class folders. If it is the archive of a dataset, also name the "
-            f"dataset."
+            f"{root} is a file; expected a folder of class folders, or a table (.csv, .tsv or .parquet). If it is the "
+            f"archive of a dataset, also name the dataset."
         )
     if what := kind_of(root):
         raise DataError(f"{root} is a {what}; expected a folder of class folders.")
@@ -256,7 +256,7 @@ def _classes(walk: Walk, root: Path, folders: Sequence[Path], at_least: int) -> 
         raise DataError(_too_few_classes(walk, root, list(found), at_least))
     if empty := [name for name in empty if composed(name) not in found]:
         note(f"{counted(len(empty), 'class folder')} without an image in {root}, left out: {listing(empty)}.")
-    for pair in _alike(found):
+    for pair in alike(found):
         note(f"Classes in {root} whose names look alike are kept apart: {listing(pair)}.")
     return found
 
@@ -273,7 +273,7 @@ def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int
     return " ".join([f"{expected}; {has}", *walk.summary()])
 
 
-def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
+def alike(names: Iterable[str]) -> list[tuple[str, str]]:
     """Names that differ only in case, spaces, ligatures and characters that are not shown, in pairs."""
     first: dict[str, str] = {}
     looks = {name: "".join(filter(str.isprintable, normalize("NFKC", name))).casefold().split() for name in names}

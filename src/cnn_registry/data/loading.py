@@ -6,31 +6,40 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_registry.errors import CnnRegistryError, DataError
+from cnn_registry.errors import CnnRegistryError, DataError, UsageError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
 from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
 from .dataset import ImageDataset, Split
 from .folder import load_folder
+from .manifest import Manifest, load_manifest
+from .table import is_table
 
 
-def load_dataset(name: str | None, source: Path | None, *, min_classes: int = 2) -> ImageDataset:
+def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classes: int = 2) -> ImageDataset:
     """Find the images. Nothing is decoded.
 
     Args:
-        name: a dataset's name. ``None`` reads the folder ``source``, or the default dataset if there is no ``source``.
-        source: an archive or a folder that holds the data; ``None`` if the dataset finds or downloads its own.
-        min_classes: classes that a folder must have images of.
+        name: a dataset's name. ``None`` reads the folder or the table ``source``, or the default dataset if there is no
+            ``source``.
+        source: an archive or a folder that holds the data, or a manifest; ``None`` if the dataset finds or downloads
+            its own.
+        min_classes: classes that a folder or a manifest must have images of.
 
     Raises:
-        UsageError: there is no such dataset, or no default dataset.
+        UsageError: there is no such dataset, no default dataset, or a dataset is given the columns of a manifest.
         DataError: the images are missing or in an unknown layout, or the loader returned something inconsistent.
         DownloadError: they could not be downloaded.
         BrokenPluginError: the plugin that provides the dataset cannot be used.
     """
+    if isinstance(source, Manifest):
+        if name is not None:
+            raise UsageError(f"Columns are those of a table; the dataset {name!r} reads {source.path} by itself.")
+        return source.load(min_classes=min_classes)
     if name is None and source is not None:
-        return load_folder(source, min_classes=min_classes)
+        load = load_manifest if is_table(source) and not source.is_dir() else load_folder
+        return load(source, min_classes=min_classes)
     spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
         with stdout_to_stderr():
@@ -62,6 +71,13 @@ def _loader_fault(loaded: object) -> str:
         return f"its images must be uint8 of shape (N, height, width, 3), not {images.dtype} of {images.shape}"
     if loaded.default_split is not None and loaded.default_split not in loaded.splits:
         return f"its default split {loaded.default_split!r} is not among its splits"
+    for what, values in (("groups", loaded.groups), ("weights", loaded.weights)):
+        if values is not None and np.shape(values) != (len(labels),):
+            return f"its {what} must have the shape ({len(labels)},), not {np.shape(values)}"
+    if loaded.groups is not None and not np.issubdtype(np.asarray(loaded.groups).dtype, np.integer):
+        return "its groups must be integers"
+    if loaded.weights is not None and not (np.isfinite(loaded.weights).all() and (loaded.weights >= 0).all()):
+        return "its weights must be finite and not negative"
     return next((fault for name, split in loaded.splits.items() if (fault := _split_fault(name, split, labels))), "")
 
 

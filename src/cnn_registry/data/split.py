@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.extras import need
-from cnn_registry.text import counted, suggestion
+from cnn_registry.system.progress import note
+from cnn_registry.text import counted, listing, suggestion
 
 from .dataset import ImageDataset, Indices, Split
+from .grouping import spread
 
 STRATIFIED = "stratified"
 """The name of the split that is drawn at random, with the same share of each class."""
@@ -29,24 +31,40 @@ FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
 def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = 0.2, seed: int) -> Split:
     """The named split: one of the dataset's own, or one that is drawn.
 
-    If the dataset's default split has test images, all splits that are drawn keep them as test images.
+    If the dataset's default split has test images, all splits that are drawn keep them as test images. If the dataset
+    has groups, no group is in two parts of a split that is drawn; a note says how many there are.
 
     Args:
         dataset: the images that can be read.
         name: one of ``dataset.splits``; ``"stratified"``; ``"tuning"``, which splits the training images of
             ``"stratified"`` once more and keeps its validation images for the test; or ``"fold-2-of-5"``, which
             validates on the second of five parts. ``None`` is ``dataset.default_split``, or a stratified split if that
-            is also ``None``.
+            is also ``None`` or has no validation images.
         val_fraction: the share of the images, besides given test images, that a drawn split has for validation.
         seed: of the draw.
 
     Raises:
         UsageError: the dataset has no split of that name.
-        DataError: there are fewer images than the split needs.
+        DataError: there are fewer images, or groups, than the split needs.
     """
-    name = name or dataset.default_split or STRATIFIED
+    name = split_name(dataset, name)
     if name in dataset.splits:
         return _given(dataset, name)
+    split = _new(dataset, name, val_fraction, seed)
+    if dataset.groups is not None:
+        _note_groups(dataset, dataset.groups, split)
+    return split
+
+
+def split_name(dataset: ImageDataset, name: str | None) -> str:
+    """The name of the split that `make_split` makes."""
+    if name or dataset.default_split is None:
+        return name or STRATIFIED
+    return dataset.default_split if len(dataset.splits[dataset.default_split].val) else STRATIFIED
+
+
+def _new(dataset: ImageDataset, name: str, val_fraction: float, seed: int) -> Split:
+    """A split that is drawn."""
     test = _given_test(dataset)
     rest = np.setdiff1d(np.arange(len(dataset)), test)
     if name == STRATIFIED:
@@ -91,6 +109,8 @@ def positions(dataset: ImageDataset, ids: Sequence[str]) -> Indices:
 
 def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Two parts of ``indices``, each with its share of every class; the second has ``val_fraction`` of them."""
+    if dataset.groups is not None:
+        return _by_group(dataset, indices, (1 - val_fraction, val_fraction), 1, seed)
     need("A stratified split", "sklearn")
     from sklearn.model_selection import train_test_split
 
@@ -111,11 +131,13 @@ def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: i
 
 def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed: int) -> tuple[Indices, Indices]:
     """All of ``count`` parts of ``indices`` but one, to train on, and part ``number``, from 1, to validate on."""
+    if not count > 1 or not number <= count:
+        raise UsageError(f"Fold must be between 1 and the number of folds (at least 2); got {number} of {count}.")
+    if dataset.groups is not None:
+        return _by_group(dataset, indices, (1 / count,) * count, number - 1, seed)
     need("Cross-validation", "sklearn")
     from sklearn.model_selection import StratifiedKFold
 
-    if not count > 1 or not number <= count:
-        raise UsageError(f"Fold must be between 1 and the number of folds (at least 2); got {number} of {count}.")
     labels = dataset.labels[indices]
     counts = np.bincount(labels, minlength=len(dataset.class_names))
     smallest = int(counts.argmin())
@@ -127,6 +149,44 @@ def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed
     drawn = list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
     train, val = (indices[part].astype(np.int64) for part in drawn[number - 1])
     return train, val
+
+
+def _by_group(
+    dataset: ImageDataset, indices: Indices, shares: Sequence[float], held_out: int, seed: int
+) -> tuple[Indices, Indices]:
+    """``indices`` without one of several parts, and that part; each part has whole groups."""
+    assert dataset.groups is not None
+    labels, groups = dataset.labels[indices], dataset.groups[indices]
+    parts = spread(labels, groups, shares, seed)
+    train, val = indices[parts != held_out], indices[parts == held_out]
+    if not len(val):
+        raise DataError(
+            f"{dataset.source} has {counted(len(np.unique(groups)), 'group')}, too few for {len(shares)} parts without "
+            f"dividing one; add images of other groups."
+        )
+    counts = np.bincount(dataset.labels[train], minlength=len(dataset.class_names))
+    if not counts.all():
+        name = dataset.class_names[int(counts.argmin())]
+        raise DataError(
+            f"All images of the class {name!r} are in groups that are held out together, so none is left to train on; "
+            f"add images of it in other groups, or use fewer folds."
+        )
+    return train.astype(np.int64), val.astype(np.int64)
+
+
+def _note_groups(dataset: ImageDataset, groups: Indices, split: Split) -> None:
+    """Say that groups are whole, and how far the parts are from stratified."""
+    classes = len(dataset.class_names)
+    train, val = (np.bincount(dataset.labels[part], minlength=classes) for part in (split.train, split.val))
+    shares = val / np.maximum(train + val, 1)
+    absent = [dataset.class_names[label] for label in np.flatnonzero(val == 0)]
+    lacks = f"; none of {listing(absent, 3)}" if absent else ""
+    used = np.concatenate([split.train, split.val, split.test])
+    note(
+        f"No group of {counted(len(np.unique(groups[used])), 'group')} is in two parts: "
+        f"{len(split.val) / (len(split.train) + len(split.val)):.0%} of the images are for validation, "
+        f"{shares.min():.0%} to {shares.max():.0%} of a class{lacks}."
+    )
 
 
 def _too_few(dataset: ImageDataset, label: int, counts: NDArray[np.int64], val_fraction: float) -> DataError:

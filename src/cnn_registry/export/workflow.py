@@ -14,10 +14,11 @@ from cnn_registry import backend
 from cnn_registry.data.classes import in_classes
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import LoadedImages, load_images
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.inference.evaluate import own_source
+from cnn_registry.inference.evaluate import source_of
 from cnn_registry.inference.model import Weights, load_model
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.run import Run
@@ -74,7 +75,7 @@ def export_run(
     *,
     precision: WeightPrecision = "float32",
     weights: Weights = "best",
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     force: bool = False,
 ) -> Export:
     """Write the network of a run for other software, and check it against the trained network.
@@ -194,7 +195,7 @@ def remark(made: Export) -> str:
     return f"Measured with {made.images} {made.part}; {bound(made.precision)}."
 
 
-def _images(run: Run, data: str | Path | None) -> tuple[LoadedImages, bool]:
+def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages, bool]:
     """The images to check with, and whether they are the run's own.
 
     Raises:
@@ -202,9 +203,9 @@ def _images(run: Run, data: str | Path | None) -> tuple[LoadedImages, bool]:
     """
     record = run.record.data
     if data is None:
-        loaded = load_dataset(record.dataset, own_source(run))
+        loaded = load_dataset(record.dataset, source_of(run, None))
     else:
-        loaded = load_dataset(record.dataset if record.given else None, Path(data), min_classes=1)
+        loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
     images = load_images(loaded, run.record.model.input_shape[0], max_pixels=run.record.options.max_pixels)
     if images.digest == record.digest:
         return images, True

@@ -12,6 +12,7 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.data.classes import in_classes
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading
 from cnn_registry.data.sources.cache import LoadedImages, load_images
 from cnn_registry.data.split import positions
@@ -139,7 +140,7 @@ def evaluate(
     run: Run | str | Path,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     part: PartName | None = None,
     weights: Weights = "best",
     tta: bool = False,
@@ -174,7 +175,7 @@ def evaluate(
             raise UsageError("Each fold of a cross-validation trains on other images; use --part val, test or all.")
     first = runs[0]
     own = (first.record.data.dataset, None if given else own_source(first))
-    loaded = load_dataset(dataset, None if data is None else Path(data), min_classes=1) if given else load_dataset(*own)
+    loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
     images = load_images(loaded, first.record.model.input_shape[0], max_pixels=first.record.options.max_pixels)
     if images.digest == first.record.data.digest:
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
@@ -234,7 +235,12 @@ def _trained_on(runs: Sequence[Run], images: LoadedImages, indices: np.ndarray) 
     return sum(images.hashes[index].hex()[:HASH_DIGITS] in trained for index in indices)
 
 
-def own_source(run: Run) -> Path | None:
+def source_of(run: Run, data: str | Path | Manifest | None) -> Path | Manifest | None:
+    """Where the run's images are: where ``data`` says, with the run's columns of a table, or `own_source`."""
+    return own_source(run) if data is None else as_source(data, run.record.data.columns)
+
+
+def own_source(run: Run) -> Path | Manifest | None:
     """Where the user said that the run's images are; ``None`` where the dataset finds them by itself.
 
     Raises:
@@ -245,7 +251,7 @@ def own_source(run: Run) -> Path | None:
     source = Path(run.record.data.given)
     if not source.exists():
         raise DataError(f"The images of {run.path} are no longer at {source}. Name where they are with --data.")
-    return source
+    return as_source(source, run.record.data.columns)
 
 
 def _own_part(run: Run, images: LoadedImages, part: PartName) -> tuple[np.ndarray, str]:

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from cnn_registry.errors import DataError, MissingPackageError, UsageError
+from cnn_registry.errors import DataError, UsageError
+from cnn_registry.system.extras import need_arrow
 from cnn_registry.system.files import is_own_file
 from cnn_registry.text import printable
 
@@ -216,20 +217,6 @@ def parquet_of_predictions(lines: Iterable[str], top: int, target: Path) -> None
         return [_text(found["path"]), *pairs, *[None] * (2 * top - len(pairs)), found.get("error")]
 
     write_parquet(target, arrow.schema(list(zip(names, kinds, strict=True))), map(row, lines))
-
-
-def need_arrow() -> tuple[Any, Any]:
-    """pyarrow and its module for Parquet.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingPackageError("Parquet", ["pyarrow"], "parquet") from error
-    return pyarrow, pyarrow.parquet
 
 
 def write_parquet(target: Path, schema: Any, rows: Iterable[Sequence[Any]]) -> None:

@@ -12,7 +12,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError
 from cnn_registry.explain.grad_cam import GradCam
-from cnn_registry.inference.evaluate import evaluate, own_source
+from cnn_registry.inference.evaluate import evaluate, source_of
 from cnn_registry.runs.history import Epoch, read_history
 from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
@@ -100,7 +100,7 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
     history = read_history(run.history_csv) if run.history_csv.exists() else []
     summary, dataset, notes = read_summary(run), None, []
     try:
-        dataset = load_dataset(run.record.data.dataset, data or own_source(run))
+        dataset = load_dataset(run.record.data.dataset, source_of(run, data))
         positions(dataset, run.record.split.val)
     except CnnRegistryError as error:
         dataset = None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cnn_registry.data.manifest import COLUMNS
 from cnn_registry.recipes.schema import Edge, Recipe
 from cnn_registry.registry.spec import name_fault
 
@@ -71,9 +72,11 @@ class DataRecord(BaseModel):
         name: what it is called.
         source: where it was found.
         given: what the user gave as ``data``, or ``None``.
+        columns: the columns of a table that were named, by the arguments of `Manifest`.
         digest: of the content of all images and their labels.
         class_names: in the order of the outputs.
         left_out: unreadable images and why.
+        weights: a digest of the images' weights; empty where they have none.
     """
 
     dataset: str | None
@@ -83,6 +86,15 @@ class DataRecord(BaseModel):
     digest: str
     class_names: list[str]
     left_out: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, str] = Field(default_factory=dict)
+    weights: str = ""
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        if unknown := columns.keys() - COLUMNS:
+            raise ValueError(f"expected the columns {', '.join(COLUMNS)}; got {min(unknown)}")
+        return columns
 
 
 HASH_DIGITS = 16

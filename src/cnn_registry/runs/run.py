@@ -28,6 +28,7 @@ from .record import RecordChanges, RunRecord, Status
 if TYPE_CHECKING:
     import keras
 
+    from cnn_registry.data.manifest import Manifest
     from cnn_registry.export import Export, FormatName, WeightPrecision
     from cnn_registry.inference.evaluate import Evaluation
 
@@ -184,7 +185,7 @@ class Run:
         self,
         *,
         dataset: str | None = None,
-        data: str | Path | None = None,
+        data: str | Path | Manifest | None = None,
         part: Literal["train", "val", "test", "all"] | None = None,
         weights: Literal["best", "last"] = "best",
         tta: bool = False,
@@ -288,7 +289,7 @@ class Run:
         *,
         precision: WeightPrecision = "float32",
         weights: Literal["best", "last"] = "best",
-        data: str | Path | None = None,
+        data: str | Path | Manifest | None = None,
         force: bool = False,
     ) -> Export:
         """Write the network for other software, and check it against the trained network.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
 from cnn_registry.errors import MissingPackageError
 
@@ -28,6 +29,20 @@ def need(what: str, *modules: str, extra: str = TRAIN, distributions: Mapping[st
     """
     if missing := [distributions[module] for module in modules if not _is_installed(module)]:
         raise MissingPackageError(what, missing, extra)
+
+
+def need_arrow() -> tuple[Any, Any]:
+    """pyarrow and its module for Parquet.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingPackageError("Parquet", ["pyarrow"], "parquet") from error
+    return pyarrow, pyarrow.parquet
 
 
 def _is_installed(module: str) -> bool:

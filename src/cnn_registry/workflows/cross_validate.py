@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.inference.evaluate import evaluate, joined
@@ -84,7 +85,7 @@ def train_folds(
     count: int,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,

@@ -13,9 +13,10 @@ from cnn_registry import backend
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Indices, Split
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.batches import check_memory
 from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_sizes
-from cnn_registry.data.split import STRATIFIED, make_split
+from cnn_registry.data.split import make_split, split_name
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
@@ -101,7 +102,7 @@ def plan_training(
     spec: ModelSpec,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,
@@ -121,7 +122,7 @@ def plan_training(
         find_source(spec, weights).check_reader()
     refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", _from_files(recipe, wanted))
     check_parts(wanted.recipe)
-    found = load_dataset(dataset, None if data is None else Path(data))
+    found = load_dataset(dataset, as_source(data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
     edges = (shape[0], resolved.recipe.decode_size or 0, *resolved.recipe.train_sizes)
@@ -132,7 +133,6 @@ def plan_training(
     form = ModelRecord(
         spec=spec.to_dict(), options=dict(chosen.model), num_classes=len(readable.class_names), input_shape=shape
     )
-    name = split or readable.default_split or STRATIFIED
     return Plan(
         spec,
         form,
@@ -140,7 +140,7 @@ def plan_training(
         images,
         parts,
         _data_record(images.evaluation, dataset, data),
-        _split_record(images.evaluation, parts, name),
+        _split_record(images.evaluation, parts, split_name(readable, split)),
     )
 
 
@@ -248,13 +248,15 @@ def decoded(
     return Images(training=loaded[decode_size], evaluation=loaded[size])
 
 
-def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | None) -> DataRecord:
+def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | Manifest | None) -> DataRecord:
     found = images.dataset
     return DataRecord(
         dataset=None if dataset is None and data is not None else found.name,
         name=as_text(found.name),
         source=as_text(found.source),
-        given=None if data is None else as_text(str(Path(data).absolute())),
+        given=None if data is None else as_text(str(path_of(data).absolute())),
+        columns=columns_of(data),
+        weights=weights_digest(found),
         digest=images.digest,
         class_names=list(found.class_names),
         left_out={bad.id: bad.reason for bad in images.bad},

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
+from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError
-from cnn_registry.inference.evaluate import own_source
+from cnn_registry.inference.evaluate import source_of
 from cnn_registry.inference.model import changed_network, spec_of
 from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
@@ -23,7 +24,7 @@ from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import versions
-from cnn_registry.runs.record import ENDED, OptionsRecord, Resumption, RunRecord, SplitRecord
+from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 def resume(
     path: str | Path,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     settings: Mapping[str, Any] | None = None,
     force: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -115,7 +116,7 @@ def resume(
 
 
 def plan_resumption(
-    run: Run, data: str | Path | None, settings: Mapping[str, Any], options: OptionsRecord
+    run: Run, data: str | Path | Manifest | None, settings: Mapping[str, Any], options: OptionsRecord
 ) -> tuple[Plan, list[str]]:
     """What is trained when ``run`` is resumed, and what is no longer as it was, each in a few words.
 
@@ -126,7 +127,8 @@ def plan_resumption(
     recipe, spec = record.recipe.with_settings(settings), spec_of(run)
     _refuse_fixed(record.recipe, recipe)
     refuse_foreign_code(recipe, f"The run {run.path}", _recorded(recipe, settings))
-    loaded = load_dataset(record.data.dataset, own_source(run) if data is None else Path(data))
+    source = source_of(run, data)
+    loaded = load_dataset(record.data.dataset, source)
     images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, options.on_bad_image, options.max_pixels)
     changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
     resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
@@ -136,10 +138,16 @@ def plan_resumption(
         resolved.with_layer(Layer("--set", settings, own=True)) if settings else resolved,
         images,
         _split(images, record.split),
-        record.data if data is None else record.data.model_copy(update={"given": str(Path(data).absolute())}),
+        record.data if data is None else _moved(record.data, source),
         record.split,
     )
     return plan, changed
+
+
+def _moved(record: DataRecord, source: Path | Manifest | None) -> DataRecord:
+    """The record of images that are somewhere else now."""
+    assert source is not None
+    return record.model_copy(update={"given": str(path_of(source).absolute()), "columns": columns_of(source)})
 
 
 def _recorded(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
@@ -246,7 +254,7 @@ def unfinished(
     model: str,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,
@@ -257,8 +265,8 @@ def unfinished(
     if not isinstance(spec, ModelSpec):
         return None  # what is wrong with it is reported where it is trained
     wanted = chosen_recipe(spec, recipe, settings or {})
-    chosen = settled(wanted, spec, load_dataset(dataset, None if data is None else Path(data))).recipe
-    given = None if data is None else str(Path(data).absolute())
+    chosen = settled(wanted, spec, load_dataset(dataset, as_source(data))).recipe
+    given = None if data is None else str(path_of(data).absolute())
 
     def is_same(record: RunRecord) -> bool:
         asked = dataset is None or dataset == record.data.dataset
@@ -266,6 +274,7 @@ def unfinished(
             find_model(record.model.name) == spec
             and record.recipe == chosen
             and record.data.given == given
+            and record.data.columns == columns_of(data)
             and asked
             and split in (None, record.split.name)
         )
@@ -302,6 +311,8 @@ def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str
 def _changed_images(record: RunRecord, images: Images) -> Iterator[str]:
     if images.evaluation.digest != record.data.digest:
         yield f"the images at {record.data.source} or their classes have changed"
+    if weights_digest(images.evaluation.dataset) != record.data.weights:
+        yield f"the weights of the images at {record.data.source} have changed"
 
 
 def _split(images: Images, recorded: SplitRecord) -> Split:

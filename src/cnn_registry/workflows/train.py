@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import without_optimizer
+from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam, layer_of
@@ -49,7 +50,7 @@ def train(
     model: str,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,
@@ -70,8 +71,9 @@ def train(
 
     Args:
         model: a model's name, as for `create_model`.
-        dataset: a dataset's name; default the default dataset, or the folder ``data``.
-        data: a folder of class folders; with ``dataset``, where that dataset's archive or images are.
+        dataset: a dataset's name; default the default dataset, or ``data``.
+        data: a folder of class folders, a table that names images, or a `Manifest`, which says what the columns of such
+            a table are called; with ``dataset``, where that dataset's archive or images are.
         recipe: a recipe's name, a TOML file, a run directory for the recipe of that run, or a `Recipe`; default what
             the model's spec names, or ``"fine_tune"`` where the settings name weights.
         settings: dotted settings that replace the recipe's, for instance ``{"optimizer.learning_rate": 0.01}``.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def test_images_have_the_weights_of_their_classes_and_mixed_ones_of_both(images:
         )
         for _, labels, weight in drawn.as_numpy_iterator():
             np.testing.assert_allclose(weight, labels @ weights, rtol=1e-6)
+
+
+def test_weights_of_images_are_multiplied_by_those_of_classes_and_mixed(images: LoadedImages) -> None:
+    of_classes, own = np.array([0.5, 1.0, 3.0], np.float32), np.array([2.0, 0.0, 5.0], np.float32)
+    weighted = replace(images, dataset=replace(images.dataset, weights=own[images.dataset.labels]))
+    for mixing, weights in ((Mixing(), None), (Mixing(), of_classes), (Mixing(cutmix=1.0), of_classes)):
+        expected = own if weights is None else own * of_classes
+        for _, labels, weight in batches(weighted, mixing=mixing, weights=weights):
+            np.testing.assert_allclose(weight, labels @ expected, rtol=1e-6)
 
 
 def test_balanced_epochs_have_as_many_images_of_each_class(images: LoadedImages) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cnn_registry import backend
 from cnn_registry.data.balance import Sampling, epoch_order
-from cnn_registry.data.dataset import Bytes, Indices
+from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels
@@ -88,12 +88,13 @@ def training_batches(
         sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
         mixing: how images are mixed in pairs.
         sampling: how often images are seen, see `epoch_order`.
-        weights: of classes, by which their images' losses are multiplied, ``(classes,)``; default none.
+        weights: of classes, by which their images' losses are multiplied, ``(classes,)``; default none. The dataset's
+            weights of images are factors of the same kind.
         first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
         ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
-        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where the classes have weights. With
+        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where there are weights. With
         several sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
 
     Raises:
@@ -112,7 +113,8 @@ def training_batches(
         return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
     check_memory(batch_size, max(*sizes, images.source.size))
-    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes, weights)
+    each = _image_weights(images.dataset, weights)
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes, each)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
@@ -178,14 +180,18 @@ def _batches(
     sizes: Sequence[int],
     weights: NDArray[np.float32] | None = None,
 ) -> Dataset:
-    """One batch for each step, as ``choose`` says, of one of ``sizes``."""
+    """One batch for each step, as ``choose`` says, of one of ``sizes``; with ``weights``, those of the images."""
     tf = backend.tensorflow()
     decoded, only = images.source.size, sizes[0] if len(set(sizes)) == 1 else None
-    one_hot = np.eye(len(images.dataset.class_names), dtype=np.float32)
+    classes = len(images.dataset.class_names)
 
     def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32, np.bool_]:
         chosen, draw, size, mixed = choose(int(step))
-        labels = one_hot[images.dataset.labels[chosen]]
+        # The weights of images are one more column, so that they are mixed as the labels are.
+        labels = np.zeros((len(chosen), classes + (weights is not None)), np.float32)
+        labels[np.arange(len(chosen)), images.dataset.labels[chosen]] = 1
+        if weights is not None:
+            labels[:, -1] = weights[chosen]
         try:
             read = images.source.read(chosen)
         except CnnRegistryError as failure:
@@ -197,18 +203,25 @@ def _batches(
         kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
         batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
         batch.set_shape((None, decoded, decoded, 3))
-        labels.set_shape((None, len(one_hot)))
+        labels.set_shape((None, classes + (weights is not None)))
         draw.set_shape((2,))
         size.set_shape(())
         mixed.set_shape(())
         batch = scale(augment(batch, draw, augmentation, only or size), pixels)
         if mixing.mixes:
             batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
-        # A mixed image has the weights of both its classes, in the shares of their labels.
-        return (batch, labels) if weights is None else (batch, labels, tf.linalg.matvec(labels, weights))
+        return (batch, labels) if weights is None else (batch, labels[:, :-1], labels[:, -1])
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)
+
+
+def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """What the loss of each image is multiplied by, ``(N,)``, by its own weight and that of its class."""
+    if of_classes is None:
+        return dataset.weights
+    own = of_classes[dataset.labels]
+    return own if dataset.weights is None else own * dataset.weights
 
 
 def scale(images: Any, pixels: Pixels) -> Any:

@@ -1,0 +1,357 @@
+"""A manifest: a table that names images wherever they lie, what they show, and how they may be split."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PureWindowsPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn_registry.errors import DataError, UsageError
+from cnn_registry.system.paths import as_text
+from cnn_registry.system.progress import note
+from cnn_registry.text import counted, listing, natural_key
+
+from .dataset import ImageDataset, Split
+from .folder import alike
+from .parts import ROLES, Role, composed, part
+from .table import SUFFIXES, Table, column, is_table, open_table
+
+GIVEN_SPLIT = "manifest"
+"""The name of the split that a ``split`` column makes."""
+
+IGNORED = ""
+"""The name of a column that is not used, though the table may have one of the usual name."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest and the names of its columns, where ``data`` is expected: ``data=Manifest("photos.csv", ...)``.
+
+    A column that is ``None`` has the usual name: ``path``, ``label``, ``split``, ``group`` or ``weight``, of which the
+    last three are optional. One that is named must be there. ``""`` ignores a column that has the usual name.
+
+    Attributes:
+        file: the table, ``.csv``, ``.tsv`` or ``.parquet``.
+        path_column, label_column, split_column, group_column, weight_column: see `load_manifest`.
+    """
+
+    file: str | Path
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    weight_column: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The table."""
+        return Path(self.file)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that were named, by their arguments."""
+        return {name: value for name, value in asdict(self).items() if name != "file" and value is not None}
+
+    def load(self, *, min_classes: int = 2) -> ImageDataset:
+        """The images; see `load_manifest`."""
+        return load_manifest(
+            self.path,
+            path_column=self.path_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+            group_column=self.group_column,
+            weight_column=self.weight_column,
+            min_classes=min_classes,
+        )
+
+
+COLUMNS = tuple(item.name for item in fields(Manifest) if item.name != "file")
+"""The arguments that name columns."""
+
+
+def as_source(data: str | Path | Manifest | None, columns: Mapping[str, str] | None = None) -> Path | Manifest | None:
+    """What was given as ``data``, as a path or a manifest.
+
+    Args:
+        data: a path, or a manifest with its columns.
+        columns: of a manifest that is given as its path.
+    """
+    if data is None or isinstance(data, Manifest):
+        return data
+    path = Path(data)
+    return Manifest(path, **columns) if columns and is_table(path) else path
+
+
+def path_of(data: str | Path | Manifest) -> Path:
+    """The file or folder that was given as ``data``."""
+    return data.path if isinstance(data, Manifest) else Path(data)
+
+
+def columns_of(data: str | Path | Manifest | None) -> dict[str, str]:
+    """The columns that were named with ``data``."""
+    return data.columns if isinstance(data, Manifest) else {}
+
+
+def weights_digest(dataset: ImageDataset) -> str:
+    """A digest of the weights of images; empty where they have none."""
+    if dataset.weights is None:
+        return ""
+    return hashlib.sha256(np.asarray(dataset.weights).astype("<f4").tobytes()).hexdigest()
+
+
+class ColumnNames(NamedTuple):
+    """The columns of a table that are used; an empty string stands for none."""
+
+    path: str
+    label: str
+    split: str
+    group: str
+    weight: str
+
+
+class Entry(NamedTuple):
+    """One row of a manifest."""
+
+    line: int
+    label: str
+    split: str
+    group: str
+    weight: float
+
+
+def load_manifest(
+    file: str | Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    weight_column: str | None = None,
+    min_classes: int = 2,
+    name: str | None = None,
+    image_size: int | None = None,
+) -> ImageDataset:
+    """Find the images that a table names, one per row.
+
+    The table is CSV or TSV in UTF-8, or Parquet, which needs pyarrow. Paths are relative to the folder of the table and
+    may not leave it by ``..``; absolute ones are used, with a note. Classes are in natural order, images in that of the
+    table. Rows without a path or a label, and repeated rows, are left out and counted in a note.
+
+    Args:
+        file: the table.
+        path_column: the column of the image files; default ``path``.
+        label_column: the column of the classes; default ``label``.
+        split_column: the column of the parts, ``train``, ``val`` and ``test`` or words that mean the same. Without
+            ``val``, the validation images are drawn from those for training. Default ``split``, if there is one.
+        group_column: the column of what must not be divided, such as the patient or the video of an image; see
+            `make_split`. A row without a group is a group of its own. Default ``group``, if there is one.
+        weight_column: the column of what an image's loss is multiplied by in training, 0 or more. Default ``weight``,
+            if there is one.
+        min_classes: classes that must have images.
+        name: the dataset's name; default that of the file without its suffix.
+        image_size: edge length in pixels at which the images are used by default; ``None`` where they vary.
+
+    Raises:
+        DataError: the table cannot be read, has no such column, names no file that is there, has too few classes, or
+            gives one image two classes; a path leaves the folder; a split is unknown; a weight is not a number from 0.
+        MissingPackageError: it is a Parquet file, and pyarrow is not installed.
+    """
+    file = Path(file)
+    if not is_table(file):
+        what = "a folder" if file.is_dir() else "not a table"
+        raise UsageError(f"{file} is {what}; columns are those of a table ({', '.join(SUFFIXES)}).")
+    table = open_table(file)
+    columns = _columns(table, [path_column, label_column, split_column, group_column, weight_column])
+    entries = _entries(table, columns)
+    files = _files(file, list(entries))
+    every = list(entries.values())
+    class_names = _classes(file, every, min_classes, bool(columns.split))
+    position = {label: index for index, label in enumerate(class_names)}
+    labels = np.array([position.get(entry.label, -1) for entry in every], np.int64)
+    made = ImageDataset(
+        name=name or file.stem,
+        class_names=tuple(map(as_text, class_names)),
+        ids=tuple(map(as_text, entries)),
+        labels=labels,
+        images=tuple(files),
+        splits=_splits(file, every) if columns.split else {},
+        default_split=GIVEN_SPLIT if columns.split else None,
+        source=str(file.resolve()),
+        image_size=image_size,
+        groups=_groups(file, every) if columns.group else None,
+        weights=_weights(file, every) if columns.weight else None,
+    )
+    return made if (labels >= 0).all() else made.select(labels >= 0)
+
+
+def _columns(table: Table, given: Sequence[str | None]) -> ColumnNames:
+    """The columns that are used: those that were named, which must be there, and others by their usual names."""
+    found = []
+    for usual, name in zip(ColumnNames._fields, given, strict=True):
+        if name == IGNORED and usual not in ("path", "label"):
+            found.append("")
+        elif name or usual in ("path", "label"):
+            found.append(column(table, name or usual, f"--{usual}-column"))
+        else:
+            found.append(usual if usual in table.header else "")
+    return ColumnNames(*found)
+
+
+def _entries(table: Table, columns: ColumnNames) -> dict[str, Entry]:
+    """The rows that are used, by the ids of their images."""
+    used = [name for name in columns if name]
+    roles: dict[str, str] = {"": ""}
+    found: dict[str, Entry] = {}
+    without, repeated = 0, 0
+    for line, cells in table.rows(used):
+        cell = dict(zip(used, cells, strict=True))
+        path, label = cell[columns.path], composed(cell[columns.label])
+        if not path or not label:
+            without += 1
+            continue
+        where = f"{table.file}, line {line}"
+        split = _role(roles, cell[columns.split], where) if columns.split else ""
+        weight = _weight(cell[columns.weight], table.decimal, where) if columns.weight else 1.0
+        entry = Entry(line, label, split, cell[columns.group] if columns.group else "", weight)
+        if (first := found.setdefault(_image_id(path, where), entry)) is not entry:
+            repeated += 1
+            _refuse_contradiction(table, path, first, entry)
+    if without:
+        note(f"{counted(without, 'row')} of {table.file} without a path or a label left out.")
+    if repeated:
+        note(f"{counted(repeated, 'row')} of {table.file} left out, as an earlier row says the same.")
+    return found
+
+
+def _refuse_contradiction(table: Table, path: str, first: Entry, second: Entry) -> None:
+    for what, one, other in zip(Entry._fields[1:], first[1:], second[1:], strict=True):
+        if one != other:
+            raise DataError(
+                f"{table.file} says two things of {path!r}: the {what} {one!r} in line {first.line} and {other!r} in "
+                f"line {second.line}. Remove one of the rows."
+            )
+
+
+def _image_id(path: str, where: str) -> str:
+    """A path as the id of its image: relative to the table's folder where it is not absolute, with forward slashes.
+
+    Raises:
+        DataError: it leaves the folder, or is not a path.
+    """
+    if "\0" in path:
+        raise DataError(f"{where}: a path with a null character.")
+    if "\\" in path and os.sep == "/":
+        path = PureWindowsPath(path).as_posix()
+    normal = posixpath.normpath(path.replace(os.sep, "/"))
+    if normal == ".." or normal.startswith("../"):
+        raise DataError(
+            f"{where}: {path!r} leaves the folder of the table. Move the table to where its images are, or write "
+            f"absolute paths."
+        )
+    return normal
+
+
+def _role(roles: dict[str, str], text: str, where: str) -> str:
+    """The part that a cell names; ``roles`` are those of the cells before."""
+    if text not in roles:
+        meant = part(text)
+        roles[text] = meant.role if meant and not meant.rest else ""
+    if not (role := roles[text]):
+        raise DataError(
+            f"{where}: expected the split train, val or test; got {text!r}. To ignore it: --split-column ''"
+        )
+    return role
+
+
+def _weight(text: str, decimal: str, where: str) -> float:
+    try:
+        weight = float(text.replace(decimal, "."))
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise DataError(f"{where}: expected a weight of 0 or more; got {text!r}.")
+    return weight
+
+
+def _files(file: Path, ids: Sequence[str]) -> list[Path]:
+    """The files of images; those that are missing are left to whoever reads them, unless all are."""
+    if not ids:
+        raise DataError(f"{file} names no images.")
+    folder = file.parent
+    files = [folder / image_id for image_id in ids]
+    if not any(path.exists() for path in files):
+        raise DataError(
+            f"None of the {counted(len(files), 'image')} of {file} is there, for example {str(files[0])!r}. Paths are "
+            f"relative to the folder of the table."
+        )
+    if outside := [image_id for image_id in ids if Path(image_id).is_absolute()]:
+        note(
+            f"{counted(len(outside), 'absolute path')} in {file}, which other machines do not have, for example "
+            f"{outside[0]!r}."
+        )
+    return files
+
+
+def _classes(file: Path, entries: Sequence[Entry], min_classes: int, given: bool) -> list[str]:
+    """The classes in natural order: those of the training images where the table has a split."""
+    trained = {entry.label for entry in entries if entry.split in ("train", "")}
+    found = sorted(trained, key=lambda label: (natural_key(label), label))
+    if len(found) < min_classes:
+        has = f"only {found[0]!r}" if found else "none"
+        raise DataError(
+            f"Expected {min_classes} or more classes {'with training images ' if given else ''}in {file}; it has {has}."
+        )
+    for role in ("val", "test"):
+        unknown = sorted({entry.label for entry in entries if entry.split == role} - trained)
+        if unknown and role == "val":
+            raise DataError(
+                f"{file} has {counted(len(unknown), 'class')} for validation that it has no training images of: "
+                f"{listing(unknown)}."
+            )
+        if unknown:
+            images = sum(entry.label in set(unknown) for entry in entries)
+            note(
+                f"{counted(images, 'test image')} of {file} left out, of {counted(len(unknown), 'class')} without a "
+                f"training image: {listing(unknown)}."
+            )
+    for pair in alike(found):
+        note(f"Classes in {file} whose names look alike are kept apart: {listing(pair)}.")
+    return found
+
+
+def _splits(file: Path, entries: Sequence[Entry]) -> dict[str, Split]:
+    roles = np.array([entry.split for entry in entries])
+    parts: dict[Role, Any] = {role: np.flatnonzero(roles == role).astype(np.int64) for role in ROLES}
+    if not len(parts["train"]):
+        raise DataError(f"{file} has no row with the split train.")
+    if not len(parts["val"]):
+        note(f"{file} has no row with the split val: validation images are drawn from those for training.")
+    return {GIVEN_SPLIT: Split(**parts)}
+
+
+def _groups(file: Path, entries: Sequence[Entry]) -> np.ndarray:
+    """A number for each group; rows without one have a number of their own."""
+    numbers: dict[str, int] = {}
+    alone = sum(not entry.group for entry in entries)
+    if alone:
+        note(f"{counted(alone, 'row')} of {file} without a group: each is a group of its own.")
+
+    def keys() -> Iterator[str]:
+        for entry in entries:
+            yield entry.group or f"\0{entry.line}"
+
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys()], np.int64)
+
+
+def _weights(file: Path, entries: Sequence[Entry]) -> np.ndarray:
+    weights = np.array([entry.weight for entry in entries], np.float32)
+    if not weights[[entry.split in ("train", "") for entry in entries]].any():
+        raise DataError(f"All training images of {file} have the weight 0.")
+    return weights

@@ -1,0 +1,230 @@
+"""Read a table, row by row: CSV, TSV and Parquet. The file may be anyone's, so everything has a bound.
+
+Cells are text, as they stand in the file: ``007`` stays ``007``, and a class may be called ``NA`` or ``None``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, BinaryIO, Protocol
+
+from cnn_registry.errors import DataError
+from cnn_registry.system.extras import need_arrow
+from cnn_registry.system.progress import note
+from cnn_registry.text import listing, one_line, suggestion
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+MAX_LINE = 2**20
+"""Bytes of a line of text."""
+
+MAX_ROWS = 2**22
+"""Rows of a table; the record of a run holds fewer images."""
+
+MAX_UNPACKED = 2**32
+"""Bytes of the columns of a Parquet file that are read, without compression."""
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+Row = tuple[int, Sequence[str]]
+"""The number of a row, counted as an editor counts lines, and its cells."""
+
+
+class Table(Protocol):
+    """A table in a file.
+
+    Attributes:
+        file: where it is.
+        header: the names of its columns, each once.
+        decimal: what separates the fraction of a number.
+    """
+
+    file: Path
+    header: tuple[str, ...]
+    decimal: str
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """The rows, with the cells of ``columns`` in that order.
+
+        Raises:
+            DataError: the file is damaged, or larger than the bounds.
+        """
+        ...
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path has the suffix of a table."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def open_table(file: Path) -> Table:
+    """The table in a file, of which only the header has been read.
+
+    Raises:
+        DataError: there is no such file, it is not a table, or it cannot be read.
+        MissingPackageError: it is a Parquet file, and pyarrow is not installed.
+    """
+    try:
+        if not S_ISREG(file.stat().st_mode):
+            what = "a folder" if file.is_dir() else "not a regular file"
+            raise DataError(f"{file} is {what}; expected a table ({', '.join(SUFFIXES)}).")
+        table: Table = ParquetTable(file) if file.suffix.lower() == ".parquet" else TextTable(file)
+    except FileNotFoundError:
+        raise DataError(f"There is no file {file}; expected a table of images.") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+    if twice := [name for name in dict.fromkeys(table.header) if table.header.count(name) > 1]:
+        raise DataError(f"{file} has several columns {listing(twice)}; rename all but one.")
+    return table
+
+
+def column(table: Table, name: str, option: str) -> str:
+    """``name``, if the table has a column of that name.
+
+    Raises:
+        DataError: it has none; the message names ``option``, which names another.
+    """
+    if name in table.header:
+        return name
+    hint = suggestion(name, table.header)
+    raise DataError(
+        f"{table.file} has no column {name!r}.{hint} It has: {listing(table.header)}. Name the column with {option}."
+    )
+
+
+class TextTable:
+    """A table of text in UTF-8, whose columns are separated by commas, semicolons or tabs.
+
+    Args:
+        file: a regular file.
+
+    Raises:
+        DataError: it has no header, or is not UTF-8.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._line = 0
+        with file.open("rb") as stream:
+            start = stream.read(2)
+            stream.seek(0)
+            if start in _UTF_16:
+                raise DataError(f"{file} is UTF-16; save it as UTF-8, which spreadsheets call 'CSV UTF-8'.")
+            first = next(self._lines(stream), "")
+        self._separator = max(_SEPARATORS, key=lambda separator: len(self._cells([first], separator)))
+        self.header = tuple(self._cells([first], self._separator))
+        self.decimal = "," if self._separator == ";" else "."
+        if not any(self.header):
+            raise DataError(f"{file} has no header: its first line must name the columns.")
+        if self._separator != ("\t" if file.suffix.lower() == ".tsv" else ","):
+            note(f"The columns of {file} are separated by {_SEPARATORS[self._separator]}.")
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """As `Table.rows`."""
+        places, width = [self.header.index(name) for name in columns], len(self.header)
+        number = 0
+        with self.file.open("rb") as stream:
+            try:
+                reader = csv.reader(self._lines(stream), delimiter=self._separator, skipinitialspace=True, strict=True)
+                next(reader)
+                for number, cells in enumerate(reader, start=1):
+                    if not any(cells):
+                        continue
+                    if len(cells) < width or any(cells[width:]):
+                        raise DataError(
+                            f"{self.file}, line {self._line}: {len(cells)} cells where the header names {width} "
+                            f"columns. A cell with a {_SEPARATORS[self._separator].removesuffix('s')} needs quotes."
+                        )
+                    if number > MAX_ROWS:
+                        raise DataError(f"{self.file} has more than {MAX_ROWS:,} rows.")
+                    yield self._line, [cells[place].strip() for place in places]
+            except csv.Error as error:
+                raise DataError(f"{self.file}, line {self._line}: {error}.") from error
+            except OSError as error:
+                raise DataError(f"{self.file} cannot be read: {error.strerror or error}.") from error
+
+    def _lines(self, stream: BinaryIO) -> Iterator[str]:
+        self._line = 0
+        while line := stream.readline(MAX_LINE + 1):
+            self._line += 1
+            if len(line) > MAX_LINE:
+                raise DataError(f"{self.file}, line {self._line}: more than {MAX_LINE:,} bytes; it is not a table.")
+            try:
+                yield line.decode("utf-8-sig" if self._line == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{self.file}, line {self._line}: not UTF-8 (byte 0x{line[error.start]:02x}). Save it as UTF-8, "
+                    f"which spreadsheets call 'CSV UTF-8'."
+                ) from error
+
+    def _cells(self, lines: Sequence[str], separator: str) -> list[str]:
+        try:
+            cells = next(csv.reader(lines, delimiter=separator, skipinitialspace=True), [])
+        except csv.Error as error:
+            raise DataError(f"{self.file}, line 1: {error}.") from error
+        while cells and not cells[-1].strip():
+            cells.pop()
+        return [cell.strip() for cell in cells]
+
+
+class ParquetTable:
+    """A table in a Parquet file.
+
+    Args:
+        file: a regular file.
+
+    Raises:
+        DataError: it is damaged.
+        MissingPackageError: pyarrow is not installed.
+    """
+
+    decimal = "."
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._arrow, parquet = need_arrow()
+        try:
+            self._parquet = parquet.ParquetFile(file)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise DataError(f"{file} is not a Parquet file that can be read: {one_line(error)}.") from error
+        self.header = tuple(self._parquet.schema_arrow.names)
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """As `Table.rows`; the cells of a list are separated by tabs."""
+        self._check_size(columns)
+        number = 1
+        try:
+            for batch in self._parquet.iter_batches(batch_size=8192, columns=list(columns)):
+                read = [[self._text(name, value) for value in batch.column(name).to_pylist()] for name in columns]
+                for cells in zip(*read, strict=True):
+                    number += 1
+                    yield number, cells
+        except (self._arrow.ArrowException, OSError) as error:
+            raise DataError(f"{self.file} is damaged: {one_line(error)}.") from error
+
+    def _check_size(self, columns: Sequence[str]) -> None:
+        facts = self._parquet.metadata
+        if facts.num_rows > MAX_ROWS:
+            raise DataError(f"{self.file} has more than {MAX_ROWS:,} rows.")
+        parts = (facts.row_group(group) for group in range(facts.num_row_groups))
+        every = (part.column(place) for part in parts for place in range(part.num_columns))
+        size = sum(part.total_uncompressed_size for part in every if part.path_in_schema.split(".")[0] in columns)
+        if size > MAX_UNPACKED:
+            raise DataError(f"{self.file} unpacks to {size / 1e9:,.1f} GB, more than {MAX_UNPACKED / 1e9:,.1f} GB.")
+
+    def _text(self, name: str, value: Any) -> str:
+        if value is None or value != value:  # NaN stands for nothing
+            return ""
+        if isinstance(value, bool):
+            return str(int(value))
+        if isinstance(value, float) and value.is_integer():  # pandas makes floats of integers with gaps
+            return str(int(value))
+        if isinstance(value, str | int | float):
+            return str(value).strip()
+        if isinstance(value, list):
+            return "\t".join(filter(None, (self._text(name, item) for item in value)))
+        raise DataError(f"{self.file}: the column {name!r} holds {type(value).__name__}, expected text or numbers.")
