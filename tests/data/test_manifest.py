@@ -42,7 +42,9 @@ def test_a_table_names_images_and_classes(table: Table, capsys: pytest.CaptureFi
     assert found.ids == FILES
     assert found.labels.tolist() == [0, 0, 1, 1, 1]
     assert found.name == "photos"
-    assert found.groups is found.weights is found.default_split is None
+    assert found.groups is None
+    assert found.weights is None
+    assert found.default_split is None
     assert capsys.readouterr().err == ""
 
 
@@ -105,7 +107,8 @@ def test_splits_groups_and_weights(table: Table, capsys: pytest.CaptureFixture[s
     assert found.groups is not None
     assert found.groups.tolist() == [0, 1, 0, 1, 0]
     ignored = load_manifest(table("path,label,split,group,weight", *rows), split_column="", group_column="")
-    assert ignored.default_split is ignored.groups is None
+    assert ignored.default_split is None
+    assert ignored.groups is None
     assert capsys.readouterr().err == ""
 
 

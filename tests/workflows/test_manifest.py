@@ -80,6 +80,11 @@ def test_folds_keep_groups_whole_and_columns_are_checked(
         assert (code, message in err, err.count("\n")) == (2 if "--data" not in arguments else code, True, 1)
         assert code
     assert not (tmp_path / "none").exists()
+    code, out, _ = cnnreg("train", tiny, "--data", table, "--label-column", "colour", "--dry-run")
+    assert (code, "data: " + str(table) in out) == (0, True)
+    command = ["lr-find", tiny, "--data", table, "--label-column", "colour", "--group-column", "", "--steps", "20"]
+    code, out, _ = cnnreg(*command)
+    assert (code, f"train tiny --data {table} --label-column colour --group-column ''" in out) == (0, True)
 
 
 def test_a_record_with_other_columns_is_refused(tiny: str, trained: Path) -> None:

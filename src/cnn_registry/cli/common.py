@@ -62,6 +62,12 @@ force_option = click.option("--force", is_flag=True, help="Use the run although 
 tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
 
 
+DATA = (
+    "A folder with one folder of images per class, or a table (.csv, .tsv, .parquet) of paths and labels; with "
+    "--dataset, that dataset's archive or folder."
+)
+"""What ``--data`` is for a training."""
+
 COLUMNS = {
     "path": "of image files, relative to the table's folder",
     "label": "of classes",
@@ -107,6 +113,15 @@ def _with_columns(data: Path | None, columns: dict[str, str]) -> Any:
     return Manifest(data, **columns)
 
 
+def data_arguments(data: Any) -> list[str]:
+    """The arguments that `data_options` makes ``data`` of."""
+    if data is None:
+        return []
+    columns = getattr(data, "columns", {})
+    named = [word for name, value in columns.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return ["--data", str(data), *named]
+
+
 def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of models for the shell."""
     from cnn_registry.registry.models import list_models
@@ -133,11 +148,7 @@ def training_options(function: F) -> F:
     options = (
         click.argument("model", shell_complete=complete_models),
         click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets."),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path),
-            help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
-        ),
+        data_options(DATA),
         click.option(
             "--recipe",
             shell_complete=complete_recipes,

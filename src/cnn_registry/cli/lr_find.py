@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cnn_registry.errors import UsageError
 
-from .common import common_options, json_option, training_options
+from .common import common_options, data_arguments, json_option, training_options
 from .output import print_json, tell
+
+if TYPE_CHECKING:
+    from cnn_registry.data.manifest import Manifest
 
 
 @click.command("lr-find")
@@ -43,7 +47,7 @@ from .output import print_json, tell
 def command(
     model: str,
     dataset: str | None,
-    data: Path | None,
+    data: Path | Manifest | None,
     recipe: str | None,
     assignments: tuple[str, ...],
     split: str | None,
@@ -93,7 +97,8 @@ def command(
     tell(f"a tenth of its lowest point {found.tenth:.2g}")
     if out:
         tell(f"picture: {out}", wrap=False)
-    options = {"dataset": dataset, "data": data, "recipe": recipe, "split": split}
-    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    options = {"dataset": dataset, "recipe": recipe, "split": split}
+    words = [shlex.quote(word) for word in data_arguments(data)]
+    words += [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
     words += [f"--set {shlex.quote(text)}" for text in assignments]
     tell(f"train with: cnnreg train {' '.join([model, *words])} --lr {found.suggestion:.2g}", wrap=False)

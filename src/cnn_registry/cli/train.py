@@ -13,7 +13,15 @@ from click.core import ParameterSource
 from cnn_registry.system.progress import note, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
-from .common import common_options, complete_datasets, complete_models, complete_recipes, data_options, json_option
+from .common import (
+    DATA,
+    common_options,
+    complete_datasets,
+    complete_models,
+    complete_recipes,
+    data_options,
+    json_option,
+)
 from .output import print_json, tell
 from .recipes import SETTINGS, setting_text
 from .table import Column, print_table
@@ -62,10 +70,7 @@ class Given(How, total=False):
 @click.command("train")
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
-@data_options(
-    "A folder with one folder of images per class, or a table (.csv, .tsv, .parquet) of paths and labels; with "
-    "--dataset, that dataset's archive or folder."
-)
+@data_options(DATA)
 @click.option(
     "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
 )

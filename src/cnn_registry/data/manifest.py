@@ -49,6 +49,9 @@ class Manifest:
     group_column: str | None = None
     weight_column: str | None = None
 
+    def __str__(self) -> str:
+        return str(self.file)
+
     @property
     def path(self) -> Path:
         """The table."""

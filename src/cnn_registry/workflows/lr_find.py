@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry import backend
+from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
@@ -32,7 +33,7 @@ def find_learning_rate(
     model: str,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     split: str | None = None,

@@ -27,7 +27,7 @@ def images(dataset: Callable[..., ImageDataset]) -> LoadedImages:
     return load_images(dataset(7, 5, 6), 6)
 
 
-def batches(images: LoadedImages, **changes: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(images: LoadedImages, **changes: Any) -> list[Any]:
     settings: dict[str, Any] = {
         "batch_size": 4,
         "epochs": 3,
