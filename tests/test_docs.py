@@ -12,7 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -24,6 +24,12 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
+class Variables(Protocol):
+    """An environment of commands."""
+
+    def variables(self) -> dict[str, str]: ...
+
+
 class Reader:
     """Does what a page says.
 
@@ -32,7 +38,7 @@ class Reader:
         folder: where the reader begins.
     """
 
-    def __init__(self, environment: Environment, folder: Path) -> None:
+    def __init__(self, environment: Variables, folder: Path) -> None:
         self.variables = environment.variables() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         self.folder = folder
 

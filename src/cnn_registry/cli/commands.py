@@ -13,6 +13,7 @@ COMMANDS = (
     "report",
     "compare",
     "runs",
+    "serve",
     "new",
     "check",
     "datasets",
