@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import click
 
-from cnn_registry.errors import CnnRegistryError, MissingPackageError, UsageError
+from cnn_registry.errors import CnnRegistryError
+from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note
 
 from .common import common_options, force_option
@@ -16,13 +15,9 @@ from .output import tell
 
 if TYPE_CHECKING:
     from cnn_registry.inference.predictor import Predictor
-    from cnn_registry.serve.app import MapsOf, Served
+    from cnn_registry.serve.service import MapsOf, Served
 
-BACKLOG = 512
-"""Connections that may wait to be accepted."""
-
-SECONDS = 5
-"""For requests that are being answered when the server is stopped."""
+DISTRIBUTIONS = {"fastapi": "FastAPI", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
 
 @click.command("serve")
@@ -43,33 +38,29 @@ def command(run: str, host: str, port: int, weights: str, force: bool) -> None:
     RUN is a run directory, that of a cross-validation, or a model's name with published --weights. The API has POST
     /predict, GET /health, /labels and /openapi.json.
     """
-    try:
-        import uvicorn
-
-        from cnn_registry.serve.app import make_app
-    except ImportError as error:
-        raise MissingPackageError("The server", ["FastAPI", "uvicorn", "python-multipart"], "serve") from error
+    need("The server", *DISTRIBUTIONS, extra="serve", distributions=DISTRIBUTIONS)
     from cnn_registry.inference.predict import find_predictor
+    from cnn_registry.serve.access import is_loopback
+    from cnn_registry.serve.app import make_app
+    from cnn_registry.serve.server import listen, make_server
 
     predictor = find_predictor(run, weights, force=force)
-    with _listening(host, port) as listener:
-        app = make_app(_served(run, weights, force, predictor))
-        where = listener.getsockname()[1]
+    with listen(host, port) as listener:  # before the network is loaded, which takes seconds
+        address, bound, *_ = listener.getsockname()
+        local = is_loopback(address)
+        app = make_app(_served(run, weights, force, predictor), hosts={"localhost", host.lower()} if local else None)
         shown = f"[{host}]" if ":" in host else host
-        tell(f"Serving {run} at http://{shown}:{where} (Ctrl-C stops it)", wrap=False)
-        if not _is_local(host):
+        tell(f"Serving {run} at http://{shown}:{bound} (Ctrl-C stops it)", wrap=False)
+        if not local:
             note("There is no login: whoever reaches this address can use the model.")
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, ws="none", backlog=BACKLOG, timeout_graceful_shutdown=SECONDS
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        make_server(app).run(sockets=[listener])
 
 
 def _served(run: str, weights: str, force: bool, predictor: Predictor) -> Served:
     """The model, loaded and tried, so that the first request does not wait."""
     import numpy as np
 
-    from cnn_registry.serve.app import Served
+    from cnn_registry.serve.service import Served
 
     predictor(np.zeros((1, predictor.size, predictor.size, 3), np.uint8))
     return Served(_title(run), predictor, _maps(run, weights, force))
@@ -94,6 +85,7 @@ def _maps(run: str, weights: str, force: bool) -> MapsOf | None:
     from cnn_registry.runs.run import Run
 
     if not (Path(run) / "run.json").exists():
+        note("The page does not explain its classes: only the model of a single run is explained.")
         return None
     try:
         cam = GradCam.of_run(Run.open(Path(run)), weights="best" if weights == "best" else "last", force=force)
@@ -101,32 +93,3 @@ def _maps(run: str, weights: str, force: bool) -> MapsOf | None:
         note(f"The page does not explain its classes: {error}")
         return None
     return lambda squares: cam(squares).maps
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket at an address.
-
-    Raises:
-        UsageError: there is no such address, or it is taken.
-    """
-    listener = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)  # whoever comes before the network is loaded waits
-    except OSError as error:
-        if listener:
-            listener.close()
-        raise UsageError(f"{host}, port {port} cannot be listened at: {error.strerror or error}.") from error
-    return listener
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from PIL import Image
 
-from cnn_registry.backend import usable_cpus
-from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import decode_image, fitted, resized
-from cnn_registry.errors import BadImageError
-from cnn_registry.explain import overlay
-from cnn_registry.inference.predict import most_probable
-from cnn_registry.inference.predictor import Predictor
+from cnn_registry.text import printable
 
-from .batcher import Batcher
-from .uploads import MAX_FILES, Upload, read_uploads
-
-MAX_PIXELS = 40_000_000
-"""The largest picture that is decoded, width times height."""
-
-MAX_REQUESTS = 64
-"""Requests that are answered or wait at a time; further ones are turned away."""
-
-PICTURE_EDGE = 320
-"""The longest edge of a picture with a map over it, in pixels."""
-
-MapsOf = Callable[[Bytes], np.ndarray]
-"""From uint8 RGB ``(N, size, size, 3)`` to a map ``(N, h, w)`` for each picture."""
+from .access import refusal
+from .answers import Asked, Health, Labels, Predictions, Problem
+from .limits import Allowance, Limits
+from .service import Served, Service, UnreadableError
+from .uploads import FIELDS, read_uploads
 
 PAGE = {
     "/": ("index.html", "text/html"),
@@ -49,78 +28,40 @@ PAGE = {
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "maxItems": MAX_FILES,
-                            "items": {"type": "string", "format": "binary"},
-                        }
-                    },
-                }
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "There is no picture in the request"},
+    403: {"model": Problem, "description": "The request comes from a page of another site"},
+    408: {"model": Problem, "description": "The request did not arrive in time"},
+    413: {"model": Problem, "description": "The request is too large"},
+    422: {"model": Problem, "description": "Not one picture can be read, or a parameter is wrong"},
+    503: {"model": Problem, "description": "The server is busy"},
 }
 
 
-@dataclass(frozen=True)
-class Served:
-    """What is served.
-
-    Attributes:
-        title: what the page calls it.
-        predictor: the model.
-        maps: Grad-CAM of the most probable class; ``None`` where there is none.
-    """
-
-    title: str
-    predictor: Predictor
-    maps: MapsOf | None = None
-
-
-class DecodedUpload(NamedTuple):
-    """An uploaded picture.
-
-    Attributes:
-        square: as the network takes it.
-        small: as the page shows it.
-    """
-
-    square: Bytes
-    small: Bytes
-
-
-def make_app(served: Served) -> FastAPI:
+def make_app(
+    served: Served, *, hosts: Collection[str] | None = ("localhost",), limits: Limits | None = None
+) -> FastAPI:
     """The ASGI application for a model. Nothing is written to disk.
 
     Args:
         served: the model.
+        hosts: names by which the server may be called, besides loopback addresses; ``None`` for any, which is right
+            where other machines reach it.
+        limits: how much it takes on; default ``Limits()``.
     """
-    network = ThreadPoolExecutor(1, "network")
-    decoders = ThreadPoolExecutor(usable_cpus(), "decoder")
-    batcher = Batcher(served.predictor, network)
-    active = 0
+    limits = limits or Limits()
+    service = Service(served, limits.pixels)
+    requests, pictures, held = Allowance(limits.requests), Allowance(limits.pictures), Allowance(limits.bytes)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        working = asyncio.create_task(batcher.run())
-        yield
-        working.cancel()
-        network.shutdown(wait=False, cancel_futures=True)
-        decoders.shutdown(wait=False, cancel_futures=True)
+        async with service.working():
+            yield
 
     app = FastAPI(
         title=served.title,
@@ -132,59 +73,44 @@ def make_app(served: Served) -> FastAPI:
     )
 
     @app.middleware("http")
-    async def bounded(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
-        nonlocal active
-        if active >= MAX_REQUESTS:
-            return JSONResponse({"detail": "Too many requests at a time; try again."}, 503, {"Retry-After": "1"})
-        active += 1
-        try:
-            response = await follow(request)
-        finally:
-            active -= 1
+    async def guard(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
+        reason = refusal(request, hosts)
+        response = JSONResponse({"detail": reason}, 403) if reason else await follow(request)
         response.headers.update(HEADERS)
         return response
 
+    app.add_exception_handler(RequestValidationError, _say_what_is_wrong)
+    app.add_exception_handler(Exception, _say_that_it_failed)
     for path, (name, kind) in PAGE.items():
         app.add_api_route(path, _static(name, kind), include_in_schema=False)
 
     @app.get("/health", summary="Whether the model answers")
-    async def health() -> dict[str, Any]:
-        return {
-            "status": "ok",
-            "model": served.title,
-            "classes": len(served.predictor.class_names),
-            "explains": served.maps is not None,
-        }
+    async def health() -> Health:
+        names = served.predictor.class_names
+        return Health(status="ok", model=served.title, classes=len(names), explains=served.maps is not None)
 
     @app.get("/labels", summary="The classes, in the order of the model's outputs")
-    async def labels() -> dict[str, list[str]]:
-        return {"labels": list(served.predictor.class_names)}
+    async def labels() -> Labels:
+        return Labels(labels=list(served.predictor.class_names))
 
-    @app.post("/predict", summary="The most probable classes of one or more pictures", openapi_extra=BODY)
-    async def predict(
-        request: Request,
-        top: Annotated[int, Query(ge=1, description="Classes to give for each picture.")] = 5,
-        explain: Annotated[bool, Query(description="Add pictures that show what speaks for the class.")] = False,
-    ) -> dict[str, list[dict[str, Any]]]:
-        uploads = await read_uploads(request)
-        loop = asyncio.get_running_loop()
-        found = await asyncio.gather(
-            *(loop.run_in_executor(decoders, _decode, upload, served.predictor.size) for upload in uploads)
-        )
-        good = [item for item in found if isinstance(item, DecodedUpload)]
-        if not good:
-            raise HTTPException(422, "; ".join(str(item) for item in found if isinstance(item, BadImageError)))
-        rows = iter(await batcher([item.square for item in good]))
-        pictures: Sequence[str] = [""] * len(good)
-        if explain and served.maps:
-            pictures = await loop.run_in_executor(network, _explained, served.maps, good)
-        shown = iter(pictures)
-        return {
-            "predictions": [
-                _answer(upload, item, rows, shown, served.predictor.class_names, top)
-                for upload, item in zip(uploads, found, strict=True)
-            ]
-        }
+    @app.post(
+        "/predict",
+        summary="The most probable classes of one or more pictures",
+        responses=PROBLEMS,
+        response_model_exclude_none=True,
+        openapi_extra=_body(limits),
+    )
+    async def predict(request: Request, asked: Annotated[Asked, Query()]) -> Predictions:
+        if asked.explain and served.maps is None:
+            raise HTTPException(422, "explain: this model is served without explanations; leave it out.")
+        with requests.share() as enter, pictures.share() as take, held.share() as hold:
+            enter(1)
+            uploads = await read_uploads(request, limits, hold)
+            take(len(uploads))
+            try:
+                return Predictions(predictions=await service.predict(uploads, top=asked.top, explain=asked.explain))
+            except UnreadableError as error:
+                raise HTTPException(422, str(error)) from error
 
     return app
 
@@ -194,37 +120,21 @@ def _static(name: str, kind: str) -> Callable[[], Response]:
     return lambda: Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 
 
-def _decode(upload: Upload, size: int) -> DecodedUpload | BadImageError:
-    stream = io.BytesIO(upload.content)
-    stream.name = upload.name
-    try:
-        image = decode_image(stream, max_pixels=MAX_PIXELS)
-    except BadImageError as error:
-        return error
-    return DecodedUpload(resized(image, size), np.asarray(fitted(image, PICTURE_EDGE)))
+def _body(limits: Limits) -> dict[str, Any]:
+    """What OpenAPI says of the pictures in a request, which are read without FastAPI."""
+    picture = {"type": "string", "format": "binary"}
+    field = {"type": "array", "maxItems": limits.request_files, "items": picture}
+    form = {"schema": {"type": "object", "properties": dict.fromkeys(FIELDS, field)}}
+    content = {"multipart/form-data": form, "image/*": {"schema": picture}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def _explained(maps: MapsOf, pictures: Sequence[DecodedUpload]) -> list[str]:
-    """Pictures with their maps over them, as data URLs."""
-    found = maps(np.stack([picture.square for picture in pictures]))
-    urls = []
-    for picture, weights in zip(pictures, found, strict=True):
-        content = io.BytesIO()
-        Image.fromarray(overlay(picture.small, weights)).save(content, "JPEG", quality=85)
-        urls.append(f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}")
-    return urls
+async def _say_what_is_wrong(_: Request, error: Exception) -> Response:
+    """One line for parameters that are unknown or out of bounds."""
+    assert isinstance(error, RequestValidationError)
+    lines = [f"{fault['loc'][-1]}: {fault['msg']}; got {fault['input']!r:.40}" for fault in error.errors()]
+    return JSONResponse({"detail": printable(f"{'; '.join(lines[:3])}.")}, 422)
 
 
-def _answer(
-    upload: Upload,
-    item: DecodedUpload | BadImageError,
-    rows: Any,
-    pictures: Any,
-    names: Sequence[str],
-    top: int,
-) -> dict[str, Any]:
-    if isinstance(item, BadImageError):
-        return {"file": upload.name, "error": str(item)}
-    classes = [{"class": name, "probability": p} for name, p in most_probable(next(rows), names, top)]
-    picture = next(pictures)
-    return {"file": upload.name, "classes": classes} | ({"explanation": picture} if picture else {})
+async def _say_that_it_failed(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": "The server failed; its log says why."}, 500)

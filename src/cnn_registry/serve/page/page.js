@@ -5,8 +5,6 @@ const find = (id) => document.getElementById(id);
 const results = find("results");
 const waiting = [];
 let busy = 0;
-let done = 0;
-let total = 0;
 
 function element(kind, name, text) {
   const made = document.createElement(kind);
@@ -16,18 +14,20 @@ function element(kind, name, text) {
 }
 
 function card(file) {
-  const item = element("li");
-  const picture = element("div", "picture");
+  const item = element("li", "waiting");
+  const picture = element("button", "picture");
+  picture.type = "button";
+  picture.disabled = true;
   const image = element("img");
   image.alt = "";
   image.src = URL.createObjectURL(file);
-  image.onerror = () => picture.replaceChildren();
+  image.onerror = () => image.remove();
   picture.append(image);
   const text = element("div", "text");
   text.append(element("p", "name", file.name || "pasted picture"), element("p", "wait", "…"));
   item.append(picture, text);
   results.prepend(item);
-  return { file, item, image, text };
+  return { file, item, picture, image, text };
 }
 
 function fail(entry, message) {
@@ -44,14 +44,23 @@ function fill(entry, prediction) {
     row.append(element("span", "", found.class), element("span", "", `${(100 * found.probability).toFixed(1)} %`), meter);
     entry.text.append(row);
   }
-  if (prediction.explanation) {
-    const plain = entry.image.src;
-    entry.image.src = prediction.explanation;
-    entry.image.alt = "Red places speak most for the class";
-    entry.image.title = "Red places speak most for the class. Point at it to see the picture.";
-    entry.image.onmouseenter = () => { entry.image.src = plain; };
-    entry.image.onmouseleave = () => { entry.image.src = prediction.explanation; };
-  }
+  if (prediction.explanation) explain(entry, prediction);
+}
+
+function explain(entry, prediction) {
+  const { image, picture } = entry;
+  const plain = image.isConnected ? image.src : null;
+  const show = (explained) => {
+    image.src = explained ? prediction.explanation : plain;
+    image.alt = explained ? `What speaks for ${prediction.classes[0].class}: the red places most` : "";
+    picture.setAttribute("aria-pressed", String(explained));
+  };
+  picture.append(image);
+  show(true);
+  if (!plain) return; // a format that the browser does not show
+  picture.disabled = false;
+  picture.title = "Red places speak most for the class. Click to see the picture without them, and back.";
+  picture.addEventListener("click", () => show(picture.getAttribute("aria-pressed") !== "true"));
 }
 
 async function ask(entry) {
@@ -60,23 +69,25 @@ async function ask(entry) {
   const query = find("explain").checked ? "?explain=true" : "";
   for (let attempt = 0; ; attempt += 1) {
     const response = await fetch(`/predict${query}`, { method: "POST", body: form });
-    if (response.status === 503 && attempt < 10) {
+    if (response.status === 503 && attempt < 20) {
       await new Promise((resolve) => setTimeout(resolve, 500));
       continue;
     }
     const answer = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
     if (response.ok) fill(entry, answer.predictions[0]);
-    else fail(entry, typeof answer.detail === "string" ? answer.detail : "The request was refused.");
+    else fail(entry, answer.detail);
     return;
   }
 }
 
 function show() {
-  find("bar").hidden = false;
-  find("status").textContent = done < total ? `${done} of ${total}` : `${total} ${total === 1 ? "picture" : "pictures"}`;
+  const total = results.children.length;
+  const left = results.querySelectorAll(".waiting").length;
+  find("bar").hidden = total === 0;
+  find("status").textContent = left ? `${total - left} of ${total}` : `${total} ${total === 1 ? "picture" : "pictures"}`;
 }
 
-async function work() {
+function work() {
   while (busy < AT_A_TIME && waiting.length) {
     const entry = waiting.shift();
     busy += 1;
@@ -84,7 +95,7 @@ async function work() {
       .catch(() => fail(entry, "The server does not answer."))
       .finally(() => {
         busy -= 1;
-        done += 1;
+        entry.item.classList.remove("waiting");
         show();
         work();
       });
@@ -93,7 +104,6 @@ async function work() {
 
 function add(files) {
   for (const file of files) waiting.push(card(file));
-  total += files.length;
   show();
   work();
 }
@@ -102,12 +112,6 @@ const drop = find("drop");
 find("files").addEventListener("change", (event) => {
   add([...event.target.files]);
   event.target.value = "";
-});
-drop.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" || event.key === " ") {
-    event.preventDefault();
-    find("files").click();
-  }
 });
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
@@ -121,14 +125,14 @@ document.addEventListener("paste", (event) => {
 });
 find("clear").addEventListener("click", () => {
   waiting.length = 0;
+  for (const image of results.querySelectorAll("img")) URL.revokeObjectURL(image.src);
   results.replaceChildren();
-  done = total = 0;
-  find("bar").hidden = true;
+  show();
 });
 
 fetch("/health").then((response) => response.json()).then((health) => {
   find("title").textContent = document.title = health.model;
-  find("about").textContent = `${health.classes.toLocaleString("en")} classes`;
+  find("about").textContent = `${health.classes.toLocaleString("en")} ${health.classes === 1 ? "class" : "classes"}`;
   find("explain").checked = health.explains;
   find("explain").parentElement.hidden = !health.explains;
 }).catch(() => { find("about").textContent = "The server does not answer."; });

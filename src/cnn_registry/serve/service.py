@@ -1,0 +1,161 @@
+"""What happens to the pictures of a request: they are decoded, predicted with those of others, and explained."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from cnn_registry.backend import usable_cpus
+from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.image import decode_image, fitted, resized
+from cnn_registry.errors import BadImageError
+from cnn_registry.explain import overlay
+from cnn_registry.inference.predict import most_probable
+from cnn_registry.inference.predictor import Predictor
+
+from .answers import ClassProbability, PicturePrediction
+from .batcher import Batcher
+from .uploads import Upload
+
+EXPLAINED_EDGE = 320
+"""The longest edge of a picture with a map over it, in pixels."""
+
+MapsOf = Callable[[Bytes], np.ndarray]
+"""From uint8 RGB ``(N, size, size, 3)`` to a map ``(N, h, w)`` for each picture."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served.
+
+    Attributes:
+        title: what the page calls it.
+        predictor: the model.
+        maps: Grad-CAM of the most probable class; ``None`` where there is none.
+    """
+
+    title: str
+    predictor: Predictor
+    maps: MapsOf | None = None
+
+
+class Decoded(NamedTuple):
+    """An uploaded picture.
+
+    Attributes:
+        square: as the network takes it.
+        small: as it is explained; ``None`` where it is not to be.
+    """
+
+    square: Bytes
+    small: Bytes | None
+
+
+class Service:
+    """Predicts uploaded pictures.
+
+    Args:
+        served: the model.
+        max_pixels: of one picture.
+    """
+
+    def __init__(self, served: Served, max_pixels: int) -> None:
+        self._served, self._max_pixels = served, max_pixels
+        self._decoders = ThreadPoolExecutor(usable_cpus(), "decoder")
+        self._network = ThreadPoolExecutor(1, "network")
+        self._batcher = Batcher(served.predictor, self._network)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Pictures are predicted within this context."""
+        task = asyncio.create_task(self._batcher.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            for pool in (self._network, self._decoders):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    async def predict(self, uploads: Sequence[Upload], *, top: int, explain: bool) -> list[PicturePrediction]:
+        """The predictions of pictures, in their order.
+
+        Args:
+            uploads: one or more.
+            top: how many classes to give for each.
+            explain: whether to add pictures with maps; the model must have them.
+
+        Raises:
+            UnreadableError: not one can be read.
+        """
+        loop = asyncio.get_running_loop()
+        decoding = [loop.run_in_executor(self._decoders, self._decode, upload, explain) for upload in uploads]
+        found = await asyncio.gather(*decoding)
+        readable = [item for item in found if isinstance(item, Decoded)]
+        if not readable:
+            raise UnreadableError([item for item in found if isinstance(item, BadImageError)])
+        rows = iter(await self._batcher([item.square for item in readable]))
+        explained = iter(await loop.run_in_executor(self._network, self._explain, readable) if explain else ())
+        answers = []
+        for upload, item in zip(uploads, found, strict=True):
+            if isinstance(item, BadImageError):
+                answers.append(PicturePrediction(file=upload.name, error=str(item)))
+            else:
+                classes = most_probable(next(rows), self._served.predictor.class_names, top)
+                answers.append(
+                    PicturePrediction(
+                        file=upload.name,
+                        classes=[ClassProbability(name=name, probability=p) for name, p in classes],
+                        explanation=next(explained, None),
+                    )
+                )
+        return answers
+
+    def _decode(self, upload: Upload, explain: bool) -> Decoded | BadImageError:
+        stream = io.BytesIO(upload.content)
+        stream.name = upload.name
+        try:
+            image = decode_image(stream, max_pixels=self._max_pixels)
+        except BadImageError as error:
+            if isinstance(
+                error.__cause__, Image.DecompressionBombError
+            ):  # says how to allow more, which is not for senders
+                return BadImageError(upload.name, f"more than {self._max_pixels:,} pixels")
+            return error
+        small = np.asarray(fitted(image, EXPLAINED_EDGE)) if explain else None
+        return Decoded(resized(image, self._served.predictor.size), small)
+
+    def _explain(self, pictures: Sequence[Decoded]) -> list[str]:
+        """Pictures with their maps over them, as data URLs."""
+        assert self._served.maps
+        maps = self._served.maps(np.stack([picture.square for picture in pictures]))
+        return [
+            _data_url(overlay(picture.small, weights))
+            for picture, weights in zip(pictures, maps, strict=True)
+            if picture.small is not None
+        ]
+
+
+class UnreadableError(Exception):
+    """Not one picture of a request can be read.
+
+    Args:
+        reasons: for each picture.
+    """
+
+    def __init__(self, reasons: Sequence[BadImageError]) -> None:
+        super().__init__("; ".join(map(str, reasons)))
+
+
+def _data_url(picture: Bytes) -> str:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
