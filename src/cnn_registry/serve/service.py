@@ -48,7 +48,7 @@ class Served:
     maps: MapsOf | None = None
 
 
-class Decoded(NamedTuple):
+class DecodedUpload(NamedTuple):
     """An uploaded picture.
 
     Attributes:
@@ -99,7 +99,7 @@ class Service:
         loop = asyncio.get_running_loop()
         decoding = [loop.run_in_executor(self._decoders, self._decode, upload, explain) for upload in uploads]
         found = await asyncio.gather(*decoding)
-        readable = [item for item in found if isinstance(item, Decoded)]
+        readable = [item for item in found if isinstance(item, DecodedUpload)]
         if not readable:
             raise UnreadableError([item for item in found if isinstance(item, BadImageError)])
         rows = iter(await self._batcher([item.square for item in readable]))
@@ -119,7 +119,7 @@ class Service:
                 )
         return answers
 
-    def _decode(self, upload: Upload, explain: bool) -> Decoded | BadImageError:
+    def _decode(self, upload: Upload, explain: bool) -> DecodedUpload | BadImageError:
         stream = io.BytesIO(upload.content)
         stream.name = upload.name
         try:
@@ -131,9 +131,9 @@ class Service:
                 return BadImageError(upload.name, f"more than {self._max_pixels:,} pixels")
             return error
         small = np.asarray(fitted(image, EXPLAINED_EDGE)) if explain else None
-        return Decoded(resized(image, self._served.predictor.size), small)
+        return DecodedUpload(resized(image, self._served.predictor.size), small)
 
-    def _explain(self, pictures: Sequence[Decoded]) -> list[str]:
+    def _explain(self, pictures: Sequence[DecodedUpload]) -> list[str]:
         """Pictures with their maps over them, as data URLs."""
         assert self._served.maps
         maps = self._served.maps(np.stack([picture.square for picture in pictures]))
