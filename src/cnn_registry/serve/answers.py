@@ -32,7 +32,7 @@ class PicturePrediction(BaseModel):
     error: str | None = Field(default=None, description="Why the picture cannot be read.")
 
 
-class Answer(BaseModel):
+class PredictAnswer(BaseModel):
     """The answer to a request: a prediction for each picture, in their order."""
 
     predictions: list[PicturePrediction]

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from cnn_registry.text import printable
 
 from .access import refusal
-from .answers import Answer, Asked, Health, Labels, Problem
+from .answers import Asked, Health, Labels, PredictAnswer, Problem
 from .limits import Allowance, Limits
 from .service import Served, Service, UnreadableError
 from .uploads import FIELDS, read_uploads
@@ -100,7 +100,7 @@ def make_app(
         response_model_exclude_none=True,
         openapi_extra=_body(limits),
     )
-    async def predict(request: Request, asked: Annotated[Asked, Query()]) -> Answer:
+    async def predict(request: Request, asked: Annotated[Asked, Query()]) -> PredictAnswer:
         if asked.explain and served.maps is None:
             raise HTTPException(422, "explain: this model is served without explanations; leave it out.")
         with requests.share() as enter, pictures.share() as take, held.share() as hold:
@@ -108,7 +108,7 @@ def make_app(
             uploads = await read_uploads(request, limits, hold)
             take(len(uploads))
             try:
-                return Answer(predictions=await service.predict(uploads, top=asked.top, explain=asked.explain))
+                return PredictAnswer(predictions=await service.predict(uploads, top=asked.top, explain=asked.explain))
             except UnreadableError as error:
                 raise HTTPException(422, str(error)) from error
 
