@@ -47,7 +47,8 @@ def our_side(optimizer: str) -> None:
     from cnn_registry.data.dataset import Split
     from cnn_registry.runs.record import RunRecord
     from cnn_registry.runs.run import Run
-    from cnn_registry.training.fit import Fit, Images, RunOptions
+    from cnn_registry.training.fit import Fit, Images
+    from cnn_registry.training.options import RunOptions
     from cnn_registry.workflows.plan import chosen_recipe, settled
 
     spec, images = get_spec(MODEL), random_pixels(2 * BATCH, SIZE)

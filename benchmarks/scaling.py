@@ -43,7 +43,7 @@ def step_side(size: int, batch: int) -> None:
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline.batches import training_batches
     from cnn_registry.recipes.load import load_recipe
-    from cnn_registry.training.fit import build_trainable
+    from cnn_registry.training.network import build_trainable
 
     spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
     network = build_trainable(spec, model_record(spec, size, {}), recipe, batch)

@@ -19,7 +19,8 @@ from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.runs.record import RunRecord
 from cnn_registry.runs.run import Run
-from cnn_registry.training.fit import Fit, Images, RunOptions
+from cnn_registry.training.fit import Fit, Images
+from cnn_registry.training.options import RunOptions
 
 from .common import model_record
 

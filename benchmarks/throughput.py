@@ -89,7 +89,7 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline.batches import training_batches
     from cnn_registry.networks.graph import cost
-    from cnn_registry.training.fit import build_trainable
+    from cnn_registry.training.network import build_trainable
     from cnn_registry.workflows.plan import chosen_recipe
 
     batch = batch_size(model, size)

@@ -1,6 +1,6 @@
 """The guides for plugin authors are followed to the letter: every command is run, every file is written.
 
-Of a page's fenced blocks, in their order: ``console`` blocks are commands (after ``$``) with what they print, where
+A page's fenced blocks run in their order: ``console`` blocks are commands (after ``$``) with what they print, where
 ``...`` stands for what varies, on a line of its own for any lines or none, and columns may be wider; ``python`` blocks
 that begin with a comment with a path are files; ``diff`` blocks that begin with ``---`` and a path are changes of one.
 Others are not touched.

@@ -36,7 +36,7 @@ def test_a_plugin_from_its_own_wheel_is_listed_and_trains(installed: Environment
     assert (tmp_path / trained["run"] / "curves.png").is_file()
 
 
-def test_the_core_alone_lists_nothing_but_its_own_data_sets(installed: Environment, tmp_path: Path) -> None:
+def test_the_core_alone_lists_nothing_but_its_own_datasets(installed: Environment, tmp_path: Path) -> None:
     assert "No model is installed" in installed.run("cnnreg", "--no-plugins", "list", cwd=tmp_path)
     names = [row["name"] for row in json.loads(installed.run("cnnreg", "datasets", "--json", cwd=tmp_path))]
     assert names == ["digits", "oxflower17"]

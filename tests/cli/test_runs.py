@@ -47,7 +47,7 @@ def test_runs_are_listed_with_what_came_of_them(cnnreg: Cnnreg, runs: Path) -> N
     assert status["first"].endswith("MB  finished")
     assert status["damaged"].endswith("MB  damaged")
     assert status["folds"].endswith("MB  1 of 2 folds")
-    assert total.startswith(f"3 in {runs}, ")
+    assert total.startswith(f"3 runs in {runs}, ")
     listed = {Path(row["run"]).name: row for row in json.loads(cnnreg("runs", runs, "--json").out)}
     best = Run.open(runs / "first").record.result["best"]["val_accuracy"]
     assert [listed[name]["accuracy"] for name in ("first", "damaged", "folds")] == [best, None, best]
@@ -55,7 +55,7 @@ def test_runs_are_listed_with_what_came_of_them(cnnreg: Cnnreg, runs: Path) -> N
 
 
 def test_where_there_are_none(cnnreg: Cnnreg, tmp_path: Path) -> None:
-    assert cnnreg("runs", tmp_path).out.startswith("There are no runs in ")
+    assert cnnreg("runs", tmp_path).out == f"0 runs in {tmp_path}, 0.0 MB\n"
     assert cnnreg("runs", tmp_path / "nowhere").code == 1
 
 
@@ -116,7 +116,7 @@ def test_the_cache_is_listed_with_the_last_use(cnnreg: Cnnreg, cache: Path) -> N
     assert {row.split()[0] for row in rows[:2]} == {"datasets/flowers", "decoded/0123abcd"}
     assert all("2.0 MB  2001-09-09" in row for row in rows[:2])
     assert rows[2].startswith("weights/net.pth ")
-    assert total == f"3 in {cache}, 5.0 MB"
+    assert total == f"3 entries in {cache}, 5.0 MB"
     assert {row["bytes"] for row in json.loads(cnnreg("cache", "--json").out)} == {2_000_000, 1_000_000}
 
 
@@ -125,8 +125,8 @@ def test_entries_of_the_cache_are_removed(cnnreg: Cnnreg, cache: Path) -> None:
     assert cnnreg("cache", "--prune", "decoded/*", "--prune", "weights/net.pth", "--yes").code == 0
     assert sorted(path.name for path in cache.glob("*/*")) == ["flowers"]
     assert cnnreg("cache", "--prune", "decoded/*", "--yes").code == 2
-    assert cnnreg("cache").out.splitlines()[-1] == f"1 in {cache}, 2.0 MB"
+    assert cnnreg("cache").out.splitlines()[-1] == f"1 entry in {cache}, 2.0 MB"
 
 
 def test_an_empty_cache(cnnreg: Cnnreg, own_cache: Path) -> None:
-    assert cnnreg("cache").out == f"0 in {own_cache}, 0.0 MB\n"
+    assert cnnreg("cache").out == f"0 entries in {own_cache}, 0.0 MB\n"

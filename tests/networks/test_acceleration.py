@@ -250,7 +250,7 @@ def test_what_is_saved_is_a_keras_network(tmp_path: Any) -> None:
 
 
 class Doubled(layers.Layer):  # type: ignore[misc, name-defined]  # Keras ships no type information
-    """Of somebody's own, for which float32 may matter."""
+    """A user's own layer, for which float32 may matter."""
 
     def call(self, inputs: Any) -> Any:
         return inputs * 2
@@ -289,7 +289,7 @@ def test_a_layer_of_ones_own_may_have_a_kernel_size_of_any_kind() -> None:
     assert model.get_layer("conv").compute_dtype == "bfloat16"
 
 
-def test_a_step_in_bfloat16_is_that_of_float32_but_for_its_digits() -> None:
+def test_a_step_in_bfloat16_is_that_of_float32_except_for_its_digits() -> None:
     maps = random_maps(8, 6, 6, 3)
     exact, short = (network((6, 6), 3, photographed, accelerated=False) for _ in range(2))
     set_precision(short, "bfloat16")

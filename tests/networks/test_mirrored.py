@@ -11,7 +11,7 @@ keras = backend.keras()
 
 def test_an_image_and_its_mirror_image_get_the_mean_of_both_answers() -> None:
     inputs = keras.Input((2, 3, 1))
-    # Weighs the columns differently, so that left and right are told apart.
+    # Weighs the columns differently, so that left and right can be distinguished.
     outputs = keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, outputs)
     images = np.random.default_rng(0).random((5, 2, 3, 1)).astype("float32")

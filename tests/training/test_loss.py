@@ -72,7 +72,7 @@ def test_metrics_are_named_alike_in_each_training() -> None:
         (["AUC,bins=3"], "The metric cannot be made by AUC with bins=3"),
     ],
 )
-def test_what_is_no_metric_is_refused_in_one_line(listed: list[str], words: str) -> None:
+def test_what_is_not_a_metric_is_refused_in_one_line(listed: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words) as refused:
         build_metrics(listed)
     assert "\n" not in str(refused.value)

@@ -208,7 +208,9 @@ def test_an_optimizer_may_be_any_of_keras_or_an_object(name: str, options: dict[
         ({"schedule.name": "builtins:max"}, "must return a keras.optimizers.schedules.LearningRateSchedule"),
     ],
 )
-def test_what_is_no_optimizer_or_schedule_is_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
+def test_what_is_neither_an_optimizer_nor_a_schedule_is_refused_in_one_line(
+    settings: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UsageError, match=words) as refused:
         build_optimizer(load_recipe("default").with_settings(settings), 5)
     assert "\n" not in str(refused.value)

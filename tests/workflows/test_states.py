@@ -59,7 +59,7 @@ def test_a_pass_that_a_callback_cuts_short_is_not_an_epoch(tiny: str, colours: P
     "callbacks",
     [[keras.callbacks.BackupAndRestore("backup")], ["CSVLogger"], [None], [keras.callbacks.CSVLogger], None],
 )
-def test_what_is_no_callback_and_what_restores_other_weights_is_refused(
+def test_what_is_not_a_callback_and_what_restores_other_weights_is_refused(
     tiny: str, colours: Path, tmp_path: Path, callbacks: Any
 ) -> None:
     with pytest.raises(UsageError, match=r"callbacks takes|BackupAndRestore would"):

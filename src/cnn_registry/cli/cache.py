@@ -11,9 +11,8 @@ from cnn_registry.system.cache import CacheEntry, cache_entries, remove_entry
 from cnn_registry.system.paths import cache_root
 
 from .common import common_options, json_option, wide_option
-from .output import print_json, tell
-from .prune import confirmed, matching, megabytes, prune_options
-from .table import Column, print_table
+from .prune import Listing, list_or_prune, megabytes, prune_options
+from .table import Column
 
 COLUMNS = (
     Column("entry", at_least=40),
@@ -39,26 +38,13 @@ def command(prune: tuple[str, ...], yes: bool, wide: bool, as_json: bool) -> Non
 
     The longest unused comes first. Removing is safe: everything is downloaded or decoded again when it is needed.
     """
-    found = cache_entries()
-    if prune:
-        found = list(matching({entry.name: entry for entry in found}, prune, "entry").values())
-    if as_json and not prune:
-        print_json([_as_dict(entry) for entry in found])
-        return
-    if found and not as_json:
-        rows = [
-            [entry.name, WHAT[entry.kind], megabytes(entry.bytes), f"{entry.used:%Y-%m-%d %H:%M}"] for entry in found
-        ]
-        print_table(COLUMNS, rows, wide=wide)
-    if not prune:
-        tell(f"{len(found)} in {cache_root()}, {megabytes(sum(entry.bytes for entry in found))}")
-    elif confirmed(found, "entry", yes):
-        for entry in found:
-            _remove(entry)
-        if as_json:
-            print_json([_as_dict(entry) for entry in found])
-        else:
-            tell(f"Removed {megabytes(sum(entry.bytes for entry in found))}.")
+    items = {entry.name: entry for entry in cache_entries()}
+    listing = Listing(items, "entry", cache_root(), COLUMNS, _row, _facts, _remove)
+    list_or_prune(listing, prune, yes=yes, wide=wide, as_json=as_json)
+
+
+def _row(entry: CacheEntry) -> list[str]:
+    return [entry.name, WHAT[entry.kind], megabytes(entry.bytes), f"{entry.used:%Y-%m-%d %H:%M}"]
 
 
 def _remove(entry: CacheEntry) -> None:
@@ -68,7 +54,7 @@ def _remove(entry: CacheEntry) -> None:
         raise CnnRegistryError(f"{entry.path} cannot be removed: {error.strerror or error}.") from error
 
 
-def _as_dict(entry: CacheEntry) -> dict[str, Any]:
+def _facts(entry: CacheEntry) -> dict[str, Any]:
     return {
         "entry": entry.name,
         "path": str(entry.path),

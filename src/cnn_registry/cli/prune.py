@@ -1,18 +1,21 @@
-"""Choose what is removed by its name, show it, ask, and remove it."""
+"""List what takes space; choose by name what is removed, show it, ask, and remove it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import click
 
 from cnn_registry.errors import UsageError
 from cnn_registry.text import counted, suggestion
 
-from .output import tell
+from .output import print_json, tell
+from .table import Column, print_table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +40,54 @@ def prune_options(function: F) -> F:
     return prune(yes(function))
 
 
-def matching(names: dict[str, S], patterns: Sequence[str], noun: str) -> dict[str, S]:
+@dataclass(frozen=True)
+class Listing(Generic[S]):
+    """What a command lists, and removes by name.
+
+    Attributes:
+        items: by name, in the order of the table.
+        noun: what one is called.
+        place: where they are.
+        columns: of the table.
+        row: the cells of one.
+        facts: of one, for ``--json``.
+        remove: takes one away.
+    """
+
+    items: Mapping[str, S]
+    noun: str
+    place: Path
+    columns: Sequence[Column]
+    row: Callable[[S], list[str]]
+    facts: Callable[[S], dict[str, Any]]
+    remove: Callable[[S], None]
+
+
+def list_or_prune(listing: Listing[S], prune: Sequence[str], *, yes: bool, wide: bool, as_json: bool) -> None:
+    """Show all; or show what the patterns name, ask, and remove it.
+
+    Raises:
+        UsageError: a pattern names nothing, or nobody can be asked.
+    """
+    items = _matching(listing, prune) if prune else list(listing.items.values())
+    if as_json and not prune:
+        print_json([listing.facts(item) for item in items])
+        return
+    if items and not as_json:
+        print_table(listing.columns, [listing.row(item) for item in items], wide=wide)
+    size = megabytes(sum(item.bytes for item in items))
+    if not prune:
+        tell(f"{counted(len(items), listing.noun)} in {listing.place}, {size}")
+    elif yes or _confirmed(f"{counted(len(items), listing.noun)}, {size}"):
+        for item in items:
+            listing.remove(item)
+        if as_json:
+            print_json([listing.facts(item) for item in items])
+        else:
+            tell(f"Removed {size}.")
+
+
+def _matching(listing: Listing[S], patterns: Sequence[str]) -> list[S]:
     """What the patterns name.
 
     Raises:
@@ -45,22 +95,21 @@ def matching(names: dict[str, S], patterns: Sequence[str], noun: str) -> dict[st
     """
     chosen: dict[str, S] = {}
     for pattern in patterns:
-        found = {name: item for name, item in names.items() if fnmatchcase(name, pattern.rstrip("/"))}
+        found = {name: item for name, item in listing.items.items() if fnmatchcase(name, pattern.rstrip("/"))}
         if not found:
-            raise UsageError(f"There is no {noun} {pattern!r}.{suggestion(pattern, names)} Nothing was removed.")
+            raise UsageError(
+                f"There is no {listing.noun} {pattern!r}.{suggestion(pattern, listing.items)} Nothing was removed."
+            )
         chosen |= found
-    return chosen
+    return list(chosen.values())
 
 
-def confirmed(items: Sequence[Sized], noun: str, yes: bool) -> bool:
+def _confirmed(what: str) -> bool:
     """Whether the user wants to remove what was shown.
 
     Raises:
         UsageError: nobody can be asked.
     """
-    what = f"{counted(len(items), noun)}, {megabytes(sum(item.bytes for item in items))}"
-    if yes:
-        return True
     if not sys.stdin.isatty():
         raise UsageError(f"Nothing was removed: confirm with --yes that {what}, should go.")
     if click.confirm(f"Remove {what}?", err=True):

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import common_options, json_option, wide_option
-from .output import print_json, tell
-from .prune import confirmed, matching, megabytes, prune_options
-from .table import Column, print_table
+from .prune import Listing, list_or_prune, megabytes, prune_options
+from .table import Column
 
 if TYPE_CHECKING:
     from cnn_registry.runs.directory import RunEntry
@@ -40,30 +39,13 @@ def command(directory: Path, prune: tuple[str, ...], yes: bool, wide: bool, as_j
     """
     from cnn_registry.runs.directory import remove, run_entries
 
-    found = run_entries(directory)
-    if prune:
-        found = list(matching({entry.path.name: entry for entry in found}, prune, "run").values())
-    if as_json and not prune:
-        print_json([_as_dict(entry) for entry in found])
-        return
-    if not found:
-        tell(f"There are no runs in {directory}.")
-        return
-    if not as_json:
-        print_table(COLUMNS, [_row(entry) for entry in found], wide=wide)
-    if not prune:
-        tell(f"{len(found)} in {directory}, {megabytes(sum(entry.bytes for entry in found))}")
-    elif confirmed(found, "run", yes):
-        for entry in found:
-            remove(entry)
-        if as_json:
-            print_json([_as_dict(entry) for entry in found])
-        else:
-            tell(f"Removed {megabytes(sum(entry.bytes for entry in found))}.")
+    items = {entry.path.name: entry for entry in run_entries(directory)}
+    listing = Listing(items, "run", directory, COLUMNS, _row, _facts, remove)
+    list_or_prune(listing, prune, yes=yes, wide=wide, as_json=as_json)
 
 
 def _row(entry: RunEntry) -> list[str]:
-    facts = _as_dict(entry)
+    facts = _facts(entry)
     return [
         entry.path.name,
         facts["model"],
@@ -75,7 +57,7 @@ def _row(entry: RunEntry) -> list[str]:
     ]
 
 
-def _as_dict(entry: RunEntry) -> dict[str, Any]:
+def _facts(entry: RunEntry) -> dict[str, Any]:
     first = entry.runs[0].record if entry.runs else None
     return {
         "run": str(entry.path),

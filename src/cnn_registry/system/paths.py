@@ -9,18 +9,18 @@ import platformdirs
 
 
 def cache_root() -> Path:
-    """The folder of everything that can be made anew: ``CNNREG_CACHE``, or the user's cache folder."""
+    """The folder of everything that can be made again: ``CNNREG_CACHE``, or the user's cache folder."""
     chosen = os.environ.get("CNNREG_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
 
 
 def as_text(name: str) -> str:
-    r"""A file's name as text that can be kept: bytes of it that are no UTF-8 are written as ``\udcff``."""
+    r"""A file's name as text that can be kept: bytes of it that are not UTF-8 are written as ``\udcff``."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def datasets_dir() -> Path:
-    """Archives that were fetched, and what was extracted from them; one folder a data set."""
+    """Archives that were fetched, and what was extracted from them; one folder per dataset."""
     return cache_root() / "datasets"
 
 

@@ -5,44 +5,39 @@ from __future__ import annotations
 import math
 import re
 import signal
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import take_any_size, without_optimizer
+from cnn_registry.backend.keras_internals import without_optimizer
 from cnn_registry.data.balance import class_weights
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.sources.cache import LoadedImages
-from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError, UsageError
-from cnn_registry.networks.acceleration import accelerated, set_precision
-from cnn_registry.networks.build import build_graph, build_model
+from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError
+from cnn_registry.networks.acceleration import accelerated
 from cnn_registry.networks.fingerprint import fingerprint
-from cnn_registry.networks.freezing import freeze, rate_shares
-from cnn_registry.networks.graph import MAIN, main_network
-from cnn_registry.networks.heads import add_aux_losses
-from cnn_registry.networks.saving import drop_own_initializers
+from cnn_registry.networks.graph import main_network
 from cnn_registry.networks.weights.keras_file import load_exactly
-from cnn_registry.recipes.schema import BestBy, Recipe
+from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.runs.history import BEST, Epoch, best_epoch, has_stalled
+from cnn_registry.runs.history import Epoch, has_stalled
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.runs.weights_file import save_weights, share_if_equal
-from cnn_registry.system.objects import Reference, named_object
 from cnn_registry.system.progress import note, shows_bars
 from cnn_registry.text import one_line
 
-from .loss import build_loss, build_metrics, check_on_sample
-from .optimizer import build_optimizer, find_optimizer
+from .loss import build_metrics
+from .network import build_trainable
+from .options import RunOptions
+from .outcome import Ending, Trained
 from .recipe_callbacks import build_callbacks
 from .schedule import warmup_steps
 from .signals import StopRequest, stop_requests
@@ -69,74 +64,11 @@ class Images(NamedTuple):
     evaluation: LoadedImages
 
 
+HIGHEST_ADVISED = 0.1
+"""The highest learning rate that is advised after one that diverged."""
+
 LONGEST_AVERAGE = 10
 """An average of weights forgets within one tenth of the training at most: the weights of its beginning are poor."""
-
-Ending = Literal["finished", "stopped early", "interrupted", "terminated"]
-
-OnNaN = Literal["stop", "rollback"]
-"""What to do when the loss becomes NaN or infinite: end, or go back to the latest checkpoint and halve the rate."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a training is carried out, which changes nothing of what it ends with.
-
-    Attributes:
-        callbacks: Keras callbacks, called after the loop's own.
-        tensorboard: also write TensorBoard logs into the run directory.
-        checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
-        keep_going: train on without checkpoints where they cannot be written.
-        on_nan: see there.
-        report: write the report when training has ended.
-        began: when the work began, by the monotonic clock, from which a time limit counts.
-    """
-
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    tensorboard: bool = False
-    checkpoint_minutes: float = 10.0
-    keep_going: bool = False
-    on_nan: OnNaN = "stop"
-    report: bool = True
-    began: float = field(default_factory=time.monotonic)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """How a training ended.
-
-    Attributes:
-        ending: it ran all epochs, early stopping ended it, or it was asked to stop, by Ctrl-C or by a signal.
-        history: one row for each epoch that was completed.
-        at_once: it did not even get the time to write where it stood.
-        loss_name: of the losses in the history.
-        label_smoothing: of the losses in the history.
-        best_by: which epoch is the best.
-        ended_by: what ended it before its last epoch, where that was not early stopping or a signal.
-    """
-
-    ending: Ending
-    history: tuple[Epoch, ...]
-    at_once: bool = False
-    loss_name: str = "cross_entropy"
-    label_smoothing: float = 0.0
-    best_by: BestBy = "val_loss"
-    ended_by: str = ""
-
-    def result(self) -> dict[str, Any]:
-        """The figures of the last epoch and of the best one, for the run's record."""
-        if not self.history:
-            return {}
-        found = {
-            "last": self.history[-1].to_dict(),
-            "best": best_epoch(self.history, self.best_by).to_dict(),
-            "best_by": BEST[self.best_by] + (self._form_of_loss() if self.best_by == "val_loss" else ""),
-        }
-        return found | ({"ended_by": self.ended_by} if self.ended_by else {})
-
-    def _form_of_loss(self) -> str:
-        name = "" if self.loss_name == "cross_entropy" else f", {self.loss_name}"
-        return f"{name}, with label smoothing {self.label_smoothing:g}" if self.label_smoothing else name
 
 
 class Fit:
@@ -479,141 +411,3 @@ class Fit:
             return f"{where}: out of memory. Try --set batch_size={half} or a smaller image_size."
         cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)
         return f"{where}: {cause[1] if cause else one_line(error)}"
-
-
-HIGHEST_ADVISED = 0.1
-"""The highest learning rate that is advised after one that diverged."""
-
-
-def build_trainable(
-    spec: ModelSpec,
-    form: ModelRecord,
-    recipe: Recipe,
-    num_images: int,
-    *,
-    class_names: Sequence[str] | None = None,
-    pretrained: bool = True,
-) -> keras.Model:
-    """The model of ``spec`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
-
-    Args:
-        spec: the model's spec.
-        form: in which form it is built.
-        recipe: how to train.
-        num_images: training images per epoch.
-        class_names: in the order of the outputs; the classifier of weights is only kept for the same ones, as
-            `build_model` says.
-        pretrained: whether to load the weights that the recipe names.
-
-    Raises:
-        UsageError, CnnRegistryError: as `Fit`.
-    """
-    keras = backend.keras()
-    keras.utils.set_random_seed(recipe.seed)
-    options = form.options | ({"aux_heads": True} if form.aux_heads else {})
-    tuning = recipe.fine_tuning
-    model = build_model(
-        spec,
-        num_classes=form.num_classes,
-        input_shape=form.input_shape,
-        weights=tuning.weights if pretrained else None,
-        class_names=class_names,
-        **options,
-    )
-    check_outputs(model, spec, form)
-    drop_own_initializers(model)
-    if recipe.train_sizes:
-        _check_sizes(model, spec, form, recipe.train_sizes, options)
-    loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics, recipe.best_by)
-    check_on_sample(loss, metrics, form.num_classes)
-    if form.aux_heads:
-        add_aux_losses(model, form.aux_heads, loss)
-    if recipe.train_sizes and not take_any_size(model):
-        raise UsageError(f"Keras {keras.__version__} trains a network at one size only; leave train_sizes out.")
-    if tuning.freeze:
-        freeze(model, spec, tuning.freeze)
-    if recipe.precision == "bfloat16":
-        built_for = form.input_shape[0]
-        smallest = min((built_for, *recipe.train_sizes)) / built_for
-        set_precision(model, recipe.precision, smallest, accelerating=recipe.accelerate)
-    shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
-    optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
-    # Without variables at hand, `fit` traces the step once to create them and once more to use them.
-    optimizer.build(model.trainable_variables)
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        metrics=metrics,
-        jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
-    )
-    return model
-
-
-def check_parts(recipe: Recipe) -> None:
-    """Refuse a recipe that names an optimizer, a loss, a metric or a callback that is not there.
-
-    Raises:
-        UsageError: it does.
-    """
-    find_optimizer(recipe.optimizer.name)
-    build_loss(recipe.loss, recipe.label_smoothing)
-    build_metrics(recipe.metrics, recipe.best_by)
-    for callback in map(Reference.parse, recipe.callbacks):
-        named_object(callback.name, "the callback")
-
-
-def check_outputs(model: keras.Model, spec: ModelSpec, form: ModelRecord) -> None:
-    """Refuse outputs that the loss does not take: undeclared heads, and anything but probabilities.
-
-    Raises:
-        UsageError: there are any.
-    """
-    outputs = getattr(model, "output", None)
-    if isinstance(outputs, dict) and not form.aux_heads:
-        others = ", ".join(repr(name) for name in outputs if name != MAIN)
-        raise UsageError(
-            f"{spec.name} has the outputs {MAIN!r} and {others}, but declares no auxiliary heads. Its plugin must "
-            f"declare them with register_model(aux_heads=...), or return a single output."
-        )
-    if _ends_in_softmax(model, outputs[MAIN] if isinstance(outputs, dict) else outputs):
-        return
-    called = model(np.random.default_rng(0).random((2, *form.input_shape), np.float32), training=False)
-    values = backend.keras().ops.convert_to_numpy(called[MAIN] if isinstance(called, dict) else called)
-    if np.isfinite(values).all() and not (values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
-        raise UsageError(
-            f"The outputs of {spec.name} are not probabilities: they sum to {values[0].sum():.3g} for one image, "
-            f"and go from {values.min():.3g} to {values.max():.3g}. End the network in a softmax."
-        )
-
-
-def _ends_in_softmax(model: keras.Model, output: Any) -> bool:
-    """Whether the layer that makes ``output`` is known to make probabilities; saves calling the network."""
-    keras = backend.keras()
-    last = [layer for layer in model.layers if getattr(layer, "output", None) is output and output is not None]
-    return any(
-        isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
-        for layer in last
-    )
-
-
-def _check_sizes(
-    model: keras.Model, spec: ModelSpec, form: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]
-) -> None:
-    """Refuse sizes for which the network would have other weights than ``model``.
-
-    Raises:
-        UsageError: it has, as every network has that flattens its maps.
-        InputShapeError: a size is too small for it.
-    """
-
-    def shapes(network: keras.Model) -> list[tuple[int, ...]]:
-        return [tuple(weight.shape) for weight in network.weights]
-
-    evaluated_at = form.input_shape[0]
-    for size in set(sizes) - {evaluated_at}:
-        other = build_graph(spec, num_classes=form.num_classes, input_shape=(size, size, 3), **options)
-        if shapes(other) != shapes(model):
-            raise UsageError(
-                f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "
-                f"train_sizes; leave them out."
-            )

@@ -15,7 +15,7 @@ LONGEST_WARMUP = 4
 """A warm-up takes at most a quarter of the training, so that a training of few epochs is not all warm-up."""
 
 RISE, FIRST = 0.3, 1 / 25
-"""Of one cycle: the share of the steps in which the rate rises, and its first value as a share of its peak."""
+"""For one cycle: the share of the steps in which the rate rises, and its first value as a share of its peak."""
 
 ENDLESS = 0.01
 """Where an exponential decay ends, which never reaches 0, as a share of its peak."""

@@ -24,7 +24,7 @@ from cnn_registry.runs.run import Run, stamped
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
-from cnn_registry.training.fit import OnNaN
+from cnn_registry.training.options import OnNaN
 
 from .resume import resume
 from .train import listed_callbacks, train

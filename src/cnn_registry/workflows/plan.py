@@ -28,7 +28,8 @@ from cnn_registry.runs.record import HASH_DIGITS, DataRecord, ModelRecord, Optio
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.paths import as_text
 from cnn_registry.text import counted
-from cnn_registry.training.fit import Images, check_parts
+from cnn_registry.training.fit import Images
+from cnn_registry.training.network import check_parts
 
 from .foreign import refuse_foreign_code
 

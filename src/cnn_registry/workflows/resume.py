@@ -28,7 +28,8 @@ from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumptio
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
-from cnn_registry.training.fit import Fit, Images, OnNaN, RunOptions
+from cnn_registry.training.fit import Fit, Images
+from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code

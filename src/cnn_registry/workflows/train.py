@@ -30,7 +30,8 @@ from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import one_line
-from cnn_registry.training.fit import Fit, OnNaN, RunOptions
+from cnn_registry.training.fit import Fit
+from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
 from cnn_registry.training.signals import StopRequest, stop_requests
 
