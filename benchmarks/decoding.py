@@ -19,8 +19,10 @@ from tempfile import TemporaryDirectory
 
 from cnn_registry import get_spec
 from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.form import Form, height_and_width
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.workflows.plan import chosen_recipe, decoded, settled
+from cnn_registry.data.sources.cache import load_forms
+from cnn_registry.workflows.plan import chosen_recipe, settled
 
 from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve, timed
 
@@ -33,8 +35,8 @@ def sizes(dataset: ImageDataset, recipe: str) -> tuple[int, int]:
     """Edge lengths in pixels of the images for evaluation, and of those that training crops are cut from."""
     spec = get_spec(MODEL)
     chosen = settled(chosen_recipe(spec, recipe, {}), spec, dataset).recipe
-    image_size = chosen.image_size or spec.input_shape[0]
-    return image_size, chosen.decode_size or image_size
+    shape = (*height_and_width(chosen.image_size or spec.input_shape[0]), 3)
+    return chosen.form(shape).height, chosen.decoded_form(shape).height
 
 
 def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
@@ -59,7 +61,7 @@ def our_side(data: Path | None, edges: tuple[int, int]) -> None:
     """The first and the second start of the library."""
 
     def read() -> None:
-        decoded(load_dataset(DATASET, data), *edges, "error")
+        load_forms(load_dataset(DATASET, data), map(Form.of, edges), on_bad_image="error")
 
     def starts() -> Facts:
         with TemporaryDirectory() as cache:

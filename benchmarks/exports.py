@@ -18,6 +18,7 @@ import numpy as np
 
 from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.backend import forget, standard_settings
+from cnn_registry.data.form import Form
 from cnn_registry.export.check import Sample
 from cnn_registry.export.facts import describe
 from cnn_registry.export.formats import FORMATS
@@ -42,7 +43,7 @@ def measure(name: str) -> list[Facts]:
                 kind,
                 "float32",
                 labels=images.dataset.class_names,
-                size=SIZE,
+                form=Form.of(SIZE),
                 model=name,
                 distribution=get_spec(name).provider.distribution,
             )

@@ -56,6 +56,7 @@ def step_side(size: int, batch: int) -> None:
 
 def pipeline_side(kind: str, count: int, directory: Path) -> None:
     """Batches of a dataset of ``count`` images, in random order."""
+    from cnn_registry.data.form import Form
     from cnn_registry.data.pipeline.batches import training_batches
     from cnn_registry.data.sources.files import StreamedImages
     from cnn_registry.data.sources.memory import ArrayImages
@@ -65,7 +66,7 @@ def pipeline_side(kind: str, count: int, directory: Path) -> None:
     files = sorted(directory.glob("*.jpg"))
     source: Any = ArrayImages(pixels)
     if kind == "streamed":
-        source = StreamedImages([files[index % FILES] for index in range(count)], TINY)
+        source = StreamedImages([files[index % FILES] for index in range(count)], Form.of(TINY))
     images = in_memory(pixels, np.arange(count) % CLASSES, source)
     recipe = load_recipe("default")
     batches = training_batches(

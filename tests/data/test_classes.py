@@ -33,7 +33,7 @@ def test_images_of_unknown_classes_are_left_out_and_counted(dataset: Made, capsy
     assert images.dataset.labels.tolist() == [1, 1, 0]
     assert images.dataset.ids == ("made/0", "made/1", "made/5")
     assert images.hashes == tuple(whole.hashes[index] for index in (0, 1, 5))
-    assert (len(images.source), images.source.size) == (3, 6)
+    assert (len(images.source), images.source.form.height) == (3, 6)
     np.testing.assert_array_equal(images.source.read(np.array([2, 0])), whole.source.read(np.array([5, 0])))
     assert capsys.readouterr().err == (
         "3 images of made by a test left out, of 1 class that the model does not know: 'fish'.\n"

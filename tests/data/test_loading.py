@@ -78,7 +78,7 @@ def test_a_loaders_own_error_stays_as_it_is() -> None:
         ({"labels": np.array([0.0, 0.0, 1.0, 1.0])}, "labels must be integers"),
         (
             {"images": np.zeros((4, 6, 6), np.uint8)},
-            r"uint8 of shape \(N, height, width, 3\), not uint8 of \(4, 6, 6\)",
+            r"uint8 of shape \(N, height, width, 1, 3 or 4\), not uint8 of \(4, 6, 6\)",
         ),
         ({"default_split": "official"}, "default split 'official' is not among its splits"),
         ({"ids": ("a", "b", "a", "c")}, "two of its images have the same id"),

@@ -13,6 +13,7 @@ from cnn_registry import backend, create_model, get_spec, list_models
 from cnn_registry.backend import forget, standard_settings
 from cnn_registry.blocks import LocalResponseNormalization
 from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.form import Form
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.export import FORMATS, FormatName
@@ -87,7 +88,7 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
 def test_it_predicts_the_same(network: tuple[str, Any], format_name: FormatName, tmp_path: Path) -> None:
     name, model = network
     kind, distribution = FORMATS[format_name], None if name == OWN else get_spec(name).provider.distribution
-    facts = describe(kind, "float32", labels=CLASSES, size=SIZE, model=name, distribution=distribution)
+    facts = describe(kind, "float32", labels=CLASSES, form=Form.of(SIZE), model=name, distribution=distribution)
     assert facts["licence"] == ("Apache-2.0" if distribution else "unknown")
     with standard_settings():
         made = export_model(

@@ -54,7 +54,7 @@ def test_an_image_on_standard_input_is_one_picture(folder: Path) -> None:
         Image.new("RGB", (300, 200), "red").save(file)
         [picture] = find_pictures(["-"], stdin(file.read_bytes()))
         assert picture.name == "-"
-        assert picture.square(8).mean(axis=(0, 1)) == pytest.approx((255, 0, 0), abs=2)
+        assert picture.pixels(8).mean(axis=(0, 1)) == pytest.approx((255, 0, 0), abs=2)
 
 
 def test_what_names_nothing_is_refused_before_anything_is_read(folder: Path) -> None:
@@ -124,11 +124,11 @@ def test_an_address_is_fetched_within_bounds(server: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(pictures, "MAX_DOWNLOAD", 2000)
     good, *bad = find_pictures([f"{server}/{name}.png" for name in ("ok", "none", "large", "endless")], stdin())
     assert good.name == f"{server}/ok.png"
-    assert (good.square(2) == (255, 0, 0)).all()
+    assert (good.pixels(2) == (255, 0, 0)).all()
     for picture, reason in zip(bad, ("HTTP 404", "more than 2,000 bytes", "more than 2,000 bytes"), strict=True):
         with pytest.raises(BadImageError) as caught:
-            picture.square(2)
+            picture.pixels(2)
         assert reason in caught.value.reason
     [nobody] = find_pictures(["http://127.0.0.1:1/x.png"], stdin())
     with pytest.raises(BadImageError, match="no connection"):
-        nobody.square(2)
+        nobody.pixels(2)

@@ -200,9 +200,12 @@ def odd(input_shape, num_classes):
         ),
         ({"activation": "sigmoid"}, r"outputs of odd are not probabilities"),
         ({"outputs": "{'predictions': outputs, 'extra': x}"}, r"'predictions' and 'extra', but declares no auxiliary"),
-        ({"shape": "(16, 24, 3)"}, r"odd takes images of 16x24 pixels; training takes squares.*--set image_size=16"),
+        (
+            {"outputs": "{'predictions': outputs}['squares' if shape[0] != shape[1] else 'predictions']"},
+            r"could not be built for input_shape=\(16, 24, 3\).*squares.*one edge length",
+        ),
     ],
-    ids=["logits", "sigmoids", "undeclared outputs", "rectangles"],
+    ids=["logits", "sigmoids", "undeclared outputs", "squares only"],
 )
 def test_what_cannot_be_trained_is_refused_before_a_directory_is_made(
     plugins: FakePlugins, colours: Path, tmp_path: Path, oddity: dict[str, str], message: str
@@ -212,7 +215,7 @@ def test_what_cannot_be_trained_is_refused_before_a_directory_is_made(
     for key, value in facts.items():
         source = source.replace("{" + key + "}", value)
     plugins.install("cnnreg-odd", source=source, entries={"odd": "cnnreg_odd:odd"})
-    settings = {"epochs": 1} | ({} if "shape" in oddity else {"image_size": 16})
+    settings = {"epochs": 1, "image_size": "16x24" if "squares" in message else 16}
     with pytest.raises(CnnRegistryError, match=message) as refused:
         train("odd", data=colours, settings=settings, out=tmp_path / "runs")
     assert "\n" not in str(refused.value)

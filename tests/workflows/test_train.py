@@ -85,7 +85,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     source = "".join(plugins.declaration(name, **facts) for name, facts in given.items())
     plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
 
-    def sizes(model: str, **settings: Any) -> tuple[int | None, int | None, tuple[int, ...]]:
+    def sizes(model: str, **settings: Any) -> tuple[Any, Any, Any]:
         recipe = plan_training(get_spec(model), data=colours, settings=settings).recipe
         return recipe.image_size, recipe.decode_size, recipe.train_sizes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,24 @@ from cnn_registry.registry.current import use_policy
 from cnn_registry.registry.policy import NO_PLUGINS
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ImageSizeType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
+    """An edge length in pixels, or height and width, as in ``96x160``."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, int] | None:
+        """The edge length, or height and width."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # converted already
+        edges = [int(edge) for edge in re.split("[x\u00d7]", value) if edge.isascii() and edge.isdecimal()]
+        if len(edges) not in (1, 2) or len(re.split("[x\u00d7]", value)) != len(edges) or min(edges) < 1:
+            self.fail(f"expected pixels, as in 96 or 96x160 (height x width); got {value!r}.", param, ctx)
+        return edges[0] if len(edges) == 1 else (edges[0], edges[1])
+
 
 _shown: dict[str, bool] = {"tracebacks": False}
 

@@ -44,7 +44,7 @@ def _row(spec: DatasetSpec) -> list[str]:
         spec.name,
         str(spec.num_classes),
         str(spec.num_images),
-        str(spec.image_size or "varies"),
+        "x".join(map(str, spec.image_size)) if isinstance(spec.image_size, tuple) else str(spec.image_size or "varies"),
         "embedded" if spec.embedded else "download",
         str(spec.provider),
         f"{spec.summary} (the default)" if spec.is_default else spec.summary,

@@ -14,7 +14,7 @@ from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.system.progress import working
 
-from .common import common_options, complete_models, json_option
+from .common import ImageSizeType, common_options, complete_models, json_option
 from .listing import as_dict
 from .output import print_facts, print_json, tell
 
@@ -23,11 +23,14 @@ from .output import print_facts, print_json, tell
 @click.argument("name", shell_complete=complete_models)
 @click.option("--graph", is_flag=True, help="Build the network, and measure its cost and feature maps.")
 @click.option(
-    "--image-size", type=click.IntRange(min=1), help="With --graph: edge length in pixels (default: the model's)."
+    "--image-size",
+    type=ImageSizeType(),
+    metavar="PIXELS|HxW",
+    help="With --graph: edge length, or height and width, in pixels (default: the model's).",
 )
 @json_option
 @common_options
-def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> None:
+def command(name: str, graph: bool, image_size: int | tuple[int, int] | None, as_json: bool) -> None:
     """Show details of the model NAME.
 
     If its plugin is broken, show the traceback.
@@ -51,7 +54,7 @@ def command(name: str, graph: bool, image_size: int | None, as_json: bool) -> No
         click.get_current_context().exit(1)
 
 
-def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
+def _graph_facts(spec: ModelSpec, image_size: int | tuple[int, int] | None) -> dict[str, Any]:
     """Cost and feature maps, read from the graph; it is built without its weights."""
     from dataclasses import asdict
 
@@ -59,9 +62,9 @@ def _graph_facts(spec: ModelSpec, image_size: int | None) -> dict[str, Any]:
     from cnn_registry.networks.build import build_graph
     from cnn_registry.networks.graph import cost
 
-    size = image_size or spec.input_shape[0]
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size or spec.input_shape[:2]
     with working(f"Building {spec.name}", after=1.0):
-        model = build_graph(spec, input_shape=(size, size, spec.input_shape[2]))
+        model = build_graph(spec, input_shape=(*size, spec.input_shape[2]))
     if not has_graph(model):
         raise UsageError(
             f"{spec.name} is neither a functional nor a sequential model, so it has no graph to measure; leave --graph "

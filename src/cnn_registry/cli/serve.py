@@ -62,7 +62,7 @@ def _served(run: str, weights: str, force: bool, predictor: Predictor) -> Served
 
     from cnn_registry.serve.service import Served
 
-    predictor(np.zeros((1, predictor.size, predictor.size, 3), np.uint8))
+    predictor(np.zeros((1, *predictor.form.shape), np.uint8))
     return Served(_title(run), predictor, _maps(run, weights, force))
 
 

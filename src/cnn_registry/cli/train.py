@@ -15,6 +15,7 @@ from cnn_registry.system.progress import note, shows_bars, working
 from .app import INTERRUPTED, TERMINATED
 from .common import (
     DATA,
+    ImageSizeType,
     common_options,
     complete_datasets,
     complete_models,
@@ -85,7 +86,12 @@ class Given(How, total=False):
     "--lr", type=float, metavar="RATE", help="The (highest) learning rate; as --set optimizer.learning_rate=RATE."
 )
 @click.option("--batch-size", type=int, metavar="N", help="Images per step; as --set batch_size=N.")
-@click.option("--image-size", type=int, metavar="PIXELS", help="Edge length of images; as --set image_size=PIXELS.")
+@click.option(
+    "--image-size",
+    type=ImageSizeType(),
+    metavar="PIXELS|HxW",
+    help="Edge length, or height and width, of images; as --set image_size=PIXELS.",
+)
 @click.option("--seed", type=int, metavar="N", help="Seed of everything that is random; as --set seed=N.")
 @click.option("--weights", help="Start from published weights, a file or a run; as --set fine_tuning.weights=SOURCE.")
 @click.option(
@@ -170,7 +176,7 @@ def command(
     time_limit: str | None,
     lr: float | None,
     batch_size: int | None,
-    image_size: int | None,
+    image_size: int | tuple[int, int] | None,
     seed: int | None,
     weights: str | None,
     freeze: str | None,

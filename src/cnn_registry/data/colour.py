@@ -1,4 +1,4 @@
-"""Pixels of any kind that Pillow opens, as RGB of 8 bits.
+"""Pixels of any kind that Pillow opens, as RGB or RGBA of 8 bits.
 
 Images of 8 bits per channel keep their values. Those with more bits are scaled, because cutting off the lower half
 would leave nothing of a picture whose values fill 12 of 16 bits, as X-ray and microscope images often do:
@@ -42,39 +42,53 @@ _ROWS = 1024
 """Rows that are scaled at a time, so that a large image needs little memory besides its own."""
 
 
-def load_rgb(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
-    """The pixels of an open image as RGB, laid over white where it is transparent.
+def load_pixels(image: Image.Image, again: Callable[[], ImageFile.ImageFile], *, alpha: bool = False) -> Image.Image:
+    """The pixels of an open image as RGB, laid over white where it is transparent; or as RGBA.
 
     Args:
         image: an image whose pixels have not been read yet; or one in memory, of which nothing else is known.
         again: opens it once more. Pillow reads only the upper 8 of 16 bits of a colour; the lower ones need another
             pass.
+        alpha: whether to keep how transparent it is.
 
     Raises:
         ValueError: no value of the image is finite, or its channels of 16 bits lie in planes of their own.
     """
     if _tag(image, _PLANES) == 2 and (_tag(image, _BITS) or 8) > 8:
         raise ValueError("a TIFF with more than 8 bits per channel in separate planes")  # Pillow reads each byte as one
+    known = _with_known_values(image, again)
+    return _with_alpha(known) if alpha else over_white(known)
+
+
+def _with_known_values(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
+    """The image with values of 8 bits."""
     raw = _raw_mode(image)
     image.load()
     if image.mode.startswith(_DEEP_GREY):
-        return _over_white(_grey(image))
+        return _grey(image)
     if raw == _GREY_ALPHA:
-        return _over_white(_grey_alpha(again()))
+        return _grey_alpha(again())
     if (found := _SIXTEEN.fullmatch(raw)) and ("transparency" in image.info or _is_dark(image)):
-        return _over_white(_colour(image, _lower_bytes(again(), found[2])))
+        return _colour(image, _lower_bytes(again(), found[2]))
     if image.mode == "L" and _tag(image, _SAMPLE_FORMAT) == 2:
-        return _over_white(_scaled(np.asarray(image).view(np.int8), None))
-    return _over_white(image)
+        return _scaled(np.asarray(image).view(np.int8), None)
+    return image
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def over_white(image: Image.Image) -> Image.Image:
+    """The image as RGB, laid over white where it is transparent."""
     if image.has_transparency_data:
-        if image.mode == "La":  # which converts to nothing else
-            image = image.convert("LA")
-        image = image.convert("RGBA")
+        image = _with_alpha(image)
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    if image.mode == "La":  # which converts to nothing else
+        image = image.convert("LA")
+    if image.mode in ("RGB", "RGBA", "LA", "PA", "L", "P", "RGBa"):
+        return image.convert("RGBA")
+    return image.convert("RGB").convert("RGBA")  # CMYK, YCbCr and others, which convert to RGB only
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ Indices = NDArray[np.int64]
 """Positions of images in a dataset."""
 
 Bytes = NDArray[np.uint8]
-"""Pixels, ``(N, height, width, 3)``, RGB."""
+"""Pixels, ``(N, height, width, channels)``: grey, RGB or RGBA."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,12 @@ class ImageDataset:
         class_names: the classes in the order of their labels.
         ids: a unique and stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
         labels: ``(N,)``, the class of each image.
-        images: files to decode, or the images themselves, ``(N, height, width, 3)``.
+        images: files to decode, or the images themselves, ``(N, height, width, channels)`` with 1,
+            3 or 4 channels.
         splits: the splits that come with the data, by name; may be empty.
         default_split: the split that is used unless another is named; ``None`` means a stratified split.
         source: where the data was found, for run records.
-        image_size: natural edge length in pixels; ``None`` if the images vary in size.
+        image_size: natural edge length in pixels, or height and width; ``None`` if the images vary in size.
         groups: ``(N,)``, the number of the group of each image: images of one group are never in two parts of a split
             that is drawn. ``None`` if each image stands for itself.
         weights: ``(N,)``, float32, what the loss of each image is multiplied by in training; ``None`` for 1.
@@ -58,7 +59,7 @@ class ImageDataset:
     splits: Mapping[str, Split]
     default_split: str | None
     source: str
-    image_size: int | None
+    image_size: int | tuple[int, int] | None
     groups: Indices | None = None
     weights: NDArray[np.float32] | None = None
 

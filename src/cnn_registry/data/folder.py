@@ -34,7 +34,7 @@ Classes = Mapping[str, Sequence[Path]]
 
 
 def load_folder(
-    root: Path, *, min_classes: int = 2, name: str | None = None, image_size: int | None = None
+    root: Path, *, min_classes: int = 2, name: str | None = None, image_size: int | tuple[int, int] | None = None
 ) -> ImageDataset:
     """Find the images of a folder. Each class is a folder, and its images lie at any depth in it.
 
@@ -48,7 +48,8 @@ def load_folder(
             ...).
         min_classes: classes that must have images.
         name: the dataset's name; default that of the folder.
-        image_size: edge length in pixels at which the images are used by default; ``None`` where they vary.
+        image_size: edge length in pixels, or height and width, at which the images are used by default; ``None`` where
+            they vary.
 
     Raises:
         DataError: there is no such folder, it or one in it cannot be read, it has too few classes with images, classes

@@ -1,4 +1,4 @@
-"""One image file to squares of RGB pixels."""
+"""One image file to the pixels that a network takes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from cnn_registry.errors import BadImageError
 
 from . import formats
-from .colour import load_rgb
+from .colour import load_pixels, over_white
 from .dataset import Bytes
+from .form import FILL, Form
 from .screening import screen
 
 MAX_BYTES = 2**30
@@ -42,27 +43,28 @@ _TURNS = {
 """What makes an image upright, for each orientation in EXIF data."""
 
 
-def decode(source: Path | BinaryIO, size: int, *, max_pixels: int | None = None) -> Bytes:
-    """`decode_sizes` at one size."""
-    return decode_sizes(source, (size,), max_pixels=max_pixels)[0]
+def decode(source: Path | BinaryIO, form: int | Form, *, max_pixels: int | None = None) -> Bytes:
+    """`decode_forms` in one form."""
+    return decode_forms(source, (form,), max_pixels=max_pixels)[0]
 
 
-def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int], *, max_pixels: int | None = None) -> list[Bytes]:
-    """Read an image once as RGB and resize it to squares, without preserving its aspect ratio.
+def decode_forms(source: Path | BinaryIO, forms: Iterable[int | Form], *, max_pixels: int | None = None) -> list[Bytes]:
+    """Read an image once, and give its pixels in each form.
 
-    The orientation in EXIF data is honoured. Grey, CMYK, palette and other images become RGB, those with more than 8
-    bits per value are scaled (see `cnn_registry.data.colour`), and transparent areas become white, as on a page. Only
-    the first frame of an animation is used. The pixels of an RGB image equal ``np.asarray(image.resize((size, size),
-    LANCZOS))``, as in tflearn.
+    The orientation in EXIF data is honoured. CMYK, palette and other images become grey, RGB or RGBA, those with more
+    than 8 bits per value are scaled (see `cnn_registry.data.colour`). Without a channel for alpha, transparent areas
+    become white, as on a page; with one, colours and alpha are resized independently, as they are. Only the first frame
+    of an animation is used. The pixels of an RGB image that is squashed equal ``np.asarray(image.resize((width,
+    height), LANCZOS))``, as in tflearn.
 
     Args:
         source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a seekable binary
             stream of one.
-        sizes: edge lengths in pixels.
+        forms: the forms; an integer stands for RGB squares with this edge length in pixels.
         max_pixels: the largest image that is decoded, width times height; default ``PIL.Image.MAX_IMAGE_PIXELS``.
 
     Returns:
-        ``(size, size, 3)``, uint8, for each size.
+        ``(height, width, channels)``, uint8, for each form.
 
     Raises:
         BadImageError: the file is missing, empty, truncated, of another format, not a regular file or larger than
@@ -70,21 +72,22 @@ def decode_sizes(source: Path | BinaryIO, sizes: Iterable[int], *, max_pixels: i
             `cnn_registry.data.screening` allows; or there is not enough memory to decode it.
     """
     with _reported(source, max_pixels):
-        whole = _read(source, max_pixels)
-        return [resized(whole, size) for size in sizes]
+        wanted = [Form.of(form) for form in forms]
+        whole = _read(source, max_pixels, alpha=any(form.channels == 4 for form in wanted))
+        return [pixels(whole, form) for form in wanted]
 
 
-def decode_image(source: Path | BinaryIO, *, max_pixels: int | None = None) -> Image.Image:
-    """The image at its own size, upright, as RGB; otherwise as `decode_sizes`.
+def decode_image(source: Path | BinaryIO, *, alpha: bool = False, max_pixels: int | None = None) -> Image.Image:
+    """The image at its own size, upright, as RGB, or as RGBA; otherwise as `decode_forms`.
 
     Raises:
-        BadImageError: as `decode_sizes`.
+        BadImageError: as `decode_forms`.
     """
     with _reported(source, max_pixels):
-        return _read(source, max_pixels)
+        return _read(source, max_pixels, alpha=alpha)
 
 
-def converted(image: Image.Image, *, max_pixels: int | None = None) -> Image.Image:
+def converted(image: Image.Image, *, alpha: bool = False, max_pixels: int | None = None) -> Image.Image:
     """An image that somebody opened or made with Pillow as `decode_image` gives the one of a file.
 
     One that was opened from a file and not read yet is read from that file once more, since Pillow does not keep all
@@ -95,7 +98,7 @@ def converted(image: Image.Image, *, max_pixels: int | None = None) -> Image.Ima
     """
     file = Path(getattr(image, "filename", "") or "")
     if getattr(image, "tile", None) and image.tell() == 0 and file.is_file():
-        return decode_image(file, max_pixels=max_pixels)
+        return decode_image(file, alpha=alpha, max_pixels=max_pixels)
 
     def again() -> ImageFile.ImageFile:
         raise ValueError("its file is not known")
@@ -104,8 +107,8 @@ def converted(image: Image.Image, *, max_pixels: int | None = None) -> Image.Ima
         _check_size(image, pixel_limit(max_pixels))
         if not image.width * image.height:
             raise ValueError("it has no pixels")
-        rgb, turn = load_rgb(image, again), _turn(image)
-        return rgb if turn is None else rgb.transpose(turn)
+        loaded, turn = load_pixels(image, again, alpha=alpha), _turn(image)
+        return loaded if turn is None else loaded.transpose(turn)
 
 
 @contextmanager
@@ -120,21 +123,21 @@ def _reported(source: Path | BinaryIO | str, max_pixels: int | None) -> Iterator
         raise BadImageError(name, _reason(error, pixel_limit(max_pixels))) from error
 
 
-def _read(source: Path | BinaryIO, max_pixels: int | None) -> Image.Image:
+def _read(source: Path | BinaryIO, max_pixels: int | None, *, alpha: bool) -> Image.Image:
     _silence_pillow()
     if isinstance(source, Path):
         check_file(source)
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream, _allowed(max_pixels):
         try:
-            return _whole(stream, pixel_limit(max_pixels))
+            return _whole(stream, pixel_limit(max_pixels), alpha=alpha)
         except UnidentifiedImageError as error:
             raise ValueError(_unidentified(stream)) from error
 
 
-def attempt(file: Path, sizes: Iterable[int], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
-    """`decode_sizes`, which returns its error: for many files, of which some may be bad."""
+def attempt(file: Path, forms: Iterable[Form], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
+    """`decode_forms`, which returns its error: for many files, of which some may be bad."""
     try:
-        return decode_sizes(file, sizes, max_pixels=max_pixels)
+        return decode_forms(file, forms, max_pixels=max_pixels)
     except BadImageError as error:
         return error
 
@@ -182,9 +185,54 @@ def image_size(file: Path) -> tuple[int, int] | None:
         return None
 
 
-def resized(image: Image.Image, size: int) -> Bytes:
-    """The pixels, ``(size, size, 3)``, of an RGB image resized with a Lanczos filter."""
-    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
+def as_image(array: Bytes) -> Image.Image:
+    """An image of an array ``(height, width)`` or ``(height, width, channels)``, with 1, 3 or 4 channels."""
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+def in_channels(image: Image.Image, channels: int) -> Image.Image:
+    """A grey, RGB or RGBA image in another number of channels; without alpha it lies over white."""
+    if channels == 4:
+        return image.convert("RGBA")
+    flat = over_white(image)
+    return flat.convert("L") if channels == 1 else flat
+
+
+def pixels(image: Image.Image, form: Form) -> Bytes:
+    """A grey, RGB or RGBA image in a form, resized with a Lanczos filter: ``(height, width, channels)``."""
+    image = in_channels(image, form.channels)
+    if form.channels == 4:  # Pillow would multiply the colours by alpha first
+        placed = [_placed(band, form, fill) for band, fill in zip(image.split(), FILL[4], strict=True)]
+        return np.stack([np.asarray(band) for band in placed], axis=-1)
+    fill = FILL[form.channels]
+    found = np.asarray(_placed(image, form, fill[0] if form.channels == 1 else fill))
+    return found[..., None] if form.channels == 1 else found
+
+
+def _placed(image: Image.Image, form: Form, fill: int | tuple[int, ...]) -> Image.Image:
+    height, width = form.frame
+    if form.resize == "crop":
+        framed = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    elif form.resize == "letterbox":
+        framed = _within(image, width, height, fill)
+    else:
+        framed = image.resize((width, height), Image.Resampling.LANCZOS)
+    if form.frame == form.size:
+        return framed
+    top, left = form.corner
+    return framed.crop((left, top, left + form.width, top + form.height))
+
+
+def _within(image: Image.Image, width: int, height: int, fill: int | tuple[int, ...]) -> Image.Image:
+    """As `PIL.ImageOps.pad`, which fails where an edge would have no pixel left."""
+    factor = min(width / image.width, height / image.height)
+    size = max(round(image.width * factor), 1), max(round(image.height * factor), 1)
+    small = image.resize(size, Image.Resampling.LANCZOS)
+    if size == (width, height):
+        return small
+    canvas = Image.new(image.mode, (width, height), fill)
+    canvas.paste(small, (round((width - size[0]) / 2), round((height - size[1]) / 2)))
+    return canvas
 
 
 def fitted(image: Image.Image, edge: int) -> Image.Image:
@@ -194,8 +242,8 @@ def fitted(image: Image.Image, edge: int) -> Image.Image:
     return small
 
 
-def _whole(stream: BinaryIO, limit: int | None) -> Image.Image:
-    """The image at its own size, upright, as RGB."""
+def _whole(stream: BinaryIO, limit: int | None, *, alpha: bool) -> Image.Image:
+    """The image at its own size, upright, as RGB or RGBA."""
     screen(stream)
 
     def opened() -> ImageFile.ImageFile:
@@ -203,9 +251,9 @@ def _whole(stream: BinaryIO, limit: int | None) -> Image.Image:
 
     with opened() as image:
         _check_size(image, limit)
-        rgb = load_rgb(image, opened)
+        loaded = load_pixels(image, opened, alpha=alpha)
         turn = _turn(image)
-        return rgb if turn is None else rgb.transpose(turn)
+        return loaded if turn is None else loaded.transpose(turn)
 
 
 def _check_size(image: Image.Image, limit: int | None) -> None:

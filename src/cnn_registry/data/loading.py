@@ -13,6 +13,7 @@ from cnn_registry.text import one_line
 
 from .dataset import ImageDataset, Split
 from .folder import load_folder
+from .form import MODES
 from .manifest import Manifest, load_manifest
 from .table import is_table
 
@@ -67,8 +68,10 @@ def _loader_fault(loaded: object) -> str:
         return "two of its images have the same id"
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= classes:
         return f"its labels must be integers from 0 to {classes - 1}"
-    if isinstance(images, np.ndarray) and (images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3):
-        return f"its images must be uint8 of shape (N, height, width, 3), not {images.dtype} of {images.shape}"
+    if isinstance(images, np.ndarray) and (
+        images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in MODES
+    ):
+        return f"its images must be uint8 of shape (N, height, width, 1, 3 or 4), not {images.dtype} of {images.shape}"
     if loaded.default_split is not None and loaded.default_split not in loaded.splits:
         return f"its default split {loaded.default_split!r} is not among its splits"
     for what, values in (("groups", loaded.groups), ("weights", loaded.weights)):

@@ -88,7 +88,7 @@ class GradCam:
         """The maps of images.
 
         Args:
-            images: uint8 RGB ``(N, height, width, 3)`` at the network's size.
+            images: uint8 ``(N, height, width, channels)`` in the network's form.
             classes: the class to explain of each image; default by ``rank``.
             rank: 0 for the most probable class, 1 for the runner-up, and so on.
         """

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import fitted, resized
+from cnn_registry.data.image import fitted, in_channels, pixels
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.model import Weights
 from cnn_registry.inference.pictures import Picture, given
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.text import suggestion
 
-from .colours import overlay
+from .colours import WHOLE, overlay
 from .grad_cam import GradCam
 
 LONGEST_EDGE = 640
@@ -35,6 +35,7 @@ class Explanation:
         predicted: the most probable class.
         weights: the raw map, float32 ``(h, w)`` at the resolution of the feature map, 0 or more.
         picture: uint8 RGB ``(height, width, 3)``, the picture at its own aspect ratio, at most 640 pixels wide or high.
+        seen: which part of the picture the network saw: left, top, right and bottom as shares of its width and height.
     """
 
     image: Path | str | None
@@ -43,10 +44,11 @@ class Explanation:
     predicted: str
     weights: np.ndarray
     picture: Bytes
+    seen: tuple[float, float, float, float] = WHOLE
 
     def overlay(self) -> Bytes:
         """The picture with the map over it, uint8 RGB ``(height, width, 3)``."""
-        return overlay(self.picture, self.weights)
+        return overlay(self.picture, self.weights, self.seen)
 
 
 class Explainer:
@@ -79,7 +81,7 @@ class Explainer:
             raise UsageError(f"{run.path} has one class, so there is no runner-up.")
         self._target = None if target is None else self._names.index(target)
         self._rank = int(runner_up)
-        self._size, self._max_pixels = run.record.model.input_shape[0], max_pixels
+        self._form, self._max_pixels = run.record.form, max_pixels
         self._cam = GradCam.of_run(run, feature, weights=weights, force=force)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Explanation]:
@@ -88,10 +90,11 @@ class Explainer:
         Raises:
             BadImageError: one cannot be read.
         """
-        whole = [picture.whole(self._max_pixels) for picture in pictures]
-        squares = np.stack([resized(image, self._size) for image in whole])
+        form = self._form
+        whole = [picture.whole(self._max_pixels, alpha=form.channels == 4) for picture in pictures]
+        taken = np.stack([pixels(image, form) for image in whole])
         classes = None if self._target is None else [self._target] * len(whole)
-        found = self._cam(squares, classes, rank=self._rank)
+        found = self._cam(taken, classes, rank=self._rank)
         return [
             Explanation(
                 picture.name,
@@ -99,7 +102,8 @@ class Explainer:
                 float(probabilities[chosen]),
                 self._names[int(probabilities.argmax())],
                 weights,
-                np.asarray(fitted(image, LONGEST_EDGE)),
+                np.asarray(fitted(in_channels(image, 3), LONGEST_EDGE)),
+                form.seen(image.height, image.width),
             )
             for picture, image, weights, chosen, probabilities in zip(
                 pictures, whole, found.maps, found.classes.tolist(), found.probabilities, strict=True

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 Predict = Callable[[Bytes], np.ndarray]
-"""Probabilities, float32 ``(N, classes)``, of uint8 ``(N, size, size, 3)``."""
+"""Probabilities, float32 ``(N, classes)``, of uint8 ``(N, height, width, channels)``."""
 
 BATCH = 32
 """Images at a time, in the comparison and where the time per image of a batch is measured."""
@@ -98,10 +98,10 @@ class Measurement:
     agreement: float
 
 
-def trained_network(model: keras.Model, size: int, pixels: Pixels) -> Predict:
-    """The trained network as a graph of TensorFlow, without any change."""
+def trained_network(model: keras.Model, shape: tuple[int, int, int], pixels: Pixels) -> Predict:
+    """The trained network as a graph of TensorFlow for images of a ``shape``, without any change."""
     tf = backend.tensorflow()
-    spec = tf.TensorSpec((None, size, size, 3), tf.uint8)
+    spec = tf.TensorSpec((None, *shape), tf.uint8)
     outputs = tf.function(
         lambda images: model(scale(tf.cast(images, tf.float32), pixels), training=False), autograph=False
     ).get_concrete_function(spec)

@@ -39,8 +39,8 @@ def export_with_keras(job: Job, path: Path, kind: str, **options: Any) -> None:
         kind: Keras' name for the format.
         options: as ``keras.Model.export`` takes for that format.
     """
-    network = with_preprocessing(job.network, job.size, job.pixels)
-    network(np.zeros((1, job.size, job.size, 3), np.uint8))  # Keras exports what was called
+    network = with_preprocessing(job.network, job.form.shape, job.pixels)
+    network(np.zeros((1, *job.form.shape), np.uint8))  # Keras exports what was called
     network.export(str(path), format=kind, verbose=False, **options)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from cnn_registry.data.form import FILL, IN_WORDS, MODES, Form
 from cnn_registry.runs.run import Run
 
 from .formats import INPUT, OUTPUT, ExportFormat, WeightPrecision
@@ -14,12 +15,19 @@ from .formats import INPUT, OUTPUT, ExportFormat, WeightPrecision
 CORE = "cnn-registry"
 
 
-def resize_rule(size: int) -> str:
+def resize_rule(form: Form) -> str:
     """How a picture of any kind becomes the input."""
-    return (
-        f"Turn the picture upright as its EXIF data says, convert it to RGB, and resize all of it to {size}x{size} "
-        f"pixels with a Lanczos filter, whatever its shape."
-    )
+    height, width = form.frame
+    framed = f"{height}x{width} pixels{'' if height == width else ' (height x width)'} with a Lanczos filter"
+    how = {
+        "squash": f"resize all of it to {framed}, whatever its shape",
+        "crop": f"resize it, without changing its shape, to cover {framed}, and cut off what sticks out at two edges",
+        "letterbox": f"resize it, without changing its shape, to lie centred within {framed}, and fill what is around "
+        f"it with {', '.join(map(str, FILL[form.channels]))}",
+    }[form.resize]
+    mode = {1: "grey", 3: "RGB", 4: "RGBA, each channel of which is resized by itself"}[form.channels]
+    cut = "" if form.frame == form.size else f", then cut {form} pixels out of the centre"
+    return f"Turn the picture upright as its EXIF data says, convert it to {mode}, and {how}{cut}."
 
 
 def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: str) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: 
         kind,
         precision,
         labels=run.record.data.class_names,
-        size=model.input_shape[0],
+        form=run.record.form,
         model=model.spec["name"],
         distribution=model.spec["provider"]["distribution"],
     ) | {"run": run.path.resolve().name, "trained": run.record.created, "weights": weights}
@@ -40,7 +48,7 @@ def describe(
     precision: WeightPrecision,
     *,
     labels: Sequence[str],
-    size: int,
+    form: Form,
     model: str,
     distribution: str | None,
 ) -> dict[str, Any]:
@@ -49,7 +57,7 @@ def describe(
     Args:
         kind, precision: the form.
         labels: names of the classes in the order of the probabilities.
-        size: edge length of the images in pixels.
+        form: the form of the images.
         model: the model's name.
         distribution: the package with the architecture. ``licence`` is what it states, or ``"unknown"``.
     """
@@ -58,10 +66,14 @@ def describe(
         "precision": precision,
         "model": model,
         "labels": list(labels),
-        "input": f"{INPUT}: uint8 (N, {size}, {size}, 3), red, green and blue",
+        "input": f"{INPUT}: uint8 (N, {', '.join(map(str, form.shape))}), {IN_WORDS[form.channels]}",
         "output": f"{OUTPUT}: float32 (N, {len(labels)}), in the order of the labels",
-        "size": size,
-        "resize": resize_rule(size),
+        "size": form.height if form.height == form.width else list(form.size),
+        "channels": MODES[form.channels],
+        "fit": form.resize,
+        "crop_share": form.crop_share,
+        **({"fill": list(FILL[form.channels])} if form.resize == "letterbox" else {}),
+        "resize": resize_rule(form),
         "licence": licence(distribution),
         "versions": installed_versions(
             [CORE, "keras", "tensorflow", *([distribution] if distribution else []), *_needs(kind)]

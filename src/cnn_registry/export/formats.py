@@ -14,7 +14,7 @@ FormatName = Literal["keras", "saved_model", "onnx", "litert", "openvino"]
 WeightPrecision = Literal["float32", "float16", "int8"]
 
 INPUT = "images"
-"""The name of the input: uint8 ``(N, size, size, 3)``, red, green and blue."""
+"""The name of the input: uint8 ``(N, height, width, channels)``: grey, RGB or RGBA."""
 
 OUTPUT = "probabilities"
 """The name of the output: float32 ``(N, classes)``."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.form import Form
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.graph import main_network
@@ -26,16 +27,16 @@ class Job:
 
     Attributes:
         network: from `prepared`, its folded layers without preprocessing.
-        size: edge length of its images in pixels.
+        form: the form of its images.
         pixels: the form in which it takes them.
         folder: where to write; exists and is empty.
         facts: what travels in the file, by name; JSON-ready.
         precision: the type of the weights.
-        calibration: uint8 ``(N, size, size, 3)``, training images for int8; empty otherwise.
+        calibration: uint8 ``(N, height, width, channels)``, training images for int8; empty otherwise.
     """
 
     network: keras.Model
-    size: int
+    form: Form
     pixels: Pixels
     folder: Path
     facts: dict[str, Any]
@@ -48,9 +49,9 @@ def prepared(model: keras.Model) -> keras.Model:
     return split_groups(fold_batch_norm(main_network(model)))
 
 
-def with_preprocessing(network: keras.Model, size: int, pixels: Pixels) -> keras.Model:
-    """``network`` from `INPUT`, uint8 ``(N, size, size, 3)``, to a dict with `OUTPUT`."""
+def with_preprocessing(network: keras.Model, shape: tuple[int, int, int], pixels: Pixels) -> keras.Model:
+    """``network`` from `INPUT`, uint8 ``(N, *shape)``, to a dict with `OUTPUT`."""
     keras = backend.keras()
-    images = keras.Input((size, size, 3), dtype="uint8", name=INPUT)
+    images = keras.Input(shape, dtype="uint8", name=INPUT)
     probabilities = network(scale(keras.ops.cast(images, "float32"), pixels))
     return keras.Model(images, {OUTPUT: probabilities}, name=network.name)

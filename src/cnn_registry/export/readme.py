@@ -1,15 +1,22 @@
-"""The README of an export: ten lines that predict with it where this library is not installed."""
+"""The README of an export: a dozen lines that predict with it where this library is not installed."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from cnn_registry.data.form import FILL, MODES, Form
 from cnn_registry.text import printable
 
 from .formats import INPUT, OUTPUT, ExportFormat, FormatName
 
-PICTURE = """\
-picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB").resize(({size}, {size}), Image.LANCZOS)"""
+PICTURE = 'picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")'
+
+FIT = {
+    "squash": "{picture}.resize({frame}, Image.LANCZOS)",
+    "crop": "ImageOps.fit({picture}, {frame}, Image.LANCZOS)",
+    "letterbox": "ImageOps.pad({picture}, {frame}, Image.LANCZOS, color={fill})",
+}
+"""What makes a picture as wide and high as it has to be, by the rule."""
 
 SHOW = """\
 for i in probabilities.argsort()[::-1][:3]:
@@ -68,19 +75,42 @@ PACKAGES: dict[FormatName, str] = {
 }
 
 
-def code(name: FormatName, size: int) -> str:
-    """Ten lines that print the three most probable classes of a picture, without this library."""
+def code(name: FormatName, form: Form) -> str:
+    """Lines that print the three most probable classes of a picture, without this library."""
     imported, lines = RUNTIMES[name]
     head = f"import json, sys\nimport {imported}\nimport numpy as np\nfrom PIL import Image, ImageOps"
-    return "\n".join([head, lines.replace("@PICTURE", PICTURE.format(size=size)), SHOW])
+    return "\n".join([head, lines.replace("@PICTURE", _picture(form)), SHOW])
 
 
-def readme(kind: ExportFormat, facts: dict[str, Any], table: str) -> str:
+def _picture(form: Form) -> str:
+    """Lines from the name of a file to a picture in the form."""
+    frame, fill = form.frame[::-1], FILL[form.channels]
+    opened = PICTURE.format(mode=MODES[form.channels])
+    if form.channels == 4:  # Pillow would multiply the colours by alpha
+        each = FIT[form.resize].format(picture="band", frame=frame, fill="fill")
+        pairs = f"zip(picture.split(), {fill})" if form.resize == "letterbox" else "picture.split()"
+        names = "band, fill" if form.resize == "letterbox" else "band"
+        lines = [opened, f'picture = Image.merge("RGBA", [{each} for {names} in {pairs}])']
+    elif form.resize == "squash":
+        lines = [opened + FIT["squash"].format(picture="", frame=frame)]
+    else:
+        shown = fill[0] if form.channels == 1 else fill
+        lines = [opened, f"picture = {FIT[form.resize].format(picture='picture', frame=frame, fill=shown)}"]
+    if form.frame != form.size:
+        top, left = form.corner
+        lines.append(f"picture = picture.crop({(left, top, left + form.width, top + form.height)})")
+    if form.channels == 1:
+        lines.append("picture = np.array(picture)[..., None]")
+    return "\n".join(lines)
+
+
+def readme(kind: ExportFormat, facts: dict[str, Any], form: Form, table: str) -> str:
     """The text of the README.
 
     Args:
         kind: the format.
         facts: what travels in the file.
+        form: the form of the pictures.
         table: what was measured, in Markdown.
     """
     source = f"the network of the run `{printable(facts['run'])}`" if "run" in facts else "the network"
@@ -103,7 +133,7 @@ are in the file's own metadata.
 Save this as `predict.py` in this folder, and run `python predict.py photo.jpg` here:
 
 ```python
-{code(kind.name, facts["size"])}
+{code(kind.name, form)}
 ```
 
 ## Checked

@@ -126,7 +126,7 @@ def export_model(
         facts: what travels in the file, from `facts_of`.
         pixels: the form in which the network takes its pixels.
         sample: the images of the check.
-        calibration: uint8 ``(N, size, size, 3)`` for int8.
+        calibration: uint8 ``(N, height, width, channels)`` for int8.
         size: bytes of the network's own weights file, for the table.
 
     Raises:
@@ -134,13 +134,13 @@ def export_model(
         RunError: the folder cannot be written.
     """
     precision: WeightPrecision = facts["precision"]
-    edge = sample.images.source.size
+    form = sample.images.source.form
     writer: Any = importlib.import_module(f"{__package__}.writers.{MODULES.get(kind.name, kind.name)}")
-    trained = trained_network(model, edge, pixels)
+    trained = trained_network(model, form.shape, pixels)
     with whole_directory(folder) as temporary:
         with converting(kind.title, model.name):
             getattr(writer, f"write_{kind.name}")(
-                Job(prepared(model), edge, pixels, temporary, facts, precision, calibration)
+                Job(prepared(model), form, pixels, temporary, facts, precision, calibration)
             )
             exported = getattr(writer, f"load_{kind.name}")(temporary)
             exported(sample.read(1))  # the first call may print
@@ -148,7 +148,7 @@ def export_model(
         before, after = measured(trained, exported, sample, names=names, sizes=(size, bytes_of(temporary)))
         refuse_disagreement(after, precision, sample)
         made = Export(folder, kind.name, precision, before, after, len(sample.indices), sample.part)
-        (temporary / "README.md").write_text(readme(kind, facts, markdown(made)), encoding="utf-8")
+        (temporary / "README.md").write_text(readme(kind, facts, form, markdown(made)), encoding="utf-8")
         record = facts | _figures(made) | {"files": digests(temporary)}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (temporary / RECORD).write_text(f"{text}\n", encoding="utf-8")
@@ -206,7 +206,7 @@ def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages,
         loaded = load_dataset(record.dataset, source_of(run, None))
     else:
         loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
-    images = load_images(loaded, run.record.model.input_shape[0], max_pixels=run.record.options.max_pixels)
+    images = load_images(loaded, run.record.form, max_pixels=run.record.options.max_pixels)
     if images.digest == record.digest:
         return images, True
     if data is None:

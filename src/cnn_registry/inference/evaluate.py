@@ -176,7 +176,7 @@ def evaluate(
     first = runs[0]
     own = (first.record.data.dataset, None if given else own_source(first))
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
-    images = load_images(loaded, first.record.model.input_shape[0], max_pixels=first.record.options.max_pixels)
+    images = load_images(loaded, first.record.form, max_pixels=first.record.options.max_pixels)
     if images.digest == first.record.data.digest:
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
     elif given:

@@ -54,7 +54,7 @@ def feature_predictor(run: Run, weights: Weights = "best", *, force: bool = Fals
         return [_before_classifier(network, run)]
 
     record = run.record
-    return Predictor(record.model.input_shape[0], record.recipe.pixels, load, lambda: record.data.class_names)
+    return Predictor(record.form, record.recipe.pixels, load, lambda: record.data.class_names)
 
 
 def _before_classifier(network: keras.Model, run: Run) -> keras.Model:

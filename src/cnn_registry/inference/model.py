@@ -34,8 +34,7 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
         force: load them although the installed package builds another network than the one that was trained.
 
     Raises:
-        RunError: the run has no such weights, they are a link, its model takes other images than squares of RGB, or the
-            package that provides the model is not installed.
+        RunError: the run has no such weights, they are a link, or the package that provides the model is not installed.
         BrokenPluginError: the plugin that provides the model cannot be used.
         UnknownOptionError: the installed model has no such option. Nothing else that `create_model` takes is passed on.
         WeightsError: the weights do not fit, or their file is damaged.
@@ -51,9 +50,6 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
         )
         raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")
     model = run.record.model
-    height, width, channels = model.input_shape
-    if height != width or channels != 3:
-        raise RunError(f"The model of {run.path} takes {height}x{width}x{channels}; expected squares of RGB pixels.")
     spec = spec_of(run)
     refuse_unknown_options(spec, model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})

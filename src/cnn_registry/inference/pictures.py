@@ -14,7 +14,8 @@ from PIL import Image
 
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.folder import find_images
-from cnn_registry.data.image import converted, decode_image, resized
+from cnn_registry.data.form import MODES, Form
+from cnn_registry.data.image import as_image, converted, decode_image, in_channels, pixels
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError, DownloadError, UsageError
 from cnn_registry.system.download import fetch
@@ -25,7 +26,7 @@ BATCH_SIZE = 32
 MAX_DOWNLOAD = 2**26
 """The largest file in bytes that is fetched from an address."""
 
-EXPECTED = "a path, a Pillow image, a uint8 array (H, W, 3) or (N, H, W, 3), or an iterable of these"
+EXPECTED = "a path, a Pillow image, a uint8 array (H, W, C) or (N, H, W, C), or an iterable of these"
 
 
 class Picture(NamedTuple):
@@ -33,31 +34,33 @@ class Picture(NamedTuple):
 
     Attributes:
         name: the file, or its address; ``None`` for a picture in memory.
-        content: a file, its http address, its bytes, an image of Pillow's, or an array ``(height, width, 3)``.
+        content: a file, its http address, its bytes, an image of Pillow's, or an array ``(height, width,
+            channels)`` with 1, 3 or 4 channels.
     """
 
     name: Path | str | None
     content: Path | str | bytes | Image.Image | Bytes
 
-    def square(self, size: int, max_pixels: int | None = None) -> Bytes:
-        """The picture as ``(size, size, 3)``.
+    def pixels(self, form: int | Form, max_pixels: int | None = None) -> Bytes:
+        """The picture in a form, ``(height, width, channels)``; an integer stands for RGB squares.
 
         Raises:
             BadImageError: it cannot be read.
         """
-        return resized(self.whole(max_pixels), size)
+        wanted = Form.of(form)
+        return pixels(self.whole(max_pixels, alpha=wanted.channels == 4), wanted)
 
-    def whole(self, max_pixels: int | None = None) -> Image.Image:
-        """The picture at its own size, upright, as RGB.
+    def whole(self, max_pixels: int | None = None, *, alpha: bool = False) -> Image.Image:
+        """The picture at its own size, upright, as RGB, or as RGBA.
 
         Raises:
             BadImageError: it cannot be read.
         """
         content = self.content
         if isinstance(content, np.ndarray):
-            return Image.fromarray(np.ascontiguousarray(content))
+            return in_channels(as_image(content), 4 if alpha else 3)
         if isinstance(content, Image.Image):
-            return converted(content, max_pixels=max_pixels)
+            return converted(content, alpha=alpha, max_pixels=max_pixels)
         if isinstance(content, str):
             try:
                 content = fetch(content, limit=MAX_DOWNLOAD)
@@ -66,8 +69,8 @@ class Picture(NamedTuple):
         if isinstance(content, bytes):
             stream = io.BytesIO(content)
             stream.name = str(self.name)
-            return decode_image(stream, max_pixels=max_pixels)
-        return decode_image(content, max_pixels=max_pixels)
+            return decode_image(stream, alpha=alpha, max_pixels=max_pixels)
+        return decode_image(content, alpha=alpha, max_pixels=max_pixels)
 
 
 class GivenPictures(NamedTuple):
@@ -98,8 +101,8 @@ def given(images: Any) -> GivenPictures:
     if isinstance(images, Image.Image):
         return GivenPictures(iter([Picture(None, images)]), "one")
     if hasattr(images, "__array__"):
-        array = _checked(np.asarray(images), (3, 4))
-        return GivenPictures(_of_array(array), "one" if array.ndim == 3 else "many")
+        array = _checked(np.asarray(images))
+        return GivenPictures(_of_array(array), "one" if array.ndim < 4 else "many")
     if isinstance(images, Iterator):
         return GivenPictures(_refusing_none(_of_each(images)), "stream")
     if isinstance(images, Iterable) and not isinstance(images, bytes | bytearray | memoryview | Mapping):
@@ -115,42 +118,42 @@ class Decoded(NamedTuple):
 
     Attributes:
         pictures: up to `BATCH_SIZE` of them.
-        squares: their pixels ``(size, size, 3)``, or why they cannot be read.
+        images: their pixels ``(height, width, channels)``, or why they cannot be read.
     """
 
     pictures: list[Picture]
-    squares: list[Bytes | BadImageError]
+    images: list[Bytes | BadImageError]
 
     @property
     def readable(self) -> Bytes | None:
-        """The pixels of those that can be read, ``(N, size, size, 3)``; ``None`` where there are none."""
-        found = [square for square in self.squares if not isinstance(square, BadImageError)]
+        """The pixels of those that can be read, ``(N, height, width, channels)``; ``None`` where there are none."""
+        found = [image for image in self.images if not isinstance(image, BadImageError)]
         return np.stack(found) if found else None
 
     @property
     def first_error(self) -> BadImageError | None:
         """Why the first of those cannot be read that cannot."""
-        return next((square for square in self.squares if isinstance(square, BadImageError)), None)
+        return next((image for image in self.images if isinstance(image, BadImageError)), None)
 
 
-def decoded_batches(pictures: Iterable[Picture], size: int, max_pixels: int | None = None) -> Iterator[Decoded]:
+def decoded_batches(pictures: Iterable[Picture], form: int | Form, max_pixels: int | None = None) -> Iterator[Decoded]:
     """Decode pictures in threads, a few ahead of whoever takes the batches, however many there are.
 
     Args:
         pictures: in memory or in files.
-        size: edge length in pixels.
-        max_pixels: as for `cnn_registry.data.image.decode_sizes`.
+        form: the form in which they are wanted; an integer stands for RGB squares.
+        max_pixels: as for `cnn_registry.data.image.decode_forms`.
     """
 
     def attempt(picture: Picture) -> tuple[Picture, Bytes | BadImageError]:
         try:
-            return picture, picture.square(size, max_pixels)
+            return picture, picture.pixels(form, max_pixels)
         except BadImageError as error:
             return picture, error
 
     results = in_threads(attempt, pictures)
     while chunk := list(islice(results, BATCH_SIZE)):
-        yield Decoded([picture for picture, _ in chunk], [square for _, square in chunk])
+        yield Decoded([picture for picture, _ in chunk], [image for _, image in chunk])
 
 
 def _of_path(path: Path) -> Iterator[Picture]:
@@ -169,12 +172,12 @@ def _of_item(item: Any) -> Iterator[Picture]:
     if isinstance(item, Image.Image):
         return iter([Picture(None, item)])
     if hasattr(item, "__array__"):
-        return _of_array(_checked(np.asarray(item), (3, 4)))
+        return _of_array(_checked(np.asarray(item)))
     raise UsageError(f"Pictures are given as {EXPECTED}; got an item of type {type(item).__name__}.")
 
 
 def _of_array(array: Bytes) -> Iterator[Picture]:
-    return (Picture(None, image) for image in (array[None] if array.ndim == 3 else array))
+    return (Picture(None, image) for image in (array[None] if array.ndim < 4 else array))
 
 
 def _refusing_none(pictures: Iterator[Picture]) -> Iterator[Picture]:
@@ -186,7 +189,7 @@ def _refusing_none(pictures: Iterator[Picture]) -> Iterator[Picture]:
     yield from pictures
 
 
-def _checked(array: np.ndarray, dimensions: tuple[int, ...]) -> Bytes:
+def _checked(array: np.ndarray) -> Bytes:
     """``array``, if it has the form of one or more pictures.
 
     Raises:
@@ -196,9 +199,10 @@ def _checked(array: np.ndarray, dimensions: tuple[int, ...]) -> Bytes:
     if array.dtype != np.uint8:
         helps = " Scale it to 0 to 255 and use astype('uint8')." if array.dtype.kind == "f" else ""
         raise UsageError(f"An array of pictures has values from 0 to 255 in uint8; got {array.dtype}.{helps}")
-    if array.ndim not in dimensions or shape[-1] != 3 or 0 in shape:
-        helps = (
-            " Repeat a grey picture's values three times: numpy.stack([grey] * 3, axis=-1)." if array.ndim == 2 else ""
+    if 0 in shape or not (array.ndim == 2 or (array.ndim in (3, 4) and shape[-1] in MODES)):
+        helps = " Give grey pictures an axis: grey[..., None]." if array.ndim == 3 and array.size else ""
+        raise UsageError(
+            f"An array of pictures has the shape (H, W, C) or (N, H, W, C), where C is 1 for grey, 3 for RGB or 4 for "
+            f"RGBA, or (H, W) for a grey one; got {shape}.{helps}"
         )
-        raise UsageError(f"An array of pictures has the shape (H, W, 3) or (N, H, W, 3), in RGB; got {shape}.{helps}")
     return array

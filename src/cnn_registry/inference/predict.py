@@ -71,8 +71,9 @@ def predict(
     Args:
         run: the run whose model is used, or its directory; the directory of a cross-validation, for the mean of its
             models; or the name of a model, with published ``weights``.
-        images: a path, an image of Pillow's, an array ``(H, W, 3)`` or ``(N, H, W, 3)`` of uint8 RGB, or an iterable
-            of these. A folder stands for the pictures in it, at any depth, in natural order.
+        images: a path, an image of Pillow's, an array ``(H, W, C)`` or ``(N, H, W, C)`` of uint8 with 1, 3 or 4
+            channels, or an iterable of these. A folder stands for the pictures in it, at any depth, in natural order.
+            They are converted to what the model takes.
         top: how many classes to give for each.
         weights: ``"best"`` or ``"last"`` of a run; for a model, weights that ``get_spec(name).weights`` names, for
             instance ``"keras:imagenet"``.
@@ -168,8 +169,8 @@ def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
         max_pixels: as for `predict`.
 
     Returns:
-        float32 ``(N, size, size, 3)``, with N = 1 for one picture, so that ``run.model()`` takes it as it is; for an
-        iterator, an iterator of such arrays of up to 32 pictures.
+        float32 ``(N, height, width, channels)``, with N = 1 for one picture, so that ``run.model()`` takes it as it is;
+        for an iterator, an iterator of such arrays of up to 32 pictures.
 
     Raises:
         UsageError, BadImageError, DataError: as `predict`.
@@ -177,7 +178,7 @@ def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
     found, record = given(images), run.record
 
     def batches() -> Iterator[np.ndarray]:
-        for batch in decoded_batches(found.pictures, record.model.input_shape[0], max_pixels):
+        for batch in decoded_batches(found.pictures, record.form, max_pixels):
             if error := batch.first_error:
                 raise error
             yield scale(batch.readable, record.recipe.pixels)

@@ -1,4 +1,4 @@
-"""A trained network with everything that its pictures need: their size, their scaling, and the names of its classes."""
+"""A trained network with everything that its pictures need: their form, their scaling, and the names of its classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.form import IN_WORDS, Form
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import BadImageError, DownloadError, RunError, UsageError, WeightsError
@@ -38,27 +39,27 @@ class Predictor:
     """Gives the probabilities of pictures. Its networks are loaded when they are first used; several are averaged.
 
     Args:
-        size: edge length of its pictures in pixels.
+        form: the form of its pictures; an integer stands for RGB squares.
         pixels: the form in which its networks take them.
-        load: returns the networks, which take pictures of that size and have the same outputs.
+        load: returns the networks, which take pictures in that form and have the same outputs.
         names: returns the classes in the order of the outputs.
         tta: average the probabilities of each picture and its mirror image.
 
     Attributes:
-        size: edge length of its pictures in pixels.
+        form: the form of its pictures.
         pixels: the form in which its networks take them.
     """
 
     def __init__(
         self,
-        size: int,
+        form: int | Form,
         pixels: Pixels,
         load: Callable[[], Sequence[keras.Model]],
         names: Callable[[], Sequence[str]],
         *,
         tta: bool = False,
     ) -> None:
-        self.size = size
+        self.form = Form.of(form)
         self.pixels = pixels
         self._load, self._names, self._tta = load, names, tta
         self._lock = threading.Lock()
@@ -70,7 +71,7 @@ class Predictor:
 
     @cached_property
     def _outputs(self) -> Callable[[Bytes], np.ndarray]:
-        shape = (self.size, self.size, 3)
+        shape = self.form.shape
         with backend.standard_settings():
             networks = [fold_batch_norm(network) for network in self._load()]
             if self._tta:
@@ -78,13 +79,13 @@ class Predictor:
             return traced(networks, self.pixels, shape)
 
     def __call__(self, images: Bytes) -> np.ndarray:
-        """Probabilities, float32 ``(N, num_classes)``, for uint8 RGB ``(N, size, size, 3)``."""
+        """Probabilities, float32 ``(N, num_classes)``, for uint8 ``(N, height, width, channels)``."""
         with self._lock, backend.standard_settings():
             return self._outputs(images)
 
 
 def traced(networks: Sequence[keras.Model], pixels: Pixels, shape: tuple[int, int, int]) -> Callable[[Bytes], Any]:
-    """The mean of the outputs of networks as a function of uint8 RGB ``(N, *shape)``; any N is one graph.
+    """The mean of the outputs of networks as a function of uint8 ``(N, *shape)``; any N is one graph.
 
     `keras.Model.predict_on_batch`, which other backends than TensorFlow use, traces again for each N.
     """
@@ -139,14 +140,14 @@ def runs_predictor(runs: Sequence[Run], weights: str = "best", *, tta: bool = Fa
         raise UsageError(f"The weights of a run are 'best' or 'last'; got {weights!r}.")
     chosen: Weights = "best" if weights == "best" else "last"
     first, *others = [run.record for run in runs]
-    size, pixels, names = first.model.input_shape[0], first.recipe.pixels, first.data.class_names
+    form, pixels, names = first.form, first.recipe.pixels, first.data.class_names
     for run, record in zip(runs[1:], others, strict=True):
-        if (record.model.input_shape[0], record.recipe.pixels, record.data.class_names) != (size, pixels, names):
+        if (record.form, record.recipe.pixels, record.data.class_names) != (form, pixels, names):
             raise RunError(
                 f"{run.path} takes other pictures or has other classes than {runs[0].path}, so their mean is not known."
             )
     return Predictor(
-        size, pixels, lambda: [load_model(run, chosen, force=force) for run in runs], lambda: names, tta=tta
+        form, pixels, lambda: [load_model(run, chosen, force=force) for run in runs], lambda: names, tta=tta
     )
 
 
@@ -160,7 +161,7 @@ def _state(run: Run, weights: str) -> tuple[int, int] | None:
 
 
 def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predictor:
-    """The predictor of a model with published weights, at the model's own size.
+    """The predictor of a model with published weights, in the model's own shape.
 
     Args:
         model: the model's name.
@@ -178,9 +179,11 @@ def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predi
         raise UsageError(
             f"{spec.name} has no published weights {weights!r}. {known}; or name a run directory in place of the model."
         )
-    height, width, channels = spec.input_shape
-    if height != width or channels != 3:
-        raise UsageError(f"{spec.name} takes {height}x{width}x{channels}; expected a model for squares of RGB pixels.")
+    form = Form(*spec.input_shape)
+    if form.channels not in IN_WORDS:
+        raise UsageError(
+            f"{spec.name} takes {form.channels} channels; expected a model for grey, RGB or RGBA pictures."
+        )
     if not published.classes:
         raise UsageError(f"The weights {weights} of {spec.name} do not say which classes they have.")
 
@@ -189,7 +192,7 @@ def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predi
             network = build_model(spec, num_classes=published.num_classes, weights=weights)
         return [main_network(network)]
 
-    return Predictor(spec.input_shape[0], published.pixels, load, lambda: class_names(published), tta=tta)
+    return Predictor(form, published.pixels, load, lambda: class_names(published), tta=tta)
 
 
 def class_names(published: Pretrained) -> list[str]:
@@ -231,10 +234,10 @@ def picture_outputs(
     Raises:
         BadImageError: a picture cannot be read, and ``on_bad_image`` is ``"error"``.
     """
-    for batch in decoded_batches(pictures, predictor.size, max_pixels):
+    for batch in decoded_batches(pictures, predictor.form, max_pixels):
         if on_bad_image == "error" and (error := batch.first_error):
             raise error
         readable = batch.readable
         rows = iter(()) if readable is None else iter(predictor(readable))
-        for picture, square in zip(batch.pictures, batch.squares, strict=True):
-            yield picture, square if isinstance(square, BadImageError) else next(rows)
+        for picture, image in zip(batch.pictures, batch.images, strict=True):
+            yield picture, image if isinstance(image, BadImageError) else next(rows)

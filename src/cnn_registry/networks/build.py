@@ -128,7 +128,13 @@ def build_model(
             from .weights.load import load_weights
 
             whole = _fixed(spec, shape)
-            load_weights(source, model, lambda: build(whole), class_names=class_names, is_part=is_part)
+            load_weights(
+                source,
+                model,
+                lambda channels=whole[2]: build((*whole[:2], channels)),
+                class_names=class_names,
+                is_part=is_part,
+            )
     return model
 
 
@@ -279,6 +285,8 @@ def _build(spec: ModelSpec, shape: InputShape, num_classes: int, options: Mappin
         raise
     except BaseException as error:  # the builder is somebody else's code, and may call sys.exit
         hint = " (It may need images of one size: name a height and a width.)" if None in shape else ""
+        if not hint and shape[0] != shape[1]:
+            hint = f" (It may need squares: try {spec.name} with one edge length for both.)"
         raise ModelBuildError(spec.name, what, f"{one_line(error)}{hint}") from error
     if mismatch:
         raise ModelBuildError(spec.name, what, mismatch)

@@ -11,10 +11,21 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from cnn_registry.data.balance import ClassWeights, Sampling
+from cnn_registry.data.form import Channels, Form, Resize, Size, in_proportion
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
@@ -33,6 +44,27 @@ LARGEST_EDGE = 8192
 """The largest height or width in pixels of images that networks are trained on."""
 
 Edge = Annotated[int, Field(gt=0, le=LARGEST_EDGE)]
+
+
+def _read_size(value: Any) -> int | tuple[int, int]:
+    """A size as it is kept: an integer for a square, otherwise height and width, which may be written ``"96x160"``."""
+    if isinstance(value, str) and (written := re.fullmatch(r"\s*([0-9]{1,9})\s*[x\u00d7]\s*([0-9]{1,9})\s*", value)):
+        value = [int(edge) for edge in written.groups()]
+    edges = list(value) if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    if not all(type(edge) is int for edge in edges):
+        raise ValueError("expected an edge length in pixels, or height and width as in [96, 160] or 96x160")
+    if min(edges) <= 0:
+        raise ValueError("edges should be greater than 0")
+    if max(edges) > LARGEST_EDGE:
+        raise ValueError(f"edges should be at most {LARGEST_EDGE}")
+    return edges[0] if len(set(edges)) == 1 else (edges[0], edges[1])
+
+
+# pydantic's own serializer complains about the list that it makes of a tuple.
+ImageSize = Annotated[
+    int | tuple[int, int], PlainValidator(_read_size), PlainSerializer(lambda size: size, return_type=Any)
+]
+"""An edge length in pixels, or height and width."""
 
 
 class Settings(BaseModel):
@@ -223,8 +255,9 @@ class PhotoSettings(Settings):
     They hold unless ``image_size`` is set, and take the place of the settings with their names.
 
     Attributes:
-        size: edge length in training and evaluation; the model's own where that is smaller and its spec does not name
-            this setting, its smallest where that is larger. The others are then scaled alike.
+        size: the shorter edge in training and evaluation, of an image in the proportions of the model's own; the
+            model's where that is smaller and its spec does not name this setting, its smallest where that is larger.
+            The others are then scaled alike.
         decode_size, train_sizes: as in `Recipe`.
     """
 
@@ -274,14 +307,23 @@ class Recipe(Settings):
             ``"balanced_accuracy"`` or ``"macro_f1"`` on the validation images; of equals, the first. ``"last"`` is the
             last epoch, so that nothing is chosen on the validation images.
         batch_size: images per step.
-        image_size: edge length in pixels; ``None`` for the dataset's natural size, else that of ``photos``, else the
-            model's.
-        train_sizes: edge lengths in pixels that training goes through, each for an equal share of the epochs, for a
-            network that takes any size; empty for ``image_size`` throughout. Small images first take less time, and
+        image_size: edge length of squares in pixels, or height and width: ``[96, 160]``, or ``"96x160"``. ``None`` for
+            the dataset's natural size, else that of ``photos``, else the model's; for the model's own shape where that
+            is a rectangle.
+        train_sizes: sizes in pixels that training goes through, each for an equal share of the epochs, for a network
+            that takes any size: heights and widths, or the shorter edges of images in the proportions of
+            ``image_size``; empty for ``image_size`` throughout. Small images first take less time, and
             crops make objects larger in training than in evaluation, which a larger ``image_size`` makes up for:
             Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
-        decode_size: edge length in pixels of the decoded images that training crops are cut from; ``None`` for
-            ``image_size``. Larger ones make sharper crops, and take more memory.
+        decode_size: size in pixels of the decoded images that training crops are cut from, as in ``train_sizes``;
+            ``None`` for ``image_size``. Larger ones make sharper crops, and take more memory.
+        resize: how a picture of another shape becomes an image, in training, evaluation and prediction: ``"squash"``
+            to resize all of it, ``"crop"`` to keep its shape and cut off what sticks out at two edges, ``"letterbox"``
+            to keep its shape and surround it with ImageNet's mean colour.
+        crop_share: the share of height and width that evaluation and prediction cut out of the centre, as timm's
+            ``crop_pct``: a picture is fitted to ``image_size / crop_share`` first, rounded down. Training sees all of
+            it, or what its augmentation cuts out.
+        channels: 1 for grey, 3 for red, green and blue, 4 for these and alpha; pictures are converted.
         pixels: ``"unit"`` for 0..1 (x / 255), ``"signed"`` for -1..1 (x / 127.5 - 1); ``"imagenet"`` and ``"caffe"``
             are for pretrained weights, see `cnn_registry.Pixels`.
         ema: epochs over which an exponential moving average of the weights, and of the statistics of normalisations,
@@ -322,9 +364,12 @@ class Recipe(Settings):
     time_limit: Time | None = None
     best_by: BestBy = "val_loss"
     batch_size: int = Field(default=32, gt=0)
-    image_size: Edge | None = None
-    train_sizes: tuple[Edge, ...] = ()
-    decode_size: Edge | None = None
+    image_size: ImageSize | None = None
+    train_sizes: tuple[ImageSize, ...] = ()
+    decode_size: ImageSize | None = None
+    resize: Resize = "squash"
+    crop_share: float = Field(default=1.0, ge=0.1, le=1)
+    channels: Channels = 3
     pixels: Pixels = "unit"
     ema: float | None = Field(default=None, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -373,6 +418,20 @@ class Recipe(Settings):
         for key, value in settings.items():
             put(data, key, value)
         return validated(data, self.name)
+
+    def form(self, input_shape: tuple[int, int, int]) -> Form:
+        """The form of pictures in evaluation and prediction, for a network with this ``input_shape``."""
+        return Form(*input_shape, self.resize, self.crop_share)
+
+    def decoded_form(self, input_shape: tuple[int, int, int]) -> Form:
+        """The form in which pictures are decoded for training."""
+        form = self.form(input_shape)
+        return form.at(in_proportion(self.decode_size, *form.size) if self.decode_size else form.size)
+
+    def sizes(self, input_shape: tuple[int, int, int]) -> list[Size]:
+        """The sizes of the images in training, each for an equal share of the epochs."""
+        height, width, _ = input_shape
+        return [in_proportion(size, height, width) for size in self.train_sizes] or [(height, width)]
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-ready data."""

@@ -22,7 +22,7 @@ def register_dataset(
     summary: str,
     num_classes: int,
     num_images: int,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     embedded: bool = False,
     is_default: bool = False,
     paper: Paper | None = None,
@@ -41,7 +41,7 @@ def register_dataset(
         summary: one line for listings.
         num_classes: number of classes.
         num_images: number of images.
-        image_size: natural edge length in pixels; default ``None``, the images vary.
+        image_size: natural edge length in pixels, or height and width; default ``None``, the images vary.
         embedded: whether it needs no download; default false.
         is_default: whether ``train`` uses it when neither a dataset nor a folder is named; default false.
         paper: the publication it comes from; default none.

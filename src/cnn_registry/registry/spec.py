@@ -252,20 +252,20 @@ class DatasetSpec(Spec):
     Attributes:
         num_classes: number of classes.
         num_images: number of images.
-        image_size: natural edge length in pixels, or ``None`` where the images vary.
+        image_size: natural edge length in pixels, or height and width; ``None`` where the images vary.
         embedded: whether it needs neither a download nor ``--data``.
         is_default: whether ``train`` uses it when neither a dataset nor a folder is named.
     """
 
     num_classes: int
     num_images: int
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     embedded: bool = False
     is_default: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self, num_classes=int, num_images=int, image_size=int | None, embedded=bool, is_default=bool)
+        _require(self, num_classes=int, num_images=int, image_size=int | tuple | None, embedded=bool, is_default=bool)
 
 
 def _require(spec: Spec, **types: Any) -> None:

@@ -267,8 +267,8 @@ def _summary(run: Run) -> Summary:
 
 
 def _speed(run: Run) -> Speed:
-    predictor, size = run_predictor(run), run.record.model.input_shape[0]
-    return Speed(*(_milliseconds(predictor, np.zeros((images, size, size, 3), np.uint8)) for images in (1, BATCH)))
+    predictor, shape = run_predictor(run), run.record.model.input_shape
+    return Speed(*(_milliseconds(predictor, np.zeros((images, *shape), np.uint8)) for images in (1, BATCH)))
 
 
 def _milliseconds(predictor: Predictor, images: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_registry.data.dataset import ImageDataset, Split
+from cnn_registry.data.form import Form
 from cnn_registry.data.image import image_size
 from cnn_registry.data.threads import in_threads
 
@@ -51,16 +52,16 @@ class DataFacts:
     sizes: ImageSizes | None
 
 
-def data_facts(dataset: ImageDataset, split: Split, size: int) -> DataFacts:
-    """The facts of a dataset for a network that takes images of ``size`` pixels."""
+def data_facts(dataset: ImageDataset, split: Split, form: Form) -> DataFacts:
+    """The facts of a dataset for a network that takes images in this ``form``."""
 
     def counts(indices: np.ndarray) -> tuple[int, ...]:
         return tuple(np.bincount(dataset.labels[indices], minlength=len(dataset.class_names)).tolist())
 
-    return DataFacts(counts(split.train), counts(split.val), counts(split.test), _sizes(dataset, size))
+    return DataFacts(counts(split.train), counts(split.val), counts(split.test), _sizes(dataset, form))
 
 
-def _sizes(dataset: ImageDataset, size: int) -> ImageSizes | None:
+def _sizes(dataset: ImageDataset, form: Form) -> ImageSizes | None:
     images = dataset.images
     if isinstance(images, np.ndarray):
         height, width = images.shape[1:3]
@@ -76,7 +77,7 @@ def _sizes(dataset: ImageDataset, size: int) -> ImageSizes | None:
         len(found),
         _range(widths),
         _range(heights),
-        float((np.minimum(widths, heights) < size).mean()),
+        float(((heights < form.height) | (widths < form.width)).mean()),
         tuple((width, height, count / len(found)) for (width, height), count in common),
     )
 

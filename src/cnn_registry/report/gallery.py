@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, ImageDataset
-from cnn_registry.data.image import decode_image, fitted, resized
+from cnn_registry.data.image import as_image, decode_image, fitted, in_channels, pixels
 from cnn_registry.data.sources.cache import file_hash
 from cnn_registry.data.split import positions
 from cnn_registry.data.threads import in_threads
@@ -120,7 +120,7 @@ def draw(
     """
     chosen = list({example.number: example for example in examples}.values())
     places = positions(dataset, [example.image for example in chosen])
-    limit = run.record.options.max_pixels
+    limit, form = run.record.options.max_pixels, run.record.form
 
     def read(item: tuple[Example, int]) -> Image.Image | None:
         example, place = item
@@ -128,16 +128,15 @@ def draw(
         if hashes and content_hash(source) != hashes[example.number]:
             return None
         if isinstance(source, np.ndarray):
-            return Image.fromarray(source)
+            return as_image(source)
         try:
-            return decode_image(source, max_pixels=limit)
+            return decode_image(source, alpha=form.channels == 4, max_pixels=limit)
         except CnnRegistryError:
             return None
 
     images = in_threads(read, list(zip(chosen, places.tolist(), strict=True)))
-    size = run.record.model.input_shape[0]
     shown = [
-        (example, resized(image, size), fitted(image, EDGE))
+        (example, pixels(image, form), fitted(in_channels(image, 3), EDGE), form.seen(image.height, image.width))
         for example, image in zip(chosen, images, strict=True)
         if image
     ]
@@ -145,11 +144,11 @@ def draw(
         return {}
     maps: Sequence[np.ndarray | None] = [None] * len(shown)
     if cam:
-        squares = np.stack([square for _, square, _ in shown])
-        maps = list(cam()(squares, [example.predicted for example, _, _ in shown]).maps)
+        taken = np.stack([image for _, image, _, _ in shown])
+        maps = list(cam()(taken, [example.predicted for example, *_ in shown]).maps)
     return {
-        example.number: _thumbnail(np.asarray(small), weights)
-        for (example, _, small), weights in zip(shown, maps, strict=True)
+        example.number: _thumbnail(np.asarray(small), weights, seen)
+        for (example, _, small, seen), weights in zip(shown, maps, strict=True)
     }
 
 
@@ -159,7 +158,7 @@ def content_hash(source: Path | Bytes) -> str:
     return digest.hex()[:HASH_DIGITS]
 
 
-def _thumbnail(picture: Bytes, weights: np.ndarray | None) -> Thumbnail:
+def _thumbnail(picture: Bytes, weights: np.ndarray | None, seen: tuple[float, float, float, float]) -> Thumbnail:
     tiny = max(picture.shape[:2]) < EDGE // 2
     if weights is None:
         return Thumbnail(_address(picture), "", tiny)
@@ -167,7 +166,7 @@ def _thumbnail(picture: Bytes, weights: np.ndarray | None) -> Thumbnail:
     if tiny:  # a map over a few pixels would be as coarse as these
         scale = EDGE // max(picture.shape[:2])
         under = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-    return Thumbnail(_address(picture), _address(overlay(under, weights)), tiny)
+    return Thumbnail(_address(picture), _address(overlay(under, weights, seen)), tiny)
 
 
 def _address(picture: Bytes) -> str:

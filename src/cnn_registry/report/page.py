@@ -376,7 +376,7 @@ def _sizes_text(run: Run, summary: Summary | None) -> str:
     common = ", ".join(f"{width}x{height} ({share:.0%})" for width, height, share in sizes.common)
     text = f"Of {counted(sizes.looked_at, 'image')}. Most frequent: {common}."
     if sizes.enlarged:
-        size = run.record.model.input_shape[0]
+        size = run.record.form
         text += f" {sizes.enlarged:.0%} have an edge below the {size} pixels of the network, so they are enlarged."
     return text
 

@@ -119,7 +119,7 @@ def _evaluated(run: Run, dataset: ImageDataset, data: Path | None) -> Summary:
     """The summary of a run of an earlier version, which recorded less."""
     evaluation, parts = evaluate(run, data=data), run.record.split
     split = Split(*(positions(dataset, ids) for ids in (parts.train, parts.val, parts.test)))
-    facts = data_facts(dataset, split, run.record.model.input_shape[0])
+    facts = data_facts(dataset, split, run.record.form)
     return summarise(evaluation, [], facts, evaluation.remarks())
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cnn_registry.data.form import IN_WORDS, Form
 from cnn_registry.data.manifest import COLUMNS
+from cnn_registry.errors import RunError
 from cnn_registry.recipes.schema import Edge, Recipe
 from cnn_registry.registry.spec import name_fault
 
@@ -179,6 +181,19 @@ class RunRecord(BaseModel):
     options: OptionsRecord = OptionsRecord()
     rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
     result: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def form(self) -> Form:
+        """The form in which its network takes pictures.
+
+        Raises:
+            RunError: there is no such form of pictures.
+        """
+        form = self.recipe.form(self.model.input_shape)
+        if form.channels not in IN_WORDS:
+            known = ", ".join(f"{channels} ({words})" for channels, words in IN_WORDS.items())
+            raise RunError(f"The network takes {form.channels} channels; expected {known}.")
+        return form
 
     def lowered(self) -> Recipe:
         """The recipe with the learning rate that going back has left of it."""

@@ -168,7 +168,7 @@ class Run:
         )
 
     def preprocess(self, images: Any, *, max_pixels: int | None = None) -> Any:
-        """Pictures as the model takes them, float32 ``(N, size, size, 3)``: ``run.model()(run.preprocess(images))``.
+        """Pictures as the model takes them: ``run.model()(run.preprocess(images))``, of float32 ``(N, H, W, C)``.
 
         Args:
             images: as for `cnn_registry.predict`; one picture has N = 1, and an iterator gives an iterator of batches.

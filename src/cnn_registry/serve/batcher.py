@@ -20,7 +20,7 @@ class Batcher:
     Nothing waits for a batch to fill: a single picture goes at once.
 
     Args:
-        network: from uint8 RGB ``(N, size, size, 3)`` to a row for each picture.
+        network: from uint8 ``(N, height, width, channels)`` to a row for each picture.
         thread: runs the network.
     """
 

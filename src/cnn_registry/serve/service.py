@@ -16,7 +16,7 @@ from PIL import Image
 
 from cnn_registry.backend import usable_cpus
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import decode_image, fitted, resized
+from cnn_registry.data.image import decode_image, fitted, in_channels, pixels
 from cnn_registry.errors import BadImageError
 from cnn_registry.explain import overlay
 from cnn_registry.inference.predict import most_probable
@@ -30,7 +30,7 @@ EXPLAINED_EDGE = 320
 """The longest edge of a picture with a map over it, in pixels."""
 
 MapsOf = Callable[[Bytes], np.ndarray]
-"""From uint8 RGB ``(N, size, size, 3)`` to a map ``(N, h, w)`` for each picture."""
+"""From uint8 ``(N, height, width, channels)`` to a map ``(N, h, w)`` for each picture."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class DecodedUpload(NamedTuple):
     """An uploaded picture.
 
     Attributes:
-        square: as the network takes it.
+        taken: as the network takes it.
         small: as it is explained; ``None`` where it is not to be.
+        seen: which part of it the network sees, as `cnn_registry.explain.overlay` takes it.
     """
 
-    square: Bytes
+    taken: Bytes
     small: Bytes | None
+    seen: tuple[float, float, float, float]
 
 
 class Service:
@@ -102,7 +104,7 @@ class Service:
         readable = [item for item in found if isinstance(item, DecodedUpload)]
         if not readable:
             raise UnreadableError([item for item in found if isinstance(item, BadImageError)])
-        rows = iter(await self._batcher([item.square for item in readable]))
+        rows = iter(await self._batcher([item.taken for item in readable]))
         explained = iter(await loop.run_in_executor(self._network, self._explain, readable) if explain else ())
         answers = []
         for upload, item in zip(uploads, found, strict=True):
@@ -120,25 +122,25 @@ class Service:
         return answers
 
     def _decode(self, upload: Upload, explain: bool) -> DecodedUpload | BadImageError:
-        stream = io.BytesIO(upload.content)
+        stream, form = io.BytesIO(upload.content), self._served.predictor.form
         stream.name = upload.name
         try:
-            image = decode_image(stream, max_pixels=self._max_pixels)
+            image = decode_image(stream, alpha=form.channels == 4, max_pixels=self._max_pixels)
         except BadImageError as error:
             if isinstance(
                 error.__cause__, Image.DecompressionBombError
             ):  # says how to allow more, which is not for senders
                 return BadImageError(upload.name, f"more than {self._max_pixels:,} pixels")
             return error
-        small = np.asarray(fitted(image, EXPLAINED_EDGE)) if explain else None
-        return DecodedUpload(resized(image, self._served.predictor.size), small)
+        small = np.asarray(fitted(in_channels(image, 3), EXPLAINED_EDGE)) if explain else None
+        return DecodedUpload(pixels(image, form), small, form.seen(image.height, image.width))
 
     def _explain(self, pictures: Sequence[DecodedUpload]) -> list[str]:
         """Pictures with their maps over them, as data URLs."""
         assert self._served.maps
-        maps = self._served.maps(np.stack([picture.square for picture in pictures]))
+        maps = self._served.maps(np.stack([picture.taken for picture in pictures]))
         return [
-            _data_url(overlay(picture.small, weights))
+            _data_url(overlay(picture.small, weights, picture.seen))
             for picture, weights in zip(pictures, maps, strict=True)
             if picture.small is not None
         ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.data.dataset import ImageDataset, Indices
+from cnn_registry.data.form import MODES
 from cnn_registry.data.image import decode
 from cnn_registry.errors import CnnRegistryError, DownloadError
 from cnn_registry.registry.catalogue import SESSION
@@ -97,8 +98,9 @@ def _faults(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
     yield from common_faults(spec)
     if spec.num_classes < 1 or spec.num_images < spec.num_classes:
         yield "a positive num_classes, and at least as many num_images", f"{spec.num_classes} and {spec.num_images}"
-    if spec.image_size is not None and spec.image_size < 1:
-        yield "a positive image_size, or None if the images vary in size", str(spec.image_size)
+    edges = spec.image_size if isinstance(spec.image_size, tuple) else (spec.image_size or 1,)
+    if not all(type(edge) is int and edge > 0 for edge in edges) or len(edges) > 2 or spec.image_size == 0:
+        yield "a positive image_size, (height, width), or None if the images vary in size", str(spec.image_size)
 
 
 def check_docstring(subject: DataSubject) -> None:
@@ -160,12 +162,12 @@ def check_order(subject: DataSubject) -> None:
 
 
 def check_images(subject: DataSubject) -> None:
-    """The images are 8-bit RGB, or files that decode to it."""
+    """The images are 8-bit grey, RGB or RGBA, or files that can be decoded."""
     images = subject.loaded.images
     fix = "Give files that Pillow reads, or one array with all images."
     if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise failed("uint8 (images, height, width, 3)", f"{images.dtype} {images.shape}", fix)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in MODES:
+            raise failed("uint8 (images, height, width, 1, 3 or 4)", f"{images.dtype} {images.shape}", fix)
         return
     for position in subject.looked_at:
         decode(images[position], EDGE)

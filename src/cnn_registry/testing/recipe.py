@@ -38,8 +38,6 @@ def check_trains(subject: Subject) -> None:
     """Three steps of its own default recipe keep the loss finite and change the weights."""
     spec, keras = subject.spec, backend.keras()
     height, width, _ = subject.small_shape
-    if height != width:
-        raise CheckSkipped("training takes square images")
     if keras.backend.backend() != "tensorflow":
         raise CheckSkipped("training needs Keras on TensorFlow")
     require_probabilities(subject)
@@ -57,12 +55,12 @@ def check_trains(subject: Subject) -> None:
     what = f"three steps of the recipe {spec.default_recipe!r} with its settings for {spec.name}"
     fix = "Correct default_recipe or recipe_settings; a lower learning rate or a longer warm-up may help."
     with _quiet_folder() as folder:
-        _draw(folder / "pictures", height)
+        _draw(folder / "pictures", height, width)
         try:
             train(
                 subject.name,
                 data=folder / "pictures",
-                settings=SETTINGS | {"image_size": height},
+                settings=SETTINGS | {"image_size": [height, width]},
                 out=folder / "runs",
                 callbacks=[watch],
             )
@@ -91,7 +89,7 @@ def _quiet_folder() -> Iterator[Path]:
                 os.environ["CNNREG_CACHE"] = before
 
 
-def _draw(root: Path, edge: int) -> None:
+def _draw(root: Path, height: int, width: int) -> None:
     """Write a folder of class folders with images of coarse noise."""
     from PIL import Image
 
@@ -100,5 +98,5 @@ def _draw(root: Path, edge: int) -> None:
         (root / f"class-{label}").mkdir(parents=True)
         for number in range(PICTURES):
             pixels = random.integers(0, 256, (4, 4, 3), np.uint8)
-            image = Image.fromarray(pixels).resize((edge, edge), Image.Resampling.NEAREST)
+            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
             image.save(root / f"class-{label}" / f"{number}.png")

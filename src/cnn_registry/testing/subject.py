@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry import backend
+from cnn_registry.data.form import in_proportion
 from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import ModelSpec
@@ -58,8 +59,8 @@ class Subject:
     def small_shape(self) -> tuple[int, int, int]:
         """The input shape at which networks are run: small, but accepted by the model."""
         height, width, channels = self.spec.input_shape
-        least = max(self.spec.min_size, SMALL_EDGE)
-        return min(height, least), min(width, least), channels
+        least = min(max(self.spec.min_size, SMALL_EDGE), height, width)
+        return (*in_proportion(least, height, width), channels)
 
     def graph(
         self, input_shape: tuple[int, int, int] | None = None, num_classes: int = 1000, **options: Any

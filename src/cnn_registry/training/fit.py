@@ -362,7 +362,7 @@ class Fit:
             sampling=recipe.sampling,
             weights=self._class_weights(),
             pixels=recipe.pixels,
-            sizes=recipe.train_sizes or (images.evaluation.source.size,),
+            sizes=recipe.sizes(self.form.input_shape),
             first_step=self.progress.step,
         )
 

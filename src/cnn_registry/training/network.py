@@ -9,6 +9,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import take_any_size
+from cnn_registry.data.form import Size
 from cnn_registry.data.pipeline.batches import steps_per_epoch
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.acceleration import set_precision
@@ -67,7 +68,7 @@ def build_trainable(
     check_outputs(model, spec, form)
     drop_own_initializers(model)
     if recipe.train_sizes:
-        _check_sizes(model, spec, form, recipe.train_sizes, options)
+        _check_sizes(model, spec, form, recipe.sizes(form.input_shape), options)
     loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics, recipe.best_by)
     check_on_sample(loss, metrics, form.num_classes)
     if form.aux_heads:
@@ -77,8 +78,8 @@ def build_trainable(
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
     if recipe.precision == "bfloat16":
-        built_for = form.input_shape[0]
-        smallest = min((built_for, *recipe.train_sizes)) / built_for
+        built_for, sizes = form.input_shape[:2], recipe.sizes(form.input_shape)
+        smallest = min(1.0, *(edge / own for size in sizes for edge, own in zip(size, built_for, strict=True)))
         set_precision(model, recipe.precision, smallest, accelerating=recipe.accelerate)
     shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
@@ -141,7 +142,7 @@ def _ends_in_softmax(model: keras.Model, output: Any) -> bool:
 
 
 def _check_sizes(
-    model: keras.Model, spec: ModelSpec, form: ModelRecord, sizes: Sequence[int], options: Mapping[str, Any]
+    model: keras.Model, spec: ModelSpec, form: ModelRecord, sizes: Sequence[Size], options: Mapping[str, Any]
 ) -> None:
     """Refuse sizes for which the network would have other weights than ``model``.
 
@@ -153,11 +154,13 @@ def _check_sizes(
     def shapes(network: keras.Model) -> list[tuple[int, ...]]:
         return [tuple(weight.shape) for weight in network.weights]
 
-    evaluated_at = form.input_shape[0]
-    for size in set(sizes) - {evaluated_at}:
-        other = build_graph(spec, num_classes=form.num_classes, input_shape=(size, size, 3), **options)
+    height, width, channels = form.input_shape
+    for size in dict.fromkeys(sizes):
+        if size == (height, width):
+            continue
+        other = build_graph(spec, num_classes=form.num_classes, input_shape=(*size, channels), **options)
         if shapes(other) != shapes(model):
             raise UsageError(
-                f"{spec.name} has other weights at {size} pixels than at {evaluated_at}, so it cannot go through "
-                f"train_sizes; leave them out."
+                f"{spec.name} has other weights at {size[0]}x{size[1]} pixels than at {height}x{width}, so it cannot "
+                f"go through train_sizes; leave them out."
             )

@@ -12,12 +12,12 @@ from typing import Any
 from cnn_registry import backend
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Indices, Split
+from cnn_registry.data.form import IN_WORDS, Size, height_and_width, in_proportion
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.batches import check_memory
-from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_sizes
+from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_forms
 from cnn_registry.data.split import make_split, split_name
-from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
 from cnn_registry.recipes.schema import PhotoSettings, Recipe
@@ -90,12 +90,13 @@ class Plan:
 
     def line(self) -> str:
         """The plan in one line."""
-        height, width, _ = self.form.input_shape
+        height, width, channels = self.form.input_shape
+        colours = "" if channels == 3 else f" in {IN_WORDS[channels]}"
         precision = ", in bfloat16" if self.recipe.precision == "bfloat16" else ""
         return (
             f"{self.spec.name} on {self.data.name}: {len(self.split.train):,} training and "
             f"{counted(len(self.split.val), 'validation image')} of {counted(len(self.data.class_names), 'class')} at "
-            f"{height}x{width}, recipe {self.recipe.name}{precision}, {counted(self.recipe.epochs, 'epoch')}"
+            f"{height}x{width}{colours}, recipe {self.recipe.name}{precision}, {counted(self.recipe.epochs, 'epoch')}"
         )
 
 
@@ -126,10 +127,11 @@ def plan_training(
     found = load_dataset(dataset, as_source(data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
-    edges = (shape[0], resolved.recipe.decode_size or 0, *resolved.recipe.train_sizes)
-    check_memory(min(resolved.recipe.batch_size, len(found)), max(edges))
-    images = decoded(found, shape[0], resolved.recipe.decode_size, on_bad_image, max_pixels, keep=keep)
-    readable, chosen = images.evaluation.dataset, resolved.recipe
+    chosen = resolved.recipe
+    sizes = [shape[:2], chosen.decoded_form(shape).size, *chosen.sizes(shape)]
+    check_memory(min(chosen.batch_size, len(found)), sizes, shape[2])
+    images = decoded(found, chosen, shape, on_bad_image, max_pixels, keep=keep)
+    readable = images.evaluation.dataset
     parts = make_split(readable, split, seed=chosen.seed if chosen.split_seed is None else chosen.split_seed)
     form = ModelRecord(
         spec=spec.to_dict(), options=dict(chosen.model), num_classes=len(readable.class_names), input_shape=shape
@@ -192,10 +194,18 @@ def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resol
 def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
     """The recipe with the sizes that it has for these images and this model."""
     recipe = resolved.recipe
-    if recipe.photos is None or recipe.image_size or dataset.image_size:
+    if recipe.photos is None or recipe.image_size or _natural_size(spec, dataset):
         return resolved
     sizes = photo_sizes(resolved, spec).model_dump(mode="json")
-    return resolved.with_layer(Layer(FOR_THE_IMAGES, {"image_size": sizes.pop("size"), **sizes}))
+    height, width, _ = spec.input_shape
+    size = in_proportion(sizes.pop("size"), height, width)
+    return resolved.with_layer(Layer(FOR_THE_IMAGES, {"image_size": list(size), **sizes}))
+
+
+def _natural_size(spec: ModelSpec, dataset: ImageDataset) -> int | Size | None:
+    """The dataset's own size; not of squares where the model is for rectangles."""
+    height, width, _ = spec.input_shape
+    return None if isinstance(dataset.image_size, int) and height != width else dataset.image_size
 
 
 def photo_sizes(resolved: Resolved, spec: ModelSpec) -> PhotoSettings:
@@ -206,7 +216,7 @@ def photo_sizes(resolved: Resolved, spec: ModelSpec) -> PhotoSettings:
     size = photos.size
     if "photos.size" not in resolved.own:
         adjusts = any("photos.size" in settings for settings in spec.recipe_settings.values())
-        size = max(size if adjusts else min(size, spec.input_shape[0]), spec.min_size)
+        size = max(size if adjusts else min(size, *spec.input_shape[:2]), spec.min_size)
 
     def scaled(key: str, edge: int) -> int:
         return edge if key in resolved.own else max(round(edge * size / meant), spec.min_size)
@@ -219,34 +229,24 @@ def photo_sizes(resolved: Resolved, spec: ModelSpec) -> PhotoSettings:
 
 
 def _input_shape(spec: ModelSpec, resolved: Resolved, dataset: ImageDataset) -> tuple[int, int, int]:
-    """The shape that the model is built for.
-
-    Raises:
-        UsageError: the model takes rectangles, which cannot be trained yet, and the user asked for no square.
-    """
-    height, width, _ = spec.input_shape
-    if height != width and "image_size" not in resolved.own:
-        raise UsageError(
-            f"{spec.name} takes images of {height}x{width} pixels; training takes squares only. "
-            f"Name an edge length with --set image_size={min(height, width)}."
-        )
-    size = resolved.recipe.image_size or dataset.image_size or height
-    return size, size, 3
+    """The shape that the model is built for."""
+    size = resolved.recipe.image_size or _natural_size(spec, dataset)
+    return (*(height_and_width(size) if size else spec.input_shape[:2]), resolved.recipe.channels)
 
 
 def decoded(
     dataset: ImageDataset,
-    size: int,
-    decode_size: int | None,
+    recipe: Recipe,
+    shape: tuple[int, int, int],
     on_bad_image: OnBadImage,
     max_pixels: int | None = None,
     *,
     keep: bool = True,
 ) -> Images:
-    """The readable images at the size of evaluation, and at that of decoding for training."""
-    decode_size = decode_size or size
-    loaded = load_sizes(dataset, (decode_size, size), on_bad_image=on_bad_image, max_pixels=max_pixels, keep=keep)
-    return Images(training=loaded[decode_size], evaluation=loaded[size])
+    """The readable images in the forms of evaluation and of decoding for training; ``shape`` is the network's."""
+    forms = recipe.decoded_form(shape), recipe.form(shape)
+    loaded = load_forms(dataset, forms, on_bad_image=on_bad_image, max_pixels=max_pixels, keep=keep)
+    return Images(training=loaded[forms[0]], evaluation=loaded[forms[1]])
 
 
 def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | Manifest | None) -> DataRecord:

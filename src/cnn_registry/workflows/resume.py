@@ -130,7 +130,7 @@ def plan_resumption(
     refuse_foreign_code(recipe, f"The run {run.path}", _recorded(recipe, settings))
     source = source_of(run, data)
     loaded = load_dataset(record.data.dataset, source)
-    images = decoded(loaded, record.model.input_shape[0], recipe.decode_size, options.on_bad_image, options.max_pixels)
+    images = decoded(loaded, recipe, record.model.input_shape, options.on_bad_image, options.max_pixels)
     changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
     resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
     plan = Plan(
@@ -167,7 +167,7 @@ def _asks_for_more(record: RunRecord, settings: Mapping[str, Any]) -> bool:
     return isinstance(epochs, int) and epochs > int(record.result.get("last", {}).get("epoch", record.recipe.epochs))
 
 
-FIXED = ("batch_size", "best_by", "image_size", "split_seed", "fine_tuning.weights", "photos", "model")
+FIXED = ("batch_size", "best_by", "image_size", "channels", "split_seed", "fine_tuning.weights", "photos", "model")
 """Settings, and tables of settings, that the steps or the weights of a checkpoint depend on."""
 
 

@@ -327,7 +327,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         note(remark)
     images, part = plan.images.evaluation, plan.split
     with working("Drawing the plots", after=1.0):
-        facts = data_facts(images.dataset, part, images.source.size)
+        facts = data_facts(images.dataset, part, images.source.form)
         summary = summarise(evaluation, hashes_of(images.hashes, part.val), facts, [*remarks, *plan.findings()])
         write_report(run, history, summary)
 

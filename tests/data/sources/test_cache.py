@@ -12,6 +12,7 @@ from PIL import Image
 from cnn_registry.data import formats
 from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.folder import load_folder
+from cnn_registry.data.form import Form
 from cnn_registry.data.image import decode
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import DataError
@@ -25,7 +26,7 @@ PATHS = [f"{name}/{number}.png" for name in ("a", "b") for number in range(6)]
 
 def everything(dataset: ImageDataset, size: int, **options: Any) -> np.ndarray:
     images = load_images(dataset, size, **options)
-    assert images.source.size == size
+    assert images.source.form == Form.of(size)
     return images.source.read(np.arange(len(images.source)))
 
 
@@ -130,7 +131,7 @@ def test_images_in_memory_larger_than_memory_are_resized_when_they_are_read(
     whole = load_images(made, 12, memory_limit=10 * 12 * 12 * 3)
     resized = load_images(made, 12, memory_limit=10 * 12 * 12 * 3 - 1)
     assert type(whole.source) is not type(resized.source)
-    assert (len(resized.source), resized.source.size) == (10, 12)
+    assert (len(resized.source), resized.source.form.height) == (10, 12)
     np.testing.assert_array_equal(resized.source.read(indices), whole.source.read(indices))
 
 
@@ -158,6 +159,7 @@ def test_two_processes_at_once_agree(folder: Folder, cache_folder: Path, run_pyt
 import hashlib, multiprocessing, pathlib
 import numpy as np
 from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.form import Form
 from cnn_registry.data.folder import load_folder
 
 def digest(barrier, results):

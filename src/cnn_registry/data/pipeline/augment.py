@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cnn_registry import backend
+from cnn_registry.data.form import Size
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -30,9 +31,9 @@ class Augmentation(BaseModel):
     Attributes:
         crop_area: smallest and largest share of the image's area that a crop keeps, before it is resized to the full
             size; ``None`` for no crop.
-        crop_aspect: smallest and largest ratio of a crop's width to its height.
-        zoom: instead of ``crop_area``: the smallest and the largest edge to which an image is resized before a square
-            of the full size is cut out of it, as multiples of the square's edge; drawn uniformly.
+        crop_aspect: smallest and largest ratio of a crop's width to its height, as a multiple of the image's own.
+        zoom: instead of ``crop_area``: the smallest and the largest size to which an image is resized before the full
+            size is cut out of it, as multiples of that; drawn uniformly.
         flip: mirror an image left to right with probability 1/2.
         rotation: largest angle in degrees by which a crop is rotated about its centre, in either direction; areas
             outside the image are filled by reflection at its edge.
@@ -75,20 +76,23 @@ class Augmentation(BaseModel):
         return bool(self.brightness or self.contrast or self.saturation)
 
 
-def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tensor) -> Tensor:
+def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Size | Tensor) -> Tensor:
     """Vary each image of a batch independently.
 
     Args:
-        images: ``(B, H, W, 3)``, 0 to 255, uint8 or float32.
+        images: ``(B, H, W, C)``, 0 to 255, uint8 or float32: grey, RGB or RGBA.
         seed: ``(2,)``, int32; the same seed and images give the same result.
         config: what varies.
-        size: edge length of the result in pixels.
+        size: height and width of the result in pixels, an int32 tensor ``(2,)`` where they are not known yet; an
+            integer for a square.
 
     Returns:
-        ``(B, size, size, 3)``, float32, 0 to 255. If there is nothing to vary or resize, the values are unchanged.
+        ``(B, height, width, C)``, float32, 0 to 255. If there is nothing to vary or resize, the values are unchanged.
     """
     tf = backend.tensorflow()
-    stays = not config.moves and isinstance(size, int) and size == images.shape[1] == images.shape[2]
+    if isinstance(size, int):
+        size = (size, size)
+    stays = not config.moves and isinstance(size, tuple) and size == (images.shape[1], images.shape[2])
     if stays and not config.colours:
         return tf.cast(images, tf.float32)
     uniform = tf.unstack(tf.random.stateless_uniform((tf.shape(images)[0], 8), seed), axis=1)
@@ -97,7 +101,7 @@ def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Tens
         if config.rotation:
             images = _turned(images, boxes, _angles(tf.shape(images)[0], seed, config), size)
         else:
-            images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), (size, size))
+            images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), size)
     images = tf.cast(images, tf.float32)
     return _coloured(images, uniform[5:], config) if config.colours else images
 
@@ -130,20 +134,23 @@ def _angles(number: Tensor, seed: Tensor, config: Augmentation) -> Tensor:
     return math.radians(config.rotation) * _between(uniform, -1, 1)
 
 
-def _turned(images: Tensor, boxes: Tensor, angles: Tensor, size: int | Tensor) -> Tensor:
-    """``(B, size, size, 3)``, float32: as `tf.image.crop_and_resize`, with each box rotated about its centre."""
+def _turned(images: Tensor, boxes: Tensor, angles: Tensor, size: Size | Tensor) -> Tensor:
+    """``(B, height, width, C)``, float32: as `tf.image.crop_and_resize`, with each box rotated about its centre."""
     tf = backend.tensorflow()
     last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
     y1, x1, y2, x2 = tf.unstack(boxes * tf.tile(last, [2]), axis=1)
-    end = tf.cast(tf.maximum(size - 1, 1), tf.float32)
-    height, width = (y2 - y1) / end, (x2 - x1) / end  # of one pixel of the result, in the image
-    cos, sin, middle = tf.cos(angles), tf.sin(angles), tf.cast(size - 1, tf.float32) / 2
+    ends = tf.cast(tf.convert_to_tensor(size) - 1, tf.float32)
+    end_y, end_x = tf.unstack(tf.maximum(ends, 1.0))
+    height, width = (y2 - y1) / end_y, (x2 - x1) / end_x  # of one pixel of the result, in the image
+    cos, sin, middle = tf.cos(angles), tf.sin(angles), tf.reduce_max(ends) / 2
     xx, xy, yx, yy = cos * width, -sin * height, sin * width, cos * height
-    x, y = (x1 + x2) / 2 - (xx + xy) * middle, (y1 + y2) / 2 - (yx + yy) * middle
+    high, wide = tf.unstack(tf.math.divide_no_nan(ends / 2, middle))  # both 1 for a square
+    x = (x1 + x2) / 2 - (xx * wide + xy * high) * middle
+    y = (y1 + y2) / 2 - (yx * wide + yy * high) * middle
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
         transforms=tf.stack([xx, xy, x, yx, yy, y, tf.zeros_like(x), tf.zeros_like(x)], axis=1),
-        output_shape=tf.stack([size, size]),
+        output_shape=size,
         fill_value=0.0,
         fill_mode="REFLECT",
         interpolation="BILINEAR",
@@ -158,14 +165,22 @@ def _coloured(images: Tensor, uniform: list[Tensor], config: Augmentation) -> Te
         _between(draw, 1 - half_width, 1 + half_width)[:, None, None]
         for draw, half_width in zip(uniform, half_widths, strict=True)
     )
-    luma = tf.constant(_LUMA)[:, None]
-    to_grey = tf.tile(luma, (1, 3))
-    matrix = brightness * contrast * (saturation * tf.eye(3) + (1 - saturation) * to_grey)
+    images, alpha = _colours_and_alpha(images)
+    colours = images.shape[-1]
+    luma = tf.constant(_LUMA if colours == 3 else (1.0,))[:, None]
+    to_grey = tf.tile(luma, (1, colours))
+    matrix = brightness * contrast * (saturation * tf.eye(colours) + (1 - saturation) * to_grey)
     mean_grey = tf.reduce_mean(images, axis=(1, 2))[:, None, :] @ luma
     offset = brightness * (1 - contrast) * mean_grey
     shape = tf.shape(images)
-    coloured = tf.reshape(images, (shape[0], -1, 3)) @ matrix + offset
-    return tf.clip_by_value(tf.reshape(coloured, shape), 0.0, 255.0)
+    coloured = tf.reshape(images, (shape[0], -1, colours)) @ matrix + offset
+    coloured = tf.clip_by_value(tf.reshape(coloured, shape), 0.0, 255.0)
+    return tf.concat([coloured, *alpha], axis=-1) if alpha else coloured
+
+
+def _colours_and_alpha(images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Grey or RGB, and alpha where there is one."""
+    return (images[..., :3], [images[..., 3:]]) if images.shape[-1] == 4 else (images, [])
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

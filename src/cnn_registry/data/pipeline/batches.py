@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cnn_registry import backend
 from cnn_registry.data.balance import Sampling, epoch_order
 from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
+from cnn_registry.data.form import Size, height_and_width
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels
@@ -45,13 +46,13 @@ class Choice(NamedTuple):
     Attributes:
         indices: its images.
         draw: the seed of its augmentation.
-        size: its edge length in pixels.
+        size: its height and width in pixels.
         mixed: whether its images are mixed in pairs.
     """
 
     indices: Indices
     draw: Draw
-    size: int
+    size: Size
     mixed: bool = False
 
 
@@ -69,7 +70,7 @@ def training_batches(
     seed: int,
     augmentation: Augmentation,
     pixels: Pixels,
-    sizes: Sequence[int] = (),
+    sizes: Sequence[int | Size] = (),
     mixing: Mixing = UNMIXED,
     sampling: Sampling = "shuffled",
     weights: NDArray[np.float32] | None = None,
@@ -85,7 +86,8 @@ def training_batches(
         seed: of the order and the augmentation, 0 or more.
         augmentation: what varies from one look at an image to the next.
         pixels: the range of the values.
-        sizes: edge lengths in pixels, each for an equal share of the epochs; default that of the decoded images.
+        sizes: edge lengths, or heights and widths, in pixels, each for an equal share of the epochs; default that of
+            the decoded images.
         mixing: how images are mixed in pairs.
         sampling: how often images are seen, see `epoch_order`.
         weights: of classes, by which their images' losses are multiplied, ``(classes,)``; default none. The dataset's
@@ -93,14 +95,15 @@ def training_batches(
         first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
-        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, size, size, 3)`` and one-hot labels
-        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where there are weights. With
-        several sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
+        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, height, width, channels)`` and one-hot labels
+        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where there are weights. With several
+        sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
 
     Raises:
         DataError: one batch is larger than the memory that this process may use.
     """
-    steps, sizes = steps_per_epoch(len(indices), batch_size), sizes or (images.source.size,)
+    steps, form = steps_per_epoch(len(indices), batch_size), images.source.form
+    each = [height_and_width(size) for size in sizes] or [form.size]
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> Indices:
@@ -110,23 +113,23 @@ def training_batches(
         epoch, batch = divmod(step, steps)
         chosen = order(epoch)[batch * batch_size : (batch + 1) * batch_size]
         draw = np.random.SeedSequence((seed, epoch, batch)).generate_state(2).view(np.int32)
-        return Choice(chosen, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
+        return Choice(chosen, draw, each[epoch * len(each) // epochs], mixing.mixes_at(epoch / epochs))
 
-    check_memory(batch_size, max(*sizes, images.source.size))
-    each = _image_weights(images.dataset, weights)
-    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, sizes, each)
+    check_memory(batch_size, [*each, form.size], form.channels)
+    of_images = _image_weights(images.dataset, weights)
+    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, each, of_images)
 
 
 def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
     """The images at ``indices`` once, in that order and as they are; otherwise as `training_batches`."""
-    size = images.source.size
+    form = images.source.form
 
     def choose(step: int) -> Choice:
-        return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), size)
+        return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), form.size)
 
-    check_memory(min(batch_size, len(indices)), size)
+    check_memory(min(batch_size, len(indices)), [form.size], form.channels)
     return _batches(
-        images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, (size,)
+        images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, [form.size]
     )
 
 
@@ -152,21 +155,23 @@ def reading(*images: LoadedImages) -> Iterator[None]:
         raise
 
 
-def check_memory(batch_size: int, size: int) -> None:
+def check_memory(batch_size: int, sizes: Sequence[Size], channels: int) -> None:
     """Refuse batches that do not fit into the memory of this process, as bytes and as float32.
 
     Args:
         batch_size: images per batch.
-        size: edge length in pixels.
+        sizes: heights and widths in pixels, of which the largest counts.
+        channels: of an image.
 
     Raises:
         DataError: they do not fit.
     """
-    available, taken = backend.memory_limit(), batch_size * size * size * 3 * (1 + 4)
+    height, width = max(sizes, key=lambda size: size[0] * size[1])
+    available, taken = backend.memory_limit(), batch_size * height * width * channels * (1 + 4)
     if taken > available:
         raise DataError(
-            f"A batch of {batch_size} images of {size}x{size} pixels takes {taken / 1e9:,.1f} GB; this process may use "
-            f"{available / 1e9:,.1f} GB. Choose a smaller image_size or batch_size."
+            f"A batch of {batch_size} images of {height}x{width} pixels takes {taken / 1e9:,.1f} GB; this process may "
+            f"use {available / 1e9:,.1f} GB. Choose a smaller image_size or batch_size."
         )
 
 
@@ -177,15 +182,15 @@ def _batches(
     augmentation: Augmentation,
     mixing: Mixing,
     pixels: Pixels,
-    sizes: Sequence[int],
+    sizes: Sequence[Size],
     weights: NDArray[np.float32] | None = None,
 ) -> Dataset:
     """One batch for each step, as ``choose`` says, of one of ``sizes``; with ``weights``, those of the images."""
     tf = backend.tensorflow()
-    decoded, only = images.source.size, sizes[0] if len(set(sizes)) == 1 else None
+    form, only = images.source.form, sizes[0] if len(set(sizes)) == 1 else None
     classes = len(images.dataset.class_names)
 
-    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, np.int32, np.bool_]:
+    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, NDArray[np.int32], np.bool_]:
         chosen, draw, size, mixed = choose(int(step))
         # The weights of images are one more column, so that they are mixed as the labels are.
         labels = np.zeros((len(chosen), classes + (weights is not None)), np.float32)
@@ -197,15 +202,15 @@ def _batches(
         except CnnRegistryError as failure:
             images.failures.append(failure)
             raise
-        return read, labels, draw, np.int32(size), np.bool_(mixed)
+        return read, labels, draw, np.array(size, np.int32), np.bool_(mixed)
 
     def prepare(step: Tensor) -> tuple[Tensor, ...]:
         kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
         batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
-        batch.set_shape((None, decoded, decoded, 3))
+        batch.set_shape((None, *form.shape))
         labels.set_shape((None, classes + (weights is not None)))
         draw.set_shape((2,))
-        size.set_shape(())
+        size.set_shape((2,))
         mixed.set_shape(())
         batch = scale(augment(batch, draw, augmentation, only or size), pixels)
         if mixing.mixes:
@@ -225,11 +230,34 @@ def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None
 
 
 def scale(images: Any, pixels: Pixels) -> Any:
-    """Red, green and blue from 0 to 255, an array or a tensor, in the range that a network expects."""
+    """Values from 0 to 255, an array or a tensor ``(…, channels)``, in the range that a network expects.
+
+    What is stated of red, green and blue holds for grey in their mean. Alpha is scaled as values are that nothing is
+    subtracted from.
+    """
+    channels = images.shape[-1]
     if pixels == "unit":
         return images / np.float32(255)
     if pixels == "signed":
         return images / np.float32(127.5) - np.float32(1)
     if pixels == "caffe":
-        return images[..., ::-1] - CAFFE_MEAN
-    return (images / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION
+        return _blue_first(images) - _for_channels(CAFFE_MEAN, channels, 0)
+    mean, deviation = _for_channels(IMAGENET_MEAN, channels, 0), _for_channels(IMAGENET_DEVIATION, channels, 1)
+    return (images / np.float32(255) - mean) / deviation
+
+
+def _for_channels(values: NDArray[np.float32], channels: int, of_alpha: float) -> NDArray[np.float32]:
+    """A value for each channel, of those for three colours."""
+    if channels == 1:
+        return np.array([values.mean()], np.float32)
+    return np.array([*values, of_alpha], np.float32) if channels == 4 else values
+
+
+def _blue_first(images: Any) -> Any:
+    """The colours in the order of Caffe, and what else there is after them."""
+    channels = images.shape[-1]
+    if channels != 4:
+        return images[..., ::-1]
+    if isinstance(images, np.ndarray):
+        return images[..., [2, 1, 0, 3]]
+    return backend.keras().ops.take(images, [2, 1, 0, 3], axis=-1)

@@ -65,7 +65,7 @@ def mix(images: Tensor, labels: Tensor, seed: Tensor, config: Mixing) -> tuple[T
     """Mix each image of a batch with the one before it, the first with the last.
 
     Args:
-        images: ``(B, H, W, 3)``, float32.
+        images: ``(B, H, W, C)``, float32.
         labels: ``(B, classes)``, float32.
         seed: ``(2,)``, int32; the same seed and batch give the same result.
         config: how to mix; at least one kind.

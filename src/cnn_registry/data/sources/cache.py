@@ -1,22 +1,22 @@
 """Decode and resize images once, keep the pixels on disk, and map them at the next start.
 
-An entry of the cache is named after the content of the files, the size, and the decoder.
+An entry of the cache is named after the content of the files, the form of the pixels, and the decoder.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from cnn_registry.backend import memory_limit as usable_memory
 from cnn_registry.data.dataset import Bytes, ImageDataset
-from cnn_registry.data.image import check_file, decoder, lasts, resized
+from cnn_registry.data.form import Form
+from cnn_registry.data.image import as_image, check_file, decoder, lasts, pixels
 from cnn_registry.data.threads import in_flight, in_threads
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.system.paths import decoded_dir
@@ -65,31 +65,32 @@ class LoadedImages:
 
 def load_images(
     dataset: ImageDataset,
-    size: int,
+    form: int | Form,
     *,
     on_bad_image: OnBadImage = "skip",
     memory_limit: int | None = None,
     max_pixels: int | None = None,
 ) -> LoadedImages:
-    """`load_sizes` at one size."""
-    loaded = load_sizes(dataset, (size,), on_bad_image=on_bad_image, memory_limit=memory_limit, max_pixels=max_pixels)
-    return loaded[size]
+    """`load_forms` in one form; an integer stands for RGB squares with this edge length in pixels."""
+    wanted = Form.of(form)
+    loaded = load_forms(dataset, (wanted,), on_bad_image=on_bad_image, memory_limit=memory_limit, max_pixels=max_pixels)
+    return loaded[wanted]
 
 
-def load_sizes(
+def load_forms(
     dataset: ImageDataset,
-    sizes: Collection[int],
+    forms: Iterable[Form],
     *,
     on_bad_image: OnBadImage = "skip",
     memory_limit: int | None = None,
     max_pixels: int | None = None,
     keep: bool = True,
-) -> dict[int, LoadedImages]:
-    """Make the images of a dataset readable at some sizes. Each file is read and decoded once for all of them.
+) -> dict[Form, LoadedImages]:
+    """Make the images of a dataset readable in some forms. Each file is read and decoded once for all of them.
 
     Args:
         dataset: what a loader returned.
-        sizes: edge lengths in pixels.
+        forms: the forms.
         on_bad_image: ``"skip"`` leaves unreadable images out, with a note; ``"error"`` raises.
         memory_limit: bytes of pixels that are held in memory; more are decoded whenever they are read. Default half of
             the memory that this process may use.
@@ -98,19 +99,19 @@ def load_sizes(
 
     Raises:
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, a class has no readable image, or a few
-            images of one of the sizes are larger than the memory.
+            images in one of the forms are larger than the memory.
     """
-    sizes, hashes = set(sizes), _hashes(dataset)
+    wanted, hashes = list(dict.fromkeys(forms)), _hashes(dataset)
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
-    needed = sum(size * size * 3 for size in sizes)
-    _check_room(sizes, needed)
+    needed = sum(form.values for form in wanted)
+    _check_room(wanted, needed)
     in_memory = len(dataset) * needed <= limit
     if isinstance(dataset.images, np.ndarray):
         digest = _digest(dataset, hashes)
-        sources = {size: _array_source(dataset.images, size, in_memory) for size in sizes}
-        return {size: LoadedImages(dataset, sources[size], (), digest, tuple(hashes)) for size in sizes}
-    keys = {size: _key(hashes, size, max_pixels) for size in sizes}
-    pixels, reasons = _cached(dataset.images, keys, in_memory, max_pixels, keep=keep)
+        sources = {form: _array_source(dataset.images, form, in_memory) for form in wanted}
+        return {form: LoadedImages(dataset, sources[form], (), digest, tuple(hashes)) for form in wanted}
+    keys = {form: _key(hashes, form, max_pixels) for form in wanted}
+    decoded, reasons = _cached(dataset.images, keys, in_memory, max_pixels, keep=keep)
     bad = tuple(BadImage(dataset.ids[index], reason) for index, reason in reasons.items())
     readable = np.ones(len(dataset), bool)
     readable[list(reasons)] = False
@@ -121,27 +122,27 @@ def load_sizes(
     files, digest = dataset.images, _digest(dataset, hashes)
     assert isinstance(files, tuple)
 
-    def source(size: int) -> ImageSource:
-        own = pixels[size]
-        return StreamedImages(files, size, max_pixels) if own is None else ArrayImages(own)
+    def source(form: Form) -> ImageSource:
+        own = decoded[form]
+        return StreamedImages(files, form, max_pixels) if own is None else ArrayImages(own, form)
 
-    return {size: LoadedImages(dataset, source(size), bad, digest, tuple(hashes)) for size in sizes}
+    return {form: LoadedImages(dataset, source(form), bad, digest, tuple(hashes)) for form in wanted}
 
 
-def _check_room(sizes: Collection[int], needed: int) -> None:
-    """Refuse sizes of which the images that are in work at one time would fill the memory."""
-    available, taken, edge = usable_memory(), in_flight() * needed, max(sizes, default=0)
+def _check_room(forms: Sequence[Form], needed: int) -> None:
+    """Refuse forms in which the images that are in work at one time would fill the memory."""
+    available, taken, largest = usable_memory(), in_flight() * needed, max(forms, key=lambda form: form.values)
     if taken > available:
         raise DataError(
-            f"Images of {edge}x{edge} pixels are too large: {in_flight()} are decoded at a time and take "
+            f"Images of {largest} pixels are too large: {in_flight()} are decoded at a time and take "
             f"{taken / 1e9:,.1f} GB; this process may use {available / 1e9:,.1f} GB. Choose a smaller image_size."
         )
 
 
-def _array_source(images: Bytes, size: int, in_memory: bool) -> ImageSource:
+def _array_source(images: Bytes, form: Form, in_memory: bool) -> ImageSource:
     if not in_memory:
-        return ResizedImages(images, size)
-    return ArrayImages(np.stack([resized(Image.fromarray(image), size) for image in images]))
+        return ResizedImages(images, form)
+    return ArrayImages(np.stack([pixels(as_image(image), form) for image in images]), form)
 
 
 def _hashes(dataset: ImageDataset) -> list[bytes]:
@@ -161,8 +162,8 @@ def file_hash(file: Path) -> bytes:
         return b""
 
 
-def _key(hashes: Sequence[bytes], size: int, max_pixels: int | None) -> str:
-    made_by = f"{FORMAT} {size} {decoder(max_pixels)}".encode()
+def _key(hashes: Sequence[bytes], form: Form, max_pixels: int | None) -> str:
+    made_by = f"{FORMAT} {form.key} {decoder(max_pixels)}".encode()
     return hashlib.sha256(b"\0".join([made_by, *hashes])).hexdigest()[:32]
 
 
@@ -171,39 +172,39 @@ def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
 
 
 def _cached(
-    files: Sequence[Path], keys: Mapping[int, str], in_memory: bool, max_pixels: int | None, *, keep: bool
-) -> tuple[dict[int, Bytes | None], dict[int, str]]:
-    """The pixels of all readable ``files`` by size, ``None`` if not ``in_memory``, and why others are not readable."""
-    entries = {size: decoded_dir() / key for size, key in keys.items()}
-    found = {size: read_entry(entry, len(files), size, with_pixels=in_memory) for size, entry in entries.items()}
-    if missing := [size for size in entries if found[size] is None]:
+    files: Sequence[Path], keys: Mapping[Form, str], in_memory: bool, max_pixels: int | None, *, keep: bool
+) -> tuple[dict[Form, Bytes | None], dict[int, str]]:
+    """The pixels of all readable ``files`` by form, ``None`` if not ``in_memory``, and why others are not readable."""
+    entries = {form: decoded_dir() / key for form, key in keys.items()}
+    found = {form: read_entry(entry, len(files), form.shape, with_pixels=in_memory) for form, entry in entries.items()}
+    if missing := [form for form in entries if found[form] is None]:
         decoded, reasons, lasting = _decode_all(files, missing, in_memory, max_pixels)
-        for size in missing:
-            if keep and lasting and write_entry(entries[size], decoded[size], reasons):
-                found[size] = read_entry(entries[size], len(files), size, with_pixels=in_memory)
-            found[size] = found[size] or Content(decoded[size], reasons)
-    every = {size: content for size, content in found.items() if content is not None}
-    return {size: content.pixels for size, content in every.items()}, next(iter(every.values())).reasons
+        for form in missing:
+            if keep and lasting and write_entry(entries[form], decoded[form], reasons):
+                found[form] = read_entry(entries[form], len(files), form.shape, with_pixels=in_memory)
+            found[form] = found[form] or Content(decoded[form], reasons)
+    every = {form: content for form, content in found.items() if content is not None}
+    return {form: content.pixels for form, content in every.items()}, next(iter(every.values())).reasons
 
 
 def _decode_all(
-    files: Sequence[Path], sizes: Sequence[int], in_memory: bool, max_pixels: int | None
-) -> tuple[dict[int, Bytes | None], dict[int, str], bool]:
-    """The pixels by size, why files cannot be read, and whether that will be the same another time."""
-    pixels = {size: np.empty((len(files), size, size, 3), np.uint8) for size in sizes} if in_memory else {}
+    files: Sequence[Path], forms: Sequence[Form], in_memory: bool, max_pixels: int | None
+) -> tuple[dict[Form, Bytes | None], dict[int, str], bool]:
+    """The pixels by form, why files cannot be read, and whether that will be the same another time."""
+    kept = {form: np.empty((len(files), *form.shape), np.uint8) for form in forms} if in_memory else {}
     reasons: dict[int, str] = {}
     done, lasting = 0, True
     with progress(f"Decoding {counted(len(files), 'image')}", len(files)) as advance:
-        for index, result in enumerate(decode_each(files, sizes, max_pixels=max_pixels)):
+        for index, result in enumerate(decode_each(files, forms, max_pixels=max_pixels)):
             if isinstance(result, BadImageError):
                 reasons[index] = result.reason
                 lasting = lasting and lasts(result)
             else:
-                for own, image in zip(pixels.values(), result, strict=False):  # none is kept of streamed ones
+                for own, image in zip(kept.values(), result, strict=False):  # none is kept of streamed ones
                     own[done] = image
                 done += 1
             advance(1)
-    return {size: pixels[size][:done] if in_memory else None for size in sizes}, reasons, lasting
+    return {form: kept[form][:done] if in_memory else None for form in forms}, reasons, lasting
 
 
 def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> None:

@@ -41,7 +41,8 @@ class Content(NamedTuple):
     """What an entry holds.
 
     Attributes:
-        pixels: ``(N, size, size, 3)``, mapped from the file; ``None`` if the entry has none or they are not wanted.
+        pixels: ``(N, height, width, channels)``, mapped from the file; ``None`` if the entry has none or they
+            are not wanted.
         reasons: why files cannot be read, by their position.
     """
 
@@ -49,7 +50,7 @@ class Content(NamedTuple):
     reasons: dict[int, str]
 
 
-def read_entry(entry: Path, count: int, size: int, *, with_pixels: bool) -> Content | None:
+def read_entry(entry: Path, count: int, shape: tuple[int, int, int], *, with_pixels: bool) -> Content | None:
     """The content of an entry, or ``None`` if it has to be made again; one that cannot be used is removed, with a note.
 
     Nothing of a file is read or mapped before its size is known to be right, so a file that claims to be huge takes no
@@ -58,7 +59,7 @@ def read_entry(entry: Path, count: int, size: int, *, with_pixels: bool) -> Cont
     Args:
         entry: its folder.
         count: files of the dataset.
-        size: edge length in pixels.
+        shape: ``(height, width, channels)`` of an image.
         with_pixels: whether the pixels are wanted.
     """
     if not _exists(entry):
@@ -70,7 +71,7 @@ def read_entry(entry: Path, count: int, size: int, *, with_pixels: bool) -> Cont
         if digests is not None:
             with suppress(OSError):
                 os.utime(entry)  # `cnnreg cache` shows when it was last used
-            return Content(_read_pixels(entry, (count - len(reasons), size, size, 3), digests), reasons)
+            return Content(_read_pixels(entry, (count - len(reasons), *shape), digests), reasons)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         note(f"The decoded images in {entry} cannot be used and are decoded again: {reason}.")

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, Indices
-from cnn_registry.data.image import resized
+from cnn_registry.data.form import Form
+from cnn_registry.data.image import as_image, pixels
 
 
 class ArrayImages:
     """Images in memory, or in a file that is mapped to it.
 
     Args:
-        images: ``(N, size, size, 3)``.
+        images: ``(N, height, width, channels)``.
+        form: their form; default that of their shape.
     """
 
-    def __init__(self, images: Bytes) -> None:
+    def __init__(self, images: Bytes, form: Form | None = None) -> None:
         self._images = images
-
-    @property
-    def size(self) -> int:
-        """Edge length in pixels."""
-        return int(self._images.shape[1])
+        self.form = form or Form(images.shape[1], images.shape[2], images.shape[3])
 
     def __len__(self) -> int:
         return len(self._images)
 
     def read(self, indices: Indices) -> Bytes:
-        """The images at ``indices``, ``(B, size, size, 3)``."""
+        """The images at ``indices``, ``(B, height, width, channels)``."""
         return self._images[indices]
 
 
@@ -36,20 +33,20 @@ class ResizedImages:
     """Images in memory that are resized each time they are read, where all of them would be larger than memory.
 
     Args:
-        images: ``(N, height, width, 3)``.
-        size: edge length in pixels.
+        images: ``(N, height, width, channels)``, as they are.
+        form: the form in which they are read.
     """
 
-    def __init__(self, images: Bytes, size: int) -> None:
+    def __init__(self, images: Bytes, form: Form) -> None:
         self._images = images
-        self.size = size
+        self.form = form
 
     def __len__(self) -> int:
         return len(self._images)
 
     def read(self, indices: Indices) -> Bytes:
-        """The images at ``indices``, ``(B, size, size, 3)``."""
-        pixels = np.empty((len(indices), self.size, self.size, 3), np.uint8)
+        """The images at ``indices``, ``(B, height, width, channels)``."""
+        found = np.empty((len(indices), *self.form.shape), np.uint8)
         for position, index in enumerate(indices):
-            pixels[position] = resized(Image.fromarray(self._images[index]), self.size)
-        return pixels
+            found[position] = pixels(as_image(self._images[index]), self.form)
+        return found

@@ -7,20 +7,21 @@ from typing import Protocol
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes, Indices
+from cnn_registry.data.form import Form
 
 
 class ImageSource(Protocol):
-    """Decoded images of one size, by their position."""
+    """Decoded images of one form, by their position."""
 
     @property
-    def size(self) -> int:
-        """Edge length in pixels."""
+    def form(self) -> Form:
+        """The form of the images."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, indices: Indices) -> Bytes:
-        """The images at ``indices``, ``(B, size, size, 3)``."""
+        """The images at ``indices``, ``(B, height, width, channels)``."""
         ...
 
 
@@ -37,15 +38,15 @@ class SelectedImages:
         self._kept = kept
 
     @property
-    def size(self) -> int:
-        """Edge length in pixels."""
-        return self._source.size
+    def form(self) -> Form:
+        """The form of the images."""
+        return self._source.form
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def read(self, indices: Indices) -> Bytes:
-        """The images at ``indices``, ``(B, size, size, 3)``.
+        """The images at ``indices``, ``(B, height, width, channels)``.
 
         Raises:
             BadImageError: as the other source.

@@ -28,7 +28,7 @@ def write_keras(job: Job) -> None:
     """
     path = job.folder / FORMATS["keras"].path
     network = with_keras_operations(job.network)
-    with_preprocessing(network, job.size, job.pixels).save(path)
+    with_preprocessing(network, job.form.shape, job.pixels).save(path)
     with zipfile.ZipFile(path) as archive:
         modules = set(re.findall(r'"module": "([\w.]+)"', archive.read("config.json").decode()))
     if foreign := sorted(module for module in modules if module.partition(".")[0] not in ("keras", "builtins")):
@@ -43,7 +43,6 @@ def load_keras(folder: Path) -> Callable[[Bytes], np.ndarray]:
     """The function of the file, run by Keras."""
     model = backend.keras().models.load_model(folder / FORMATS["keras"].path, compile=False)
     traced = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)
-    size = model.input_shape[1]
     tf = backend.tensorflow()
-    outputs = traced.get_concrete_function(tf.TensorSpec((None, size, size, 3), tf.uint8))
+    outputs = traced.get_concrete_function(tf.TensorSpec(model.input_shape, tf.uint8))
     return lambda images: outputs(tf.constant(images))[OUTPUT].numpy()

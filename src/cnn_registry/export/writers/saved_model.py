@@ -26,7 +26,7 @@ def write_saved_model(job: Job) -> None:
     In float16 the weights take half the space, and are cast to float32 when the network runs.
     """
     tf = backend.tensorflow()
-    network = with_preprocessing(job.network, job.size, job.pixels)
+    network = with_preprocessing(job.network, job.form.shape, job.pixels)
     kept = tf.float16 if job.precision == "float16" else tf.float32
     module = tf.Module()
     module.trainable = [_variable(weight, kept) for weight in network.trainable_variables]
@@ -37,7 +37,7 @@ def write_saved_model(job: Job) -> None:
         outputs, _ = network.stateless_call(trainable, others, images, training=False)
         return {OUTPUT: outputs[OUTPUT]}
 
-    spec = tf.TensorSpec((None, job.size, job.size, 3), tf.uint8, name=INPUT)
+    spec = tf.TensorSpec((None, *job.form.shape), tf.uint8, name=INPUT)
     module.serve = tf.function(serve, input_signature=[spec], autograph=False)
     with tempfile.TemporaryDirectory() as folder:
         asset = Path(folder) / FACTS

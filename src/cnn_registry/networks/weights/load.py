@@ -1,19 +1,21 @@
 """Bring weights into a model, all of them or none.
 
 Two parts of a network may differ. They keep their random initialization then, and a note names them: its classifier,
-where the weights have other classes, and its auxiliary heads, where the weights have none.
+where the weights have other classes, and its auxiliary heads, where the weights have none. Kernels that were trained on
+RGB are adapted to grey images, and to those with more channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.errors import WeightsError
+from cnn_registry.errors import CnnRegistryError, WeightsError
 from cnn_registry.networks.graph import main_network
 from cnn_registry.registry.spec import Pretrained
 from cnn_registry.system.download import download
@@ -21,6 +23,7 @@ from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
 
 from .foreign import Foreign, need_reader, read_keras_model, read_torch
+from .images import COLOURS, first_convolutions, note_adapted, of_other_channels
 from .keras_file import arrays_by_layer, load_exactly, stored_class_names, unread
 from .source import Source, address_digest
 
@@ -30,7 +33,13 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Mismatches that a message lists."""
 
-Rebuild = Callable[[], "keras.Model"]
+
+class Rebuild(Protocol):
+    """Builds another model of the same form, whole; for images with another number of channels if asked to."""
+
+    def __call__(self, channels: int = ..., /) -> keras.Model:
+        """The model."""
+        ...
 
 
 def load_weights(
@@ -49,7 +58,7 @@ def load_weights(
     Args:
         source: where the weights come from.
         model: just built; to be thrown away if this raises.
-        build: builds another model of the same form, whole.
+        build: see `Rebuild`.
         class_names: the classes that the model is for, in the order of its outputs, if they are known.
         is_part: whether ``model`` is only a part of what ``build`` returns, without the classifier.
 
@@ -163,11 +172,15 @@ def fill(
     heads = set() if is_part else _output_layers(model)
     main = {layer.name for layer in (model if is_part else main_network(model)).layers}
     flat = _flattened_maps(model) if foreign.channels_first else {}
-    values, problems = {}, []
+    values, problems, images, adapted = {}, [], first_convolutions(model), []
     for layer in layers:
         arrays = foreign.arrays.get(names.get(layer.name, layer.name), {})
         arrays = {name: _by_pixel(array, flat.get(layer.name)) for name, array in arrays.items()}
         found = _mismatches(layer, arrays)
+        if found and layer.name in images:
+            arrays = of_other_channels(layer, arrays)
+            if not (found := _mismatches(layer, arrays)):
+                adapted.append(layer.name)
         if not found:
             values[layer] = [arrays[variable.name] for variable in layer.weights]
         elif not (layer.name in heads and _differs_in_classes(layer, arrays)) and (arrays or layer.name in main):
@@ -180,6 +193,7 @@ def fill(
         raise WeightsError(_message(model.name, what, problems))
     for layer, arrays_of_layer in values.items():
         layer.set_weights(arrays_of_layer)
+    note_adapted(model, what, adapted)
     return [layer.name for layer in layers if layer not in values]
 
 
@@ -266,6 +280,8 @@ def _load_keras_file(
     try:
         load_exactly(model, path)
     except WeightsError as strict:
+        if (random := _load_adapted(model, path, build, first)) is not None:
+            return random
         # What a training leaves has no auxiliary heads.
         values, missing = _what_fits(main_network(build()), path)
         if not values:
@@ -276,6 +292,39 @@ def _load_keras_file(
             layer.set_weights(values.get(layer.name, first.get(layer.name)))
         return [layer.name for layer in _with_weights(model) if layer.name not in values]
     return []
+
+
+def _load_adapted(
+    model: keras.Model, path: Path, build: Rebuild, first: Mapping[str, list[np.ndarray]]
+) -> list[str] | None:
+    """Load a ``.weights.h5`` file of the network for RGB into that for other images, as `_load_keras_file` does.
+
+    Returns ``None`` where the file is of another kind.
+    """
+    convolutions, values = first_convolutions(model), {}
+    if not convolutions:
+        return None
+    try:
+        colours = build(COLOURS)
+        random = _load_keras_file(colours, path, partial(build, COLOURS), _weights_that_may_differ(colours))
+    except CnnRegistryError:  # which is reported for the network itself
+        return None
+    kept = []
+    for layer, own in zip(_with_weights(model), _with_weights(colours), strict=True):
+        if own.name in random:
+            kept.append(layer.name)
+            values[layer] = first[layer.name]
+            continue
+        arrays = {variable.name: np.asarray(variable) for variable in own.weights}
+        if layer.name in convolutions:
+            arrays = of_other_channels(layer, arrays)
+        if _mismatches(layer, arrays):
+            return None
+        values[layer] = [arrays[variable.name] for variable in layer.weights]
+    for layer, arrays_of_layer in values.items():
+        layer.set_weights(arrays_of_layer)
+    note_adapted(model, str(path), sorted(convolutions))
+    return kept
 
 
 def _what_fits(model: keras.Model, path: Path) -> tuple[dict[str, list[np.ndarray]], list[str]]:
