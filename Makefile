@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-exports test-torch lint words chaos bench bench-accuracy docs clean
+.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,17 +16,20 @@ demo: .venv/installed ## install, and train AlexNet on handwritten digits: about
 	$(BIN)/cnnreg train alexnet --dataset digits --epochs 8
 
 test: .venv/installed-dev ## install, and run every test, in two processes
-	$(PYTEST) -m 'not exports'
+	$(PYTEST) -m 'not exports and not applications'
 
 # The processors are taken by the processes; JAX, with whose outputs networks are compared, need not compile well.
 test test-fast: export TF_NUM_INTRAOP_THREADS := 1
 test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 
 test-fast: .venv/installed-dev ## run the tests that neither install packages nor take more than a few seconds each
-	$(PYTEST) -m 'not network and not slow and not exports'
+	$(PYTEST) -m 'not network and not slow and not exports and not applications'
 
 test-exports: .venv/installed-dev ## export every model to every format, and compare the files' predictions: about 20 minutes
 	$(BIN)/pytest -m exports
+
+test-applications: .venv/installed-dev ## run the conformance kit on every classifier of keras.applications: about 4 minutes
+	$(PYTEST) -m applications
 
 test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
 	$(PIP) --group torch

@@ -39,28 +39,45 @@ FORMS = ["sizes", "classes", "channels", "options"]
 REPEATED = {
     *("vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
     *("resnet34", "resnet101", "resnet152", "resnet101_v2", "resnet152_v2"),
+    "inception_resnet_v2",
 }
 
+DECLARED = [check.name for check in MODEL_CHECKS if check.cheap and check.name not in FORMS]
+COMPUTED = [check.name for check in MODEL_CHECKS if not check.cheap]
 
-@parametrize_with_checks(MODELS, only=[check.name for check in MODEL_CHECKS if check.cheap and check.name not in FORMS])
+
+@parametrize_with_checks(MODELS, only=[name for name in DECLARED if name != "smallest"])
 def test_what_can_be_seen_without_weights(check: Callable[[], None]) -> None:
     check()
 
 
-@parametrize_with_checks([name for name in MODELS if name not in REPEATED], only=FORMS)
+@parametrize_with_checks([name for name in MODELS if name not in REPEATED], only=["smallest", *FORMS])
 def test_the_forms_that_can_be_built(check: Callable[[], None]) -> None:
     check()
 
 
-@parametrize_with_checks(
-    ["lenet5", "inception_v1", "resnet18"], only=[check.name for check in MODEL_CHECKS if not check.cheap]
-)
+@pytest.mark.slow
+@parametrize_with_checks(["lenet5", "resnet18"], only=COMPUTED)
 def test_what_some_models_compute_and_learn(check: Callable[[], None]) -> None:
     check()
 
 
+@pytest.mark.slow
+@parametrize_with_checks(["inception_v1"], only=[name for name in COMPUTED if name != "learns"])
+def test_what_a_model_with_auxiliary_heads_computes(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks(["inception_v1_bn"], only=["learns"])
+def test_a_model_with_auxiliary_heads_learns(check: Callable[[], None]) -> None:
+    """The one without normalization needs so many steps that they are traced, heads and all."""
+    check()
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
-    ["alexnet_paper", "vgg11_bn", "inception_v3", "inception_resnet_v1", "resnet50_v2"],
+    ["alexnet_paper", "vgg11_bn", "inception_v3", "inception_resnet_v1"],
     only=["backends"],
     full=True,
 )
@@ -86,7 +103,7 @@ def test_the_table_of_names_has_each_layer_once(name: str, source: str) -> None:
     assert len(set(names.values())) == len(names)
 
 
-@pytest.mark.parametrize("name", ["alexnet_owt", "vgg11_bn", "resnet18", "resnet50", "inception_v1_bn", "inception_v3"])
+@pytest.mark.parametrize("name", ["alexnet_owt", "vgg11_bn", "resnet50", "inception_v1_bn", "inception_v3"])
 def test_weights_come_back_from_a_state_dict(name: str, tmp_path: Path) -> None:
     spec = get_spec(name)
     published = spec.weights["torchvision:IMAGENET1K_V1"]

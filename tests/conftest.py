@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -427,8 +428,20 @@ def build_wheels(tmp_path_factory: pytest.TempPathFactory) -> BuildWheels:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that use ``environment`` first: one worker gets them all, and no other has to wait for it."""
-    items.sort(key=lambda item: "environment" not in getattr(item, "fixturenames", ()))
+    """Put the files with the longest tests first, so that a run ends with short ones and no worker waits for another.
+
+    First come those that use ``environment``: one worker gets them all, and no other has to wait for it.
+    """
+    uses_environment = {item.path for item in items if "environment" in getattr(item, "fixturenames", ())}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in uses_environment, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage seldom: Keras' and TensorFlow's modules have a million objects, and each search visits them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="module")

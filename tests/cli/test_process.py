@@ -43,7 +43,7 @@ def test_a_training_ends_though_nobody_reads_what_it_prints(
     tiny: str, colours: Path, tmp_path: Path, reader: str
 ) -> None:
     data, out = shlex.quote(str(colours)), shlex.quote(str(tmp_path))
-    ended = shell(f"cnnreg train tiny --data {data} --out {out} {' '.join(TRAIN)} --epochs 3 {reader}")
+    ended = shell(f"cnnreg train tiny --data {data} --out {out} {' '.join(TRAIN)} --epochs 1 {reader}")
     assert (ended.returncode, ended.stderr) == (0, "")
     [path] = tmp_path.glob("*_tiny_colours")
     assert Run.open(path).record.status == "finished"

@@ -1,7 +1,8 @@
 """The kit judges popular networks rightly: the classifiers of ``keras.applications`` pass, with random weights.
 
 All checks of all of them take an hour on two cores. So those of few layers run the checks of their numbers, one of them
-learns, and the others, most of which repeat the same blocks more often or wider, run those of one graph.
+learns, and the others, most of which repeat the same blocks more often or wider, run those of one graph. One network of
+each kind is a test of ``make test``; ``make test-applications`` runs them all.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ FEW_LAYERS = [
     Application("ResNet50V2"),
     Application("Xception", 71, is_named=False),
 ]
+OWN_BLOCKS = ("EfficientNetB0", "MobileNetV2", "ResNet50V2")
+"""Of these, networks whose blocks, rescaling, activations or normalizations the kit meets in none of the others."""
+
 OTHERS = [
     *(Application(f"ConvNeXt{size}", options=NOT_RESCALED) for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
     *(Application(f"DenseNet{depth}") for depth in (121, 169, 201)),
@@ -85,6 +89,20 @@ OTHERS = [
     *(Application(f"ResNet{depth}{version}") for depth in (101, 152) for version in ("", "V2")),
     *(Application(f"VGG{depth}") for depth in (16, 19)),
 ]
+OWN_GRAPHS = ("ConvNeXtTiny", "DenseNet121", "NASNetMobile")
+"""Of these, the smallest of each kind that has blocks of its own."""
+
+
+def chosen(applications: list[Application], constructors: tuple[str, ...]) -> list[Any]:
+    """A parameter for each; those that are not of ``constructors`` are left to ``make test-applications``."""
+    return [
+        pytest.param(
+            application,
+            id=application.constructor,
+            marks=() if application.constructor in constructors else pytest.mark.applications,
+        )
+        for application in applications
+    ]
 
 
 def test_every_classifier_is_in_the_table() -> None:
@@ -93,16 +111,12 @@ def test_every_classifier_is_in_the_table() -> None:
     assert {application.constructor for application in FEW_LAYERS + OTHERS} == names
 
 
-def test_a_network_whose_signal_shrinks_before_training_passes(plugins: FakePlugins) -> None:
-    application = Application("MobileNetV2")
-    assert application.failures(plugins, "builds", "names", "probabilities", "rows", "gradients") == {}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("application", FEW_LAYERS, ids=lambda application: application.constructor)
+@pytest.mark.parametrize("application", chosen(FEW_LAYERS, OWN_BLOCKS))
 def test_networks_of_few_layers_pass_the_checks_of_their_numbers(
     plugins: FakePlugins, application: Application
 ) -> None:
+    """MobileNetV2 is one whose signal shrinks before training."""
     numbers = ("probabilities", "rows", "gradients", "gradient-norm")
     failures = application.failures(plugins, "builds", "smallest", "names", *numbers)
     # Its author has to name these layers; Keras' own network leaves that to the order in which networks are built.
@@ -110,7 +124,7 @@ def test_networks_of_few_layers_pass_the_checks_of_their_numbers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("application", OTHERS, ids=lambda application: application.constructor)
+@pytest.mark.parametrize("application", chosen(OTHERS, OWN_GRAPHS))
 def test_the_others_pass_the_checks_of_a_graph(plugins: FakePlugins, application: Application) -> None:
     assert application.failures(plugins, "builds", "no-lambda", "no-tensorflow") == {}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import backend, create_model, train
+import cnn_registry
+from cnn_registry import backend, create_model
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.inference.model import load_model
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
 keras = backend.keras()
+
+train = partial(cnn_registry.train, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 
@@ -73,7 +78,7 @@ def test_an_interrupted_run_keeps_what_it_has(tiny: str, colours: Path, tmp_path
             signal.raise_signal(signal.SIGINT)
 
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
-    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback])
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback], report=True)
     assert Run.open(run.path).record.status == "interrupted"
     assert len(read_history(run.history_csv)) == 1
     assert run.last_weights.is_file()
@@ -128,7 +133,7 @@ def row(input_shape, num_classes):
 
 def test_a_sequential_model_is_trained_and_cut_as_well(plugins: FakePlugins, colours: Path, tmp_path: Path) -> None:
     plugins.install("cnnreg-row", source=SEQUENTIAL, entries={"row": "cnnreg_row:row"})
-    run = train("row", data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path)
+    run = train("row", data=colours, settings=SETTINGS | {"epochs": 1}, out=tmp_path, report=True)
     assert evaluate(run).accuracy == run.record.result["report"]["accuracy"]
     images = np.zeros((2, 16, 16, 3), "float32")
     assert create_model("row", include_top=False)(images).shape == (2, 8, 8, 4)
@@ -163,7 +168,7 @@ def observed(input_shape, num_classes):
 
 def test_progressive_sizes_trace_the_step_once(plugins: FakePlugins, colours: Path, tmp_path: Path) -> None:
     plugins.install("cnnreg-observed", source=OBSERVED, entries={"observed": "cnnreg_observed:observed"})
-    run = train("observed", data=colours, settings=SETTINGS | {"train_sizes": [8, 12, 16]}, out=tmp_path)
+    run = train("observed", data=colours, settings=SETTINGS | {"train_sizes": [8, 12, 16]}, out=tmp_path, report=True)
     assert sys.modules["cnnreg_observed"].traced == [(None, None, None, 3)]
     assert len(read_history(run.history_csv)) == 3
     assert evaluate(run).accuracy == pytest.approx(run.record.result["report"]["accuracy"])

@@ -149,7 +149,7 @@ def trained_with_copies(
 ) -> Copies:
     copies = Copies(images)
     keep = keras.callbacks.ModelCheckpoint(str(file))
-    train(name, data=data, settings=SETTINGS | settings, out=folder / "runs", callbacks=[keep, copies])
+    train(name, data=data, settings=SETTINGS | settings, out=folder / "runs", callbacks=[keep, copies], report=False)
     for said, found in zip(copies.said, copies.copies, strict=True):
         np.testing.assert_array_equal(found, said)
     assert len(copies.said) == 10

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import backend, create_model, evaluate, load_run, predict, resume, train
+import cnn_registry
+from cnn_registry import backend, create_model, evaluate, load_run, predict
 from cnn_registry.errors import UsageError
 from cnn_registry.runs.history import read_history
 from cnn_registry.runs.run import Run
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
 else:
     keras = backend.keras()
+
+train = partial(cnn_registry.train, report=False)
+resume = partial(cnn_registry.resume, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,
@@ -97,7 +103,7 @@ def test_it_trains_resumes_evaluates_and_predicts(
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    undisturbed = train(sub, data=colours, settings=SETTINGS, out=tmp_path)
+    undisturbed = train(sub, data=colours, settings=SETTINGS, out=tmp_path, report=True)
     line = "sub is neither a functional nor a sequential model, so it is trained in float32."
     assert capfd.readouterr().err.count(line) == 1
     stopping = keras.callbacks.LambdaCallback(on_train_batch_begin=stop)

@@ -7,14 +7,19 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import resume, train
+import cnn_registry
 from cnn_registry.runs.run import Run
+
+train = partial(cnn_registry.train, report=False)
+resume = partial(cnn_registry.resume, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 MODULE = """
 import os, signal
@@ -96,7 +101,7 @@ def run_weights(path: Path) -> list[np.ndarray]:
 def test_all_are_recorded_and_resumed_where_they_were(
     recipe: Path, tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    whole = train(tiny, data=colours, recipe=recipe, out=tmp_path / "whole")
+    whole = train(tiny, data=colours, recipe=recipe, out=tmp_path / "whole", report=True)
     assert "own_parts:Forgetful may keep is not in checkpoints" in capsys.readouterr().err
     counted = (tmp_path / "counted").read_text().split()
     assert counted[0] == "101"

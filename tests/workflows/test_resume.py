@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,12 @@ import numpy as np
 import psutil
 import pytest
 
-from cnn_registry import backend, train
+import cnn_registry
+from cnn_registry import backend
 from cnn_registry.errors import BadImageError, RunError, TrainingError
 from cnn_registry.runs.history import Epoch, csv_text, read_history
 from cnn_registry.runs.run import Run
-from cnn_registry.workflows.resume import resume, unfinished
+from cnn_registry.workflows.resume import unfinished
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 else:
     keras = backend.keras()
+
+train = partial(cnn_registry.train, report=False)
+resume = partial(cnn_registry.resume, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4,
@@ -150,7 +155,7 @@ def test_what_is_dropped_and_normalised_is_the_same_after_a_stop(
 
 def test_sigterm_leaves_a_checkpoint_and_no_report(tiny: str, colours: Path, tmp_path: Path) -> None:
     stop = after_steps(STEPS + 2, send(signal.SIGTERM))
-    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop])
+    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stop], report=True)
     assert run.record.status == "terminated"
     assert [path.name for path in (run.path / "checkpoints").iterdir()][-1].startswith("step-")
     assert not (run.path / "report.json").exists()

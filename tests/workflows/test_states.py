@@ -6,13 +6,15 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import backend, resume, train
+import cnn_registry
+from cnn_registry import backend
 from cnn_registry.errors import CnnRegistryError, RunError, TrainingError, UsageError
 from cnn_registry.runs import Run, read_history
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 else:
     keras = backend.keras()
+
+train = partial(cnn_registry.train, report=False)
+resume = partial(cnn_registry.resume, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "image_size": 16}
 
@@ -80,7 +86,7 @@ def test_an_exception_in_a_callback_leaves_the_reason_and_what_was_done(
     if hook == "on_train_begin":
         callback.epoch = 1
     with pytest.raises(TrainingError, match="ValueError: my own mistake") as failed:
-        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback])
+        train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[callback], report=True)
     assert isinstance(failed.value.__cause__, ValueError)
     run = the_run(tmp_path)
     assert run.record.status == "failed"
@@ -315,7 +321,8 @@ def test_a_picture_that_cannot_be_drawn_is_a_note(
         (record.parent / "confusion.png").mkdir()
 
     callback = keras.callbacks.LambdaCallback(on_train_end=occupy)
-    run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path / "runs", callbacks=[callback])
+    settings = SETTINGS | {"epochs": 1}
+    run = train(tiny, data=colours, settings=settings, out=tmp_path / "runs", callbacks=[callback], report=True)
     assert run.record.status == "finished"
     assert "could not be completed" in capsys.readouterr().err
     assert "confusion.png" in run.record.result["report"]["error"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cnn_registry import backend, get_spec, train
+import cnn_registry
+from cnn_registry import backend, get_spec
 from cnn_registry.data.sources import cache
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.inference.evaluate import evaluate
@@ -19,6 +21,9 @@ from cnn_registry.workflows.plan import plan_training
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
+
+train = partial(cnn_registry.train, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 FAST: dict[str, Any] = {"epochs": 1, "batch_size": 16}
 
@@ -108,7 +113,7 @@ def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
     losses = {}
     for short in (True, False):
         monkeypatch.setattr(backend, "computes_bfloat16", lambda short=short: short)
-        run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path)
+        run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path, report=True)
         assert run.record.recipe.precision == ("bfloat16" if short else "float32")
         assert ("in bfloat16" in capsys.readouterr().err) == short
         losses[short] = run.record.result["last"]["loss"]

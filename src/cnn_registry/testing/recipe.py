@@ -63,6 +63,7 @@ def check_trains(subject: Subject) -> None:
                 settings=SETTINGS | {"image_size": [height, width]},
                 out=folder / "runs",
                 callbacks=[watch],
+                report=False,
             )
         except CnnRegistryError as error:
             raise failed(what, str(error), fix) from error

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from cnn_registry import backend, create_model, train
+import cnn_registry
+from cnn_registry import backend, create_model
 from cnn_registry.runs.history import best_epoch, read_history
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.training.callbacks.averaging import WeightAverage
-from cnn_registry.workflows.resume import resume
 
 if TYPE_CHECKING:
     import keras
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 else:
     keras = backend.keras()
+
+train = partial(cnn_registry.train, report=False)
+resume = partial(cnn_registry.resume, report=False)
+"""Most tests here do not look at the report, which takes as long as the training."""
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": 1.0}
 
