@@ -3,7 +3,7 @@
     python -m benchmarks.chaos --kills 50 --flips 1000
 
 One run trains LeNet-5 on handwritten digits undisturbed. A second, with the same arguments, is killed with SIGKILL at
-random times and resumed each time. Then a checkpoint of a third run is damaged, one bit at a time.
+random times and resumed each time. Then a checkpoint that a kill left is damaged, one bit at a time.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ SETTINGS: dict[str, object] = {
 """These include averaged weights. ``tests/test_resumption.py`` covers dropout, which also has a state."""
 
 TRAIN = [sys.executable, "-m", "cnn_registry", "train"]
+KEPT = "damaged"
+"""The folder, beside the runs, of the copy whose checkpoint is damaged."""
+
 MINUTES = ["--checkpoint-minutes", "0.02"]
 RESUMED = [*TRAIN, *MINUTES]
 
@@ -65,7 +68,7 @@ def main() -> None:
         undisturbed, seconds = left_alone(command, folder / "undisturbed")
         disturbed, kills = killed(command, folder / "disturbed", arguments.kills, arguments.within, rng)
         difference = differences(undisturbed, disturbed)
-        flips = flipped(stopped(command, folder / "damaged"), arguments.flips, rng)
+        flips = flipped(left_behind(command, folder), arguments.flips, rng)
         result = {
             "command": " ".join(["python", "-m", "benchmarks.chaos", *sys.argv[1:]]),
             "training": " ".join(["cnnreg", *command[3:]]),
@@ -121,6 +124,8 @@ def killed(
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
                 done.append({"after_seconds": round(wait, 2), "step": latest_step(out)})
+                if done[-1]["step"] and not (kept := out.parent / KEPT).exists():
+                    shutil.copytree(out, kept)
                 note(f"kill {len(done)}: after {wait:.1f} s, latest checkpoint at step {done[-1]['step']}")
                 continue
         else:
@@ -130,8 +135,11 @@ def killed(
         return only_run(out), done
 
 
-def stopped(command: list[str], out: Path) -> Path:
-    """The first checkpoint of a run that was killed."""
+def left_behind(command: list[str], folder: Path) -> Path:
+    """The first checkpoint that a kill left; where none left one, that of a run which is killed as soon as it has it."""
+    out = folder / KEPT
+    if kept := sorted(out.glob("*/checkpoints/step-*")):
+        return kept[0]
     process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (found := sorted(out.glob("*/checkpoints/step-*"))):
         time.sleep(0.05)

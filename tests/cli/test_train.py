@@ -45,8 +45,8 @@ def test_a_stopped_process_says_how_to_resume_and_resumes(
     assert (run / "last.weights.h5").is_file()
     assert out.startswith(f"{status}: ")
     assert out.splitlines()[-1] == f"resume with: cnnreg train --resume {run}"
-    resumed = ["train", "--resume", str(run), "--set", "epochs=4", "--force"]
-    assert cnnreg(*resumed)[0] == 0
+    if number == signal.SIGINT:
+        assert cnnreg("train", "--resume", run, "--set", "epochs=4", "--force").code == 0
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ def test_a_terminal_without_the_letters_of_a_summary(plugins: FakePlugins, run_p
         ([], {"COMP_WORDS": "cnnreg train loud1", "COMP_CWORD": "2"}, 0, ["plain,loud1", "plain,loud10"], []),
         (["info", "loud2", "--json"], {}, 0, None, ["fake_loud2"]),
         (["train", "loud2", "--data", "nowhere"], {}, 1, [], ["fake_loud2"]),
-        (["train", "fake-loud2:loud2", "--data", "nowhere"], {}, 1, [], ["fake_loud2"]),
+        (["info", "fake-loud2:loud2", "--json"], {}, 0, None, ["fake_loud2"]),
         (["info", "alias", "--json"], {}, 0, None, ["fake_loud1", "fake_loud10", "fake_loud2"]),
     ],
 )

@@ -265,7 +265,7 @@ def test_a_run_that_would_stop_at_once_is_not_trained_on(stopped: Run) -> None:
         status="stopped early", result={"last": history[-1].to_dict(), "best": history[0].to_dict()}
     )
     before = (ended.path / "run.json").read_bytes()
-    with pytest.raises(RunError, match=r"would stop at once.* not fallen for 2 epochs.* early_stopping=none"):
+    with pytest.raises(RunError, match=r"would stop at once.* has not improved for 2 epochs.* early_stopping=none"):
         resume(ended.path, settings={"epochs": 9, "early_stopping.patience": 2})
     assert (ended.path / "run.json").read_bytes() == before
 
