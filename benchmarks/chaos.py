@@ -136,7 +136,7 @@ def killed(
 
 
 def left_behind(command: list[str], folder: Path) -> Path:
-    """The first checkpoint that a kill left; where none left one, that of a run which is killed as soon as it has it."""
+    """The first checkpoint that a kill left; if none left one, that of a run that is killed as soon as it has one."""
     out = folder / KEPT
     if kept := sorted(out.glob("*/checkpoints/step-*")):
         return kept[0]

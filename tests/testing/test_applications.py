@@ -76,7 +76,7 @@ FEW_LAYERS = [
     Application("Xception", 71, is_named=False),
 ]
 OWN_BLOCKS = ("EfficientNetB0", "MobileNetV2", "ResNet50V2")
-"""Of these, networks whose blocks, rescaling, activations or normalizations the kit meets in none of the others."""
+"""The networks whose blocks, rescaling, activations or normalizations the kit does not meet in the others."""
 
 OTHERS = [
     *(Application(f"ConvNeXt{size}", options=NOT_RESCALED) for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
@@ -90,7 +90,7 @@ OTHERS = [
     *(Application(f"VGG{depth}") for depth in (16, 19)),
 ]
 OWN_GRAPHS = ("ConvNeXtTiny", "DenseNet121", "NASNetMobile")
-"""Of these, the smallest of each kind that has blocks of its own."""
+"""The smallest network of each kind that has blocks of its own."""
 
 
 def chosen(applications: list[Application], constructors: tuple[str, ...]) -> list[Any]:

@@ -147,8 +147,8 @@ CHECKED = {
     **dict.fromkeys(set(ALL) - set(CHEAP), SHORT),
     **dict.fromkeys(("gradients", "gradient-norm", "learns", "trains"), ALL),
 }
-"""Which checks a broken model has to pass but for one. What is broken in the declaration or in the form of the graph
-leaves the numbers of the sound network, which passes the other checks; two trainings take longer than all the rest."""
+"""The checks that run on each broken model; it must pass all except one. A broken declaration or form of the graph does
+not change the numbers of the sound network, which passes the other checks. The two trainings take longer than the rest."""
 
 Install = Callable[..., str]
 
