@@ -148,7 +148,7 @@ CHECKED = {
     **dict.fromkeys(("gradients", "gradient-norm", "learns", "trains"), ALL),
 }
 """The checks that run on each broken model; it must pass all except one. A broken declaration or form of the graph does
-not change the numbers of the sound network, which passes the other checks. The two trainings take longer than the rest."""
+not change the numbers of the sound network, which passes the other checks. The two trainings take the longest."""
 
 Install = Callable[..., str]
 
