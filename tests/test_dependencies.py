@@ -20,7 +20,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 MODULES = {"pillow": "PIL", "pydantic": "pydantic", "scikit-learn": "sklearn", "tensorflow-cpu": "tensorflow"}
 """The module of a distribution that has another name."""
 
-COMES_WITH = {"markupsafe": "jinja2", "ml_dtypes": "keras", "pydantic_core": "pydantic", "starlette": "fastapi"}
+COMES_WITH = {
+    "markupsafe": "jinja2",
+    "ml_dtypes": "keras",
+    "pydantic_core": "pydantic",
+    "sqlalchemy": "optuna",
+    "starlette": "fastapi",
+}
 """A module of a distribution that belongs to a required one."""
 
 USERS_OWN = {"IPython", "pillow_heif", "pytest", "torch"}

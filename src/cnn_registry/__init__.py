@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .runs.run import Run as Run
     from .runs.run import load_run as load_run
     from .training.range_test import LearningRates as LearningRates
+    from .tuning.tune import Tuned as Tuned
+    from .tuning.tune import tune as tune
     from .workflows.cross_validate import Folds as Folds
     from .workflows.cross_validate import train_folds as train_folds
     from .workflows.lr_find import find_learning_rate as find_learning_rate
@@ -68,6 +70,7 @@ _HOMES = {
     "Provider": "registry.spec",
     "Recipe": "recipes.schema",
     "Run": "runs.run",
+    "Tuned": "tuning.tune",
     "create_model": "networks.build",
     "evaluate": "inference.evaluate",
     "find_learning_rate": "workflows.lr_find",
@@ -83,6 +86,7 @@ _HOMES = {
     "resume": "workflows.resume",
     "train": "workflows.train",
     "train_folds": "workflows.cross_validate",
+    "tune": "tuning.tune",
 }
 _SUBPACKAGES = ("blocks", "data", "errors", "explain", "inference", "runs", "testing")
 

@@ -5,6 +5,7 @@ COMMANDS = (
     "info",
     "train",
     "lr-find",
+    "tune",
     "evaluate",
     "predict",
     "embed",

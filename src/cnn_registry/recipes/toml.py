@@ -11,7 +11,7 @@ from typing import Any
 def toml_lines(settings: Mapping[str, Any], prefix: str = "", *, dotted: bool = False) -> Iterator[str]:
     """Settings as lines of TOML, with the dotted keys that ``--set`` takes; TOML has no value for ``none``."""
     for name, value in settings.items():
-        key = prefix + (name if re.fullmatch(r"[A-Za-z0-9_-]+", name) or dotted else toml_value(name))
+        key = prefix + (name if dotted else _key(name))
         if value is None:
             yield f"# {key} = none"
         elif isinstance(value, Mapping) and value:
@@ -20,10 +20,14 @@ def toml_lines(settings: Mapping[str, Any], prefix: str = "", *, dotted: bool = 
             yield f"{key} = {toml_value(value)}"
 
 
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
+
+
 def toml_value(value: Any) -> str:
     """A value in TOML, whose strings, numbers and lists are JSON's."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{toml_value(name)} = {toml_value(inner)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(name)} = {toml_value(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
