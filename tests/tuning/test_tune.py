@@ -1,0 +1,172 @@
+"""Tunings, on a model that trains in a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+
+from cnn_registry import load_recipe, tune
+from cnn_registry.errors import TrainingError, UsageError
+from cnn_registry.runs.run import Run
+from cnn_registry.tuning.study import ERROR, OWNER, RETRY_OF, named_part
+
+if TYPE_CHECKING:
+    from tests.conftest import Cnnreg
+
+SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "best_by": "accuracy"}
+SPACE = """
+optimizer.learning_rate = {low = 1e-3, high = 1.0, log = true}
+model.filters = {choices = [4, 8]}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    (tmp_path / "space.toml").write_text(SPACE)
+    return tmp_path / "space.toml"
+
+
+def study_in(folder: Path, name: str = "tiny on colours") -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / 'study.db'}")
+
+
+@pytest.mark.slow
+def test_a_tuning_ends_with_the_best_recipe_and_is_continued(
+    tiny: str, colours: Path, tmp_path: Path, space: Path, cnnreg: Cnnreg
+) -> None:
+    out = tmp_path / "out"
+    what = {"data": colours, "settings": SETTINGS, "space": space, "out": out}
+    found = tune(tiny, **what, trials=2)
+    assert [row["state"] for row in found.trials] == ["complete", "complete"]
+    first = found.trials[0]["settings"]
+    assert first == {"optimizer.learning_rate": 0.05, "model.filters": 8}  # the recipe as it is
+    assert found.run
+    best = max(found.trials, key=lambda row: row["value"])
+    assert found.best == best["settings"]
+    # Trials have seen neither of the images that the result is about, and the last run chooses nothing by them.
+    trial = Run.open(Path(str(best["run"])))
+    assert set(found.run.record.split.val) == set(trial.record.split.test)
+    assert set(found.run.record.split.train) == {*trial.record.split.train, *trial.record.split.val}
+    assert found.run.record.recipe.best_by == "last"
+    assert found.accuracy == found.run.record.result["last"]["val_accuracy"]
+    assert not (trial.path / "report.html").exists()
+    recipe = load_recipe(out / "best.toml")
+    assert recipe.best_by == "accuracy"
+    assert recipe.optimizer.learning_rate == found.best["optimizer.learning_rate"]
+    assert recipe.model["filters"] == found.best["model.filters"]
+    page = (out / "tuning.html").read_text()
+    assert "Tuning of tiny on colours" in page
+    assert "optimizer.learning_rate" in page
+    assert "http" not in page.partition("<body>")[2]
+    assert tomllib.loads((out / "space.toml").read_text()).keys() == {"optimizer", "model"}
+
+    more = cnnreg("tune", "--resume", "-o", out, "--trials", 3, "--json")
+    assert more.code == 0, more.err
+    data = json.loads(more.out)
+    assert [row["number"] for row in data["trials"]] == [0, 1, 2]
+    assert "continues after 2 trials" in more.err
+    other = cnnreg("tune", tiny, "--data", colours, "--trials", 3, "-o", out, "--set", "epochs=3", "--space", space)
+    assert (other.code, other.err.count("\n")) == (2, 1)
+    assert "has recipe.batch_size = 8, not 32" in other.err
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_and_one_is_killed(tiny: str, colours: Path, tmp_path: Path, space: Path) -> None:
+    out = tmp_path / "out"
+    settings = [f"--set={key}={value}" for key, value in (SETTINGS | {"epochs": 12}).items()]
+    command = [sys.executable, "-m", "cnn_registry", "tune", tiny, "--data", str(colours), "--trials", "4"]
+    command += ["--space", str(space), "-o", str(out), "--pruner", "none", *settings]
+    logs = [(tmp_path / f"log{number}").open("w+") for number in range(2)]
+    both = [subprocess.Popen(command, stderr=log, stdout=log, env=dict(os.environ)) for log in logs]
+    killed = both[0]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        runs = list(out.glob("trials/*/*/history.csv"))
+        logs[0].seek(0)
+        if runs and "epoch 2/12" in logs[0].read():
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert both[1].wait(timeout=200) == 0, (tmp_path / "log1").read_text()
+    study = study_in(out)
+    states = [trial.state.name for trial in study.trials]
+    assert states.count("COMPLETE") == 4
+    [lost] = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    [again] = [trial for trial in study.trials if trial.user_attrs.get(RETRY_OF) == lost.number]
+    assert again.params == lost.params
+    assert ERROR not in lost.user_attrs
+    assert lost.user_attrs[OWNER]["pid"] == killed.pid
+    run = Run.open(Path(again.user_attrs["run"]))
+    assert [row.epoch for row in run.history] == list(range(1, 13))
+    assert run.record.resumed  # from its checkpoint, not from the beginning
+    assert (out / "best.toml").is_file()
+
+
+def test_a_trial_that_fails_is_said_and_hopeless_tunings_end(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Path
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> Run:
+        raise TrainingError("Training failed after step 0 (epoch 1): out of memory.")
+
+    monkeypatch.setattr("cnn_registry.tuning.tune.train", fail)
+    with pytest.raises(TrainingError, match="All 3 trials failed, the last: Training failed after step 0"):
+        tune(tiny, data=colours, settings=SETTINGS, space=space, trials=9, out=tmp_path / "out")
+    trials = study_in(tmp_path / "out").trials
+    assert [trial.state.name for trial in trials] == ["FAIL"] * 3
+    assert all("out of memory" in trial.user_attrs[ERROR] for trial in trials)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "Say when to stop"),
+        ({"trials": 0}, "at least one trial"),
+        ({"time": "2"}, "--time: expected a time"),
+        ({"trials": 1, "sampler": "tpf"}, "Optuna has no sampler 'tpf'. Did you mean 'tpe'"),
+        ({"trials": 1, "pruner": "median,n_startup=3"}, "n_startup"),
+        ({"trials": 1, "storage": "tune.db"}, "is not an address"),
+        ({"trials": 1, "storage": "oracel://x"}, "cannot be opened"),
+        ({"trials": 1, "storage": "sqlite:///no/folder/t.db"}, "There is no folder"),
+        ({"trials": 1, "resume": True}, "There is no tuning in .* to resume"),
+        ({"trials": 1, "settings": {"best_by": "last"}}, "chooses nothing"),
+        ({"trials": 1, "settings": {"schedule": "plateau"}}, "'plateau' watches"),
+        ({"trials": 1, "space": "none.toml"}, "The space none.toml cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_written(
+    tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = {file.name for file in tmp_path.iterdir()} | {"cache"}
+    settings = SETTINGS | options.pop("settings", {})
+    with pytest.raises(UsageError, match=reason):
+        tune(tiny, data=colours, settings=settings, **{"out": tmp_path / "out"} | options)
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left <= before, left
+
+
+def test_a_folder_of_something_else_is_refused(tiny: str, colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not a tuning, and not empty"):
+        tune(tiny, data=colours, settings=SETTINGS, trials=1, out=tmp_path)
+
+
+def test_samplers_and_pruners_are_named_like_optunas() -> None:
+    sampler = named_part(optuna.samplers, "Sampler", "TPESampler,multivariate=true,n_startup_trials=3", seed=1)
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert isinstance(named_part(optuna.samplers, "Sampler", "random"), optuna.samplers.RandomSampler)
+    assert isinstance(
+        named_part(optuna.pruners, "Pruner", "successive_halving"), optuna.pruners.SuccessiveHalvingPruner
+    )
+    assert isinstance(named_part(optuna.pruners, "Pruner", "none"), optuna.pruners.NopPruner)
