@@ -151,10 +151,10 @@ def _report(found: Tuned, wide: bool, as_json: bool) -> None:
         tell(f"{found.stopped} after {ended} trials: {found.path}")
         tell(f"resume with: cnnreg tune --resume -o {folder}", wrap=False)
     else:
-        from cnn_registry.report.recipe_rows import value_text
+        from cnn_registry.tuning.space import brief
 
         assert found.run
-        print_table(FOUND, [[key, value_text(value)] for key, value in found.best.items()], wide=wide)
+        print_table(FOUND, [[key, brief(value)] for key, value in found.best.items()], wide=wide)
         if found.accuracy is not None:
             tell(f"accuracy on the validation images, which no trial has seen: {found.accuracy:.1%}")
         tell(f"best recipe: {found.recipe}", wrap=False)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Tick
 from cnn_registry.report.page import duration, percent, render_page, write_page
-from cnn_registry.report.recipe_rows import value_text
 from cnn_registry.report.summary import read_summary
 from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
-from .space import Range, Space, chosen_settings
-from .subject import What
+from .space import Range, Space, brief, chosen_settings
+from .subject import Subject
 
 if TYPE_CHECKING:
     import optuna
@@ -49,7 +48,7 @@ class TrialLine:
 
 
 def write_tuning_page(
-    path: Path, what: What, study: optuna.Study, rows: Sequence[Mapping[str, Any]], best: FrozenTrial, run: Run
+    path: Path, what: Subject, study: optuna.Study, rows: Sequence[Mapping[str, Any]], best: FrozenTrial, run: Run
 ) -> Path:
     """Write the page.
 
@@ -88,7 +87,7 @@ def write_tuning_page(
         "sentence": _sentence(what, trials, complete),
         "figures": figures,
         "best_number": best.number,
-        "settings": [[key, value_text(_at(before, key)), value_text(value)] for key, value in settings.items()],
+        "settings": [[key, brief(_at(before, key)), brief(value)] for key, value in settings.items()],
         "importances": [(key, percent(share), round(100 * share, 1)) for key, share in importances.items()],
         "history": _history(trials, best, by),
         "axes": axes,
@@ -98,7 +97,7 @@ def write_tuning_page(
         "columns": list(what.space),
         "measure": WATCHED[by],
         "rows": rows,
-        "cell": lambda row, key: value_text(row["settings"][key]) if key in row["settings"] else "",
+        "cell": lambda row, key: brief(row["settings"][key]) if key in row["settings"] else "",
         "run": str(run.path),
         "words": [],
     }
@@ -106,7 +105,7 @@ def write_tuning_page(
     return path
 
 
-def _sentence(what: What, trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
+def _sentence(what: Subject, trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
     split = what.plan.split
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     seconds = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
@@ -225,4 +224,4 @@ def _ticks(entry: Any) -> list[tuple[float, str]]:
     if isinstance(entry, Range):
         return [(0.0, f"{entry.low:.3g}"), (1.0, f"{entry.high:.3g}")]
     labels = [entry.label(value) for value in entry.values]
-    return [(entry.place(label), shorten(value_text(label), 16)) for label in labels]
+    return [(entry.place(label), shorten(brief(label), 16)) for label in labels]

@@ -17,6 +17,7 @@ from cnn_registry.recipes.resolution import leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.recipes.toml import toml_value
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.report.recipe_rows import value_text
 from cnn_registry.system.files import read_regular
 
 if TYPE_CHECKING:
@@ -289,6 +290,11 @@ def as_it_is(space: Space, recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
 def space_lines(space: Space) -> Iterator[str]:
     """The lines of a space file."""
     return (f"{key} = {toml_value(entry.to_dict())}" for key, entry in space.items())
+
+
+def brief(value: Any) -> str:
+    """A value for people, in at most four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else value_text(value)
 
 
 def suggested(trial: optuna.Trial, space: Space) -> dict[str, Any]:

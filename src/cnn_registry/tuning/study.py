@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -33,6 +34,9 @@ MOST_TRIES = 3
 LOCKED = 60
 """Seconds that a process waits while another one writes to an SQLite file."""
 
+OPENING = 2.0
+"""Seconds to wait before a storage that could not be opened is tried once more."""
+
 SUBJECT = "cnnreg"
 """The study's attribute that says what is tuned."""
 
@@ -54,10 +58,10 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise RunError(f"The storage {shown(url)} failed: {one_line(error)}") from error
+        raise RunError(f"The storage {without_password(url)} failed: {one_line(error)}") from error
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """A storage's address without its password."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -68,11 +72,11 @@ def shown(url: str) -> str:
         return url
 
 
-def absolute(url: str) -> str:
+def absolute(url: str, *, exists: bool) -> str:
     """A storage's address that means the same in any directory: SQLite's is a path.
 
     Raises:
-        UsageError: it is not an address.
+        UsageError: it is not an address, or its file ought to exist and does not.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -86,6 +90,8 @@ def absolute(url: str) -> str:
     path = Path(parsed.database).absolute()
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for the storage {url}; make it first.")
+    if exists and not path.is_file():
+        raise UsageError(f"There is no file {path} with a study to resume. To begin one, leave --resume out.")
     return parsed.set(database=str(path)).render_as_string(hide_password=False)
 
 
@@ -103,25 +109,34 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
         UsageError: it cannot be opened.
     """
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import OperationalError, ProgrammingError
 
     options = {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+
+    def opened() -> RDBStorage:
+        return RDBStorage(
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=SILENT,
+            heartbeat_stale_trial_callback=given_back,
+        )
+
     with silent_optuna():
         try:
-            return RDBStorage(
-                url,
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=SILENT,
-                heartbeat_stale_trial_callback=given_back,
-            )
+            try:
+                return opened()
+            except (OperationalError, ProgrammingError):  # another process may be making the tables
+                time.sleep(OPENING)
+                return opened()
         except ImportError as error:
             raise UsageError(
-                f"The storage {shown(url)} needs a database driver: {one_line(error)}. For PostgreSQL: pip install "
-                f"psycopg2-binary. For MySQL: pip install pymysql."
+                f"The storage {without_password(url)} needs a database driver: {one_line(error)}. For PostgreSQL: pip "
+                f"install psycopg2-binary. For MySQL: pip install pymysql."
             ) from error
         except Exception as error:  # of SQLAlchemy, of the driver, of Optuna
             raise UsageError(
-                f"The storage {shown(url)} cannot be opened: {one_line(error)} Expected an address such as "
+                f"The storage {without_password(url)} cannot be opened: {one_line(error)} Expected an address such as "
                 f"sqlite:///tune.db or postgresql://user:password@host/database."
             ) from error
 
@@ -173,13 +188,16 @@ def open_study(
             f"There is no study {name!r} to resume.{suggestion(name, known)} Leave --resume out to begin it."
         )
     with silent_optuna():
-        study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True, **parts)
+        try:
+            study, is_new = optuna.create_study(storage=storage, study_name=name, direction=direction, **parts), True
+        except optuna.exceptions.DuplicatedStudyError:
+            study, is_new = optuna.load_study(storage=storage, study_name=name, **parts), False
     found = study.user_attrs.get(SUBJECT)
     if found is None and study.get_trials(deepcopy=False):
         raise UsageError(f"The study {name!r} was not made by cnnreg tune; give this one another name with --study.")
     if found is None:
         study.set_user_attr(SUBJECT, dict(subject))
-        return study, name not in known
+        return study, is_new
     before, now = (dict(leaves(given)) for given in (found, subject))
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if changed:

@@ -15,7 +15,7 @@ from cnn_registry.workflows.plan import Plan
 from .space import Space
 
 
-class Images(TypedDict):
+class Given(TypedDict):
     """Where the images are: arguments of `train`."""
 
     dataset: str | None
@@ -23,7 +23,7 @@ class Images(TypedDict):
 
 
 @dataclass(frozen=True)
-class What:
+class Subject:
     """What every trial has in common.
 
     Attributes:
@@ -37,7 +37,7 @@ class What:
 
     spec: ModelSpec
     model: str
-    images: Images
+    images: Given
     recipe: str | Path | Recipe | None
     settings: Mapping[str, Any]
     space: Space

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnn_registry import backend
-from cnn_registry.data.split import TUNING
+from cnn_registry.data.split import STRATIFIED, TUNING
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, TrainingError, UsageError
 from cnn_registry.recipes.schema import Recipe, validated
 from cnn_registry.recipes.toml import toml_lines
 from cnn_registry.registry.models import get_spec
-from cnn_registry.report.recipe_rows import value_text
 from cnn_registry.runs.history import WATCHED, measure_of
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, stamped
@@ -34,6 +33,7 @@ from .page import write_tuning_page
 from .space import (
     DEFAULT,
     as_it_is,
+    brief,
     checked_space,
     chosen_settings,
     default_space,
@@ -55,14 +55,14 @@ from .study import (
     named_part,
     open_storage,
     open_study,
-    shown,
     signs_of_life,
     silent_optuna,
     storage_errors,
     this_process,
     was_lost,
+    without_password,
 )
-from .subject import Images, What
+from .subject import Given, Subject
 
 if TYPE_CHECKING:
     import optuna
@@ -130,9 +130,10 @@ def tune(
 ) -> Tuned:
     """Search for the settings of a recipe that train best, with Optuna, and train with them.
 
-    Each trial is a run on the split ``"tuning"``: it is trained on four fifths of the training images and validated on
-    the rest of them. The trial that is best by the recipe's ``best_by`` is then trained on all training images, and
-    evaluated once on the validation images, which nothing before has seen. The first trial is the recipe as it is.
+    Each trial is a run on the split ``"tuning"``: it is trained on four fifths of the training images of the stratified
+    split, and validated on the rest of them. The trial that is best by the recipe's ``best_by`` is then trained on all
+    of them, and evaluated once on the validation images of that split, which nothing before has seen. The first trial
+    is the recipe as it is. Test images that the data brings are left out; otherwise its own split is not used.
 
     A tuning that was ended in any way continues where it was when it is called again with the same folder or storage:
     trials that were running resume from their checkpoints. Several processes, on several machines, may share a storage.
@@ -173,11 +174,15 @@ def tune(
     if folder:
         _check_folder(folder)
     elif storage is None:
-        folder = Path("runs") / stamped(what.spec.name, what.plan.data.name, "tuning")
+        folder = _new_folder(what)
     made = _study(what, storage, name, folder, sampler, pruner, resume=resume)
     tuning = Tuning(what, *made, trials, began + seconds)
     with storage_errors(tuning.url):
         return tuning.carry_out()
+
+
+def _new_folder(what: Subject) -> Path:
+    return Path("runs") / stamped(what.spec.name, what.plan.data.name, "tuning")
 
 
 def _seconds(time: str) -> float:
@@ -194,11 +199,11 @@ def _what(
     recipe: str | Path | Recipe | None,
     settings: dict[str, Any],
     space: str | Path,
-) -> What:
+) -> Subject:
     """What is tuned, with everything checked that can be."""
     spec = get_spec(model)
     given = None if str(space) == DEFAULT else read_space(Path(space))
-    images = Images(dataset=dataset, data=data)
+    images = Given(dataset=dataset, data=data)
     with backend.process_kept():
         plan = plan_training(spec, **images, recipe=recipe, settings=settings, split=TUNING)
     base = plan.recipe
@@ -214,7 +219,7 @@ def _what(
         return chosen_recipe(spec, recipe, {**settings, **more}).recipe
 
     found = checked_space(given or default_space(base, spec), str(space), base, spec, resolved)
-    return What(spec, model, images, recipe, settings, found, plan)
+    return Subject(spec, model, images, recipe, settings, found, plan)
 
 
 def _check_folder(folder: Path) -> None:
@@ -223,12 +228,13 @@ def _check_folder(folder: Path) -> None:
     Raises:
         UsageError: it does.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / RECORD).is_file():
+    ours = any((folder / name).is_file() for name in (RECORD, STUDY))
+    if folder.exists() and not ours and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not a tuning, and not empty; name another folder with -o.")
 
 
 def _study(
-    what: What, storage: str | None, name: str, folder: Path | None, sampler: Any, pruner: Any, *, resume: bool
+    what: Subject, storage: str | None, name: str, folder: Path | None, sampler: Any, pruner: Any, *, resume: bool
 ) -> tuple[optuna.Study, Any, str, Path]:
     """The study, its storage with its address, and the folder."""
     import optuna
@@ -237,12 +243,11 @@ def _study(
     pruning = named_part(optuna.pruners, "Pruner", pruner) if isinstance(pruner, str) else pruner
     if storage is None:
         assert folder
-        if not (resume or folder.exists()):
-            folder.mkdir(parents=True)
-        elif not folder.is_dir():
+        if resume and not (folder / STUDY).is_file():
             raise UsageError(f"There is no tuning in {folder} to resume.")
-        storage = f"sqlite:///{(folder / STUDY).absolute()}"
-    storage = absolute(storage)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage = f"sqlite:///{folder / STUDY}"
+    storage = absolute(storage, exists=resume)
     opened = open_storage(storage, enqueue_again)
     with storage_errors(storage):
         direction: Literal["minimize", "maximize"] = "minimize" if what.base.best_by == "val_loss" else "maximize"
@@ -255,9 +260,7 @@ def _study(
         known = study.user_attrs.get(OUT)
         if folder is None:
             has_it = isinstance(known, str) and (Path(known) / RECORD).is_file()
-            folder = (
-                Path(str(known)) if has_it else Path("runs") / stamped(what.spec.name, what.plan.data.name, "tuning")
-            )
+            folder = Path(str(known)) if has_it else _new_folder(what)
         folder.mkdir(parents=True, exist_ok=True)
         if known is None:
             study.set_user_attr(OUT, str(folder.absolute()))
@@ -280,7 +283,14 @@ class Tuning:
     """
 
     def __init__(
-        self, what: What, study: optuna.Study, storage: Any, url: str, folder: Path, trials: int | None, deadline: float
+        self,
+        what: Subject,
+        study: optuna.Study,
+        storage: Any,
+        url: str,
+        folder: Path,
+        trials: int | None,
+        deadline: float,
     ) -> None:
         self.what, self.study, self.storage, self.url, self.folder = what, study, storage, url, folder
         self.trials, self.deadline = trials, deadline
@@ -291,9 +301,8 @@ class Tuning:
         self._record()
         if done := len(self._finished()):
             note(f"The study {self.study.study_name!r} continues after {counted(done, 'trial')}.")
-        note(
-            f"Tuning {self.what.plan.line()}, into {self.folder}; study {self.study.study_name!r} in {shown(self.url)}"
-        )
+        name, storage = self.study.study_name, without_password(self.url)
+        note(f"Tuning {self.what.plan.line()}, into {self.folder}; study {name!r} in {storage}")
         if stopped := self._run_trials():
             return Tuned(self.folder, self.study.study_name, self.rows(), stopped=stopped)
         best = self._best()
@@ -370,7 +379,7 @@ class Tuning:
         kept = trial.user_attrs.get(OUT)
         out = Path(kept) if kept and Path(kept).is_dir() else self.folder / TRIALS / f"{trial.number:04d}"
         trial.set_user_attr(OUT, str(out.absolute()))
-        note(f"Trial {trial.number}: {', '.join(f'{key}={value_text(value)}' for key, value in settings.items())}")
+        note(f"Trial {trial.number}: {', '.join(f'{key}={brief(value)}' for key, value in settings.items())}")
         try:
             with signs_of_life(self.storage, self.study, trial.number):
                 run, pruned = self._trained(trial, out, settings)
@@ -487,16 +496,14 @@ class Tuning:
                 run = resume(before.path)
             else:
                 note(f"Training with the settings of trial {best.number} on all training images")
-                run = train(self.what.model, **self.what.arguments(settings), out=out)
+                run = train(self.what.model, **self.what.arguments(settings), split=STRATIFIED, out=out)
         return run, run.record.result.get("report", {}).get("accuracy")
 
     def _best_recipe(self, run: Run, best: FrozenTrial) -> str:
         """The best recipe as TOML."""
         base = self.what.base
-        kept = {
-            "best_by": base.best_by,
-            "epochs": chosen_settings(best.params, self.what.space).get("epochs", base.epochs),
-        }
+        epochs = chosen_settings(best.params, self.what.space).get("epochs", base.epochs)
+        kept = {"best_by": base.best_by, "epochs": epochs}
         stopping = base.to_dict()["early_stopping"]
         recipe = run.record.recipe.with_settings(kept | {"early_stopping": stopping}).to_dict()
         summary = f"{self.what.spec.name} on {self.what.plan.data.name}: trial {best.number} of {len(self._finished())}"
