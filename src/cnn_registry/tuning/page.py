@@ -17,7 +17,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
 from .space import Range, Space, brief, chosen_settings
-from .subject import Subject
+from .task import Task
 
 if TYPE_CHECKING:
     import optuna
@@ -48,7 +48,7 @@ class TrialLine:
 
 
 def write_tuning_page(
-    path: Path, what: Subject, study: optuna.Study, rows: Sequence[Mapping[str, Any]], best: FrozenTrial, run: Run
+    path: Path, what: Task, study: optuna.Study, rows: Sequence[Mapping[str, Any]], best: FrozenTrial, run: Run
 ) -> Path:
     """Write the page.
 
@@ -105,7 +105,7 @@ def write_tuning_page(
     return path
 
 
-def _sentence(what: Subject, trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
+def _sentence(what: Task, trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]) -> str:
     split = what.plan.split
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     seconds = sum(trial.duration.total_seconds() for trial in trials if trial.duration)

@@ -62,7 +62,7 @@ from .study import (
     was_lost,
     without_password,
 )
-from .subject import Given, Subject
+from .task import DataArguments, Task
 
 if TYPE_CHECKING:
     import optuna
@@ -181,7 +181,7 @@ def tune(
         return tuning.carry_out()
 
 
-def _new_folder(what: Subject) -> Path:
+def _new_folder(what: Task) -> Path:
     return Path("runs") / stamped(what.spec.name, what.plan.data.name, "tuning")
 
 
@@ -199,11 +199,11 @@ def _what(
     recipe: str | Path | Recipe | None,
     settings: dict[str, Any],
     space: str | Path,
-) -> Subject:
+) -> Task:
     """What is tuned, with everything checked that can be."""
     spec = get_spec(model)
     given = None if str(space) == DEFAULT else read_space(Path(space))
-    images = Given(dataset=dataset, data=data)
+    images = DataArguments(dataset=dataset, data=data)
     with backend.process_kept():
         plan = plan_training(spec, **images, recipe=recipe, settings=settings, split=TUNING)
     base = plan.recipe
@@ -219,7 +219,7 @@ def _what(
         return chosen_recipe(spec, recipe, {**settings, **more}).recipe
 
     found = checked_space(given or default_space(base, spec), str(space), base, spec, resolved)
-    return Subject(spec, model, images, recipe, settings, found, plan)
+    return Task(spec, model, images, recipe, settings, found, plan)
 
 
 def _check_folder(folder: Path) -> None:
@@ -234,7 +234,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _study(
-    what: Subject, storage: str | None, name: str, folder: Path | None, sampler: Any, pruner: Any, *, resume: bool
+    what: Task, storage: str | None, name: str, folder: Path | None, sampler: Any, pruner: Any, *, resume: bool
 ) -> tuple[optuna.Study, Any, str, Path]:
     """The study, its storage with its address, and the folder."""
     import optuna
@@ -284,7 +284,7 @@ class Tuning:
 
     def __init__(
         self,
-        what: Subject,
+        what: Task,
         study: optuna.Study,
         storage: Any,
         url: str,

@@ -15,7 +15,7 @@ from cnn_registry.workflows.plan import Plan
 from .space import Space
 
 
-class Given(TypedDict):
+class DataArguments(TypedDict):
     """Where the images are: arguments of `train`."""
 
     dataset: str | None
@@ -23,7 +23,7 @@ class Given(TypedDict):
 
 
 @dataclass(frozen=True)
-class Subject:
+class Task:
     """What every trial has in common.
 
     Attributes:
@@ -37,7 +37,7 @@ class Subject:
 
     spec: ModelSpec
     model: str
-    images: Given
+    images: DataArguments
     recipe: str | Path | Recipe | None
     settings: Mapping[str, Any]
     space: Space
