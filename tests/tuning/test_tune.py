@@ -111,7 +111,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tiny: str, colours: Path,
     assert (out / "best.toml").is_file()
 
 
-def test_a_trial_that_fails_is_said_and_hopeless_tunings_end(
+def test_hopeless_tunings_end_with_the_reason(
     tiny: str, colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Path
 ) -> None:
     def fail(*arguments: Any, **options: Any) -> Run:
