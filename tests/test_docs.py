@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tests.conftest import Environment
 
 ROOT = Path(__file__).parents[1]
+PROGRESS = re.compile(r"^(preparing|epoch \d+/\d+)  \d+/\d+.*\n", re.MULTILINE)
+"""Lines of a training that takes seconds, of which there are more on a slower machine."""
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
@@ -69,7 +72,7 @@ class Reader:
             )
             place.seek(0)
             self.folder = Path(place.read().strip())
-        return done.stdout
+        return PROGRESS.sub("", done.stdout)
 
     def change(self, text: str) -> None:
         """Put the lines after ``+`` in the place of those after ``-``."""

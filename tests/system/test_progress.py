@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.system.progress import note, progress, working
+from cnn_registry.system.progress import LineBar, note, progress, working
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -194,3 +194,16 @@ def test_a_notebook_without_a_kernel_is_a_log(monkeypatch: pytest.MonkeyPatch, n
     with progress("Decoding 4 images", 4):
         pass
     assert notebook.shown == []
+
+
+def test_in_a_log_long_work_has_a_line_after_some_seconds_and_then_ever_fewer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LineBar, "FIRST", 0.1)
+    with progress("Decoding 4 images", 4) as advance:
+        advance(3)
+        time.sleep(1.0)
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "Decoding 4 images"
+    assert re.fullmatch(r"Decoding 4 images  3/4  0:00:0\d left", lines[0])
+    assert 2 <= len(lines) <= 3  # after 0.1, 0.3, 0.7 s

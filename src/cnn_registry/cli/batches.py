@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from cnn_registry.system.progress import Bar, note, open_bar, shows_bars
+from cnn_registry.system.progress import Bar, note, open_bar
 from cnn_registry.text import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +58,7 @@ def standard_input() -> Any:
 
 
 class Meter:
-    """Shows on a terminal how many pictures are done and how fast, and counts those that cannot be read.
+    """Shows how many pictures are done and how fast, and counts those that cannot be read.
 
     Args:
         doing: what is being done: ``"Classifying"``.
@@ -79,18 +79,17 @@ class Meter:
 
     def watch(self, results: Iterable[R]) -> Iterator[R]:
         """``results``, which are counted as they pass; a summary follows the last."""
-        bar: Bar | None = open_bar(self._doing, None) if shows_bars() else None
+        bar = open_bar(self._doing, None)
         named: list[R] = []
         try:
             for result in results:
                 self._count(result, named, bar)
                 yield result
         finally:
-            if bar:
-                bar.close()
+            bar.close()
             self._sum_up(named)
 
-    def _count(self, result: R, named: list[R], bar: Bar | None) -> None:
+    def _count(self, result: R, named: list[R], bar: Bar) -> None:
         now = time.monotonic()
         self._first = self._first or now
         self.done += 1
@@ -98,7 +97,7 @@ class Meter:
             self.bad += 1
             if len(named) < SHOWN:
                 named.append(result)
-        if bar and now - self._shown >= self.EVERY:
+        if now - self._shown >= self.EVERY:
             self._shown = now
             bar.update(self.done, self._doing, self._speed(now))
 

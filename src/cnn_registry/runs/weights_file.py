@@ -25,8 +25,10 @@ def save_weights(model: keras.Model, path: Path, class_names: Sequence[str]) -> 
         stamp(temporary, class_names)
 
 
-def share_if_equal(first: Path, second: Path) -> None:
-    """Store two weights files once where they are the same, byte for byte, and the file system has hard links."""
-    if first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False):
-        with suppress(OSError, RunError), whole_file(second) as temporary:
-            os.link(first, temporary)
+def share_if_equal(first: Path, second: Path) -> bool:
+    """Whether two weights files are the same, byte for byte; stored once then, where the file system has hard links."""
+    if not (first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False)):
+        return False
+    with suppress(OSError, RunError), whole_file(second) as temporary:
+        os.link(first, temporary)
+    return True

@@ -25,6 +25,9 @@ Advance = Callable[[int], None]
 WIDE = 100
 """With this many columns there is room for a long bar and for everything that was measured."""
 
+PLAIN = 80
+"""Columns of the lines in a log."""
+
 NARROW = 70
 """With fewer columns there is no room for a bar, only for its numbers."""
 
@@ -98,7 +101,7 @@ def shows_bars() -> bool:
 
 
 def open_bar(description: str, total: int | None, *, completed: int = 0, unit: str = "") -> Bar:
-    """Show a bar on the terminal or in the notebook, until it is closed.
+    """Show a bar on the terminal or in the notebook, and lines elsewhere, until it is closed.
 
     Args:
         description: what is being done.
@@ -106,7 +109,7 @@ def open_bar(description: str, total: int | None, *, completed: int = 0, unit: s
         completed: how much is done already.
         unit: ``"bytes"`` to show sizes and speed, anything else to count.
     """
-    kind = TerminalBar if _is_terminal() else NotebookBar
+    kind = TerminalBar if _is_terminal() else NotebookBar if _in_notebook() else LineBar
     return kind(printable(description), total, completed, unit)
 
 
@@ -121,8 +124,6 @@ def progress(description: str, total: int, *, unit: str = "") -> Iterator[Advanc
     """
     if not shows_bars():
         note(description)
-        yield lambda amount: None
-        return
     bar = open_bar(description, total, unit=unit)
     try:
         yield bar.advance
@@ -213,6 +214,50 @@ class _Forgiving:
         return getattr(self._stream, name)
 
 
+class LineBar:
+    """Lines in a log: the state of the work after 3 s without a line, then at growing intervals of up to a minute.
+
+    Attributes:
+        width: letters for which there is room.
+    """
+
+    FIRST, LONGEST = 3.0, 60.0
+    """Seconds without a line."""
+
+    def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
+        self.width = PLAIN
+        self._state = _State(description, total, completed, unit)
+        self._last = time.monotonic()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._lines, daemon=True)
+        self._thread.start()
+
+    def advance(self, amount: int) -> None:
+        """Add what has been finished."""
+        self._state.completed += amount
+
+    def update(self, completed: int, description: str, measured: str) -> None:
+        """Set what is done of the total, what is being done, and what was measured."""
+        self._state.set(completed, description, measured)
+
+    def print(self, text: str) -> None:
+        """Print a line, after which there is none for a while."""
+        self._last = time.monotonic()
+        note(text)
+
+    def close(self) -> None:
+        """End the lines."""
+        self._closed.set()
+        self._thread.join()
+
+    def _lines(self) -> None:
+        silence = self.FIRST
+        while not self._closed.wait(max(0.01, self._last + silence - time.monotonic())):
+            if time.monotonic() - self._last >= silence:
+                self.print(self._state.line())
+                silence = min(2 * silence, self.LONGEST)
+
+
 class NotebookBar:
     """A line in the output of a notebook's cell, which changes in place.
 
@@ -226,18 +271,21 @@ class NotebookBar:
     def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
         display = import_module("IPython.display").display
         self.width = WIDE
-        self._description, self._measured, self._unit = description, "", unit
-        self._total, self._completed, self._before = total, completed, completed
-        self._began = self._shown = time.monotonic()
+        self._state = _State(description, total, completed, unit)
+        self._shown = time.monotonic()
         self._display = display(self._content(), raw=True, display_id=True)
 
     def advance(self, amount: int) -> None:
         """Add what has been finished."""
-        self.update(self._completed + amount, self._description, self._measured)
+        self._state.completed += amount
+        self._show()
 
     def update(self, completed: int, description: str, measured: str) -> None:
         """Show what is done of the total, what is being done, and what was measured."""
-        self._completed, self._description, self._measured = completed, printable(description), measured
+        self._state.set(completed, description, measured)
+        self._show()
+
+    def _show(self) -> None:
         now = time.monotonic()
         if now - self._shown >= self.EVERY:
             self._shown = now
@@ -252,22 +300,43 @@ class NotebookBar:
         self._display.update(self._content(), raw=True)
 
     def _content(self) -> dict[str, str]:
+        return {"text/plain": self._state.line(bar=True)}
+
+
+class _State:
+    """How far some work is, as text.
+
+    Attributes:
+        completed: what is done of the total.
+    """
+
+    def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
+        self._description, self._measured, self._unit = description, "", unit
+        self._total, self.completed, self._before = total, completed, completed
+        self._began = time.monotonic()
+
+    def set(self, completed: int, description: str, measured: str) -> None:
+        """Take what is done, what is being done, and what was measured."""
+        self.completed, self._description, self._measured = completed, printable(description), measured
+
+    def line(self, *, bar: bool = False) -> str:
+        """One line: description, the share that is done, what was measured, the time left."""
         scale, unit = (1e6, " MB") if self._unit == "bytes" else (1, "")
-        done = 0.0 if self._total is None else self._completed / max(self._total, 1)
+        done = 0.0 if self._total is None else self.completed / max(self._total, 1)
         full = round(20 * min(done, 1))
-        total = "?" if self._total is None else f"{self._total / scale:.0f}"
+        of_total = "" if self._total is None else f"/{self._total / scale:.0f}"
         parts = [
             self._description,
-            "" if self._total is None else "█" * full + "░" * (20 - full),
-            f"{self._completed / scale:.0f}/{total}{unit}",
+            "█" * full + "░" * (20 - full) if bar and self._total is not None else "",
+            f"{self.completed / scale:.0f}{of_total}{unit}",
             self._measured,
             self._time_left(),
         ]
-        return {"text/plain": "  ".join(filter(None, parts))}
+        return "  ".join(filter(None, parts))
 
     def _time_left(self) -> str:
-        gained = self._completed - self._before
-        if not gained or self._total is None or self._completed >= self._total:
+        gained = self.completed - self._before
+        if not gained or self._total is None or self.completed >= self._total:
             return ""
-        seconds = round((time.monotonic() - self._began) / gained * (self._total - self._completed))
+        seconds = round((time.monotonic() - self._began) / gained * (self._total - self.completed))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"

@@ -31,7 +31,7 @@ from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.runs.weights_file import save_weights, share_if_equal
-from cnn_registry.system.progress import note, shows_bars
+from cnn_registry.system.progress import working
 from cnn_registry.text import one_line
 
 from .loss import build_metrics
@@ -86,6 +86,7 @@ class Fit:
         model: the network with the recipe's loss, optimizer and metrics.
         average: of its weights, if the recipe asks for one.
         progress: the epochs and steps so far.
+        holds_best: whether the weights in the network are those of the best epoch; known when training has ended.
         clock: ends it in time, if the recipe has a time limit.
 
     Raises:
@@ -110,6 +111,7 @@ class Fit:
     ) -> None:
         self.spec, self.form, self.recipe, self.images, self.split = spec, form, recipe, images, split
         self.progress = TrainingProgress(steps_per_epoch(len(split.train), recipe.batch_size))
+        self.holds_best = False
         self._resumed_from: Snapshot | None = None
         self._make_variables(pretrained)
 
@@ -266,18 +268,16 @@ class Fit:
         """Write the weights as they are now, or their average, unless they are no longer finite."""
         if self.average:
             self.average.swap_in()
-        if all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            save_weights(main_network(self.model), run.last_weights, run.record.data.class_names)
-            share_if_equal(run.best_weights, run.last_weights)
+        with working("Saving the weights", after=1.0):
+            if all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+                save_weights(main_network(self.model), run.last_weights, run.record.data.class_names)
+                self.holds_best = share_if_equal(run.best_weights, run.last_weights)
 
     @contextmanager
-    def _bar(self) -> Iterator[ProgressBar | None]:
-        """The bar of a terminal or a notebook."""
+    def _bar(self) -> Iterator[ProgressBar]:
+        """The bar of a terminal or a notebook, or lines elsewhere."""
         from .callbacks.progress_bar import ProgressBar
 
-        if not shows_bars():
-            yield None
-            return
         bar = ProgressBar(self.recipe.epochs, self.progress, self.recipe.batch_size)
         try:
             yield bar
@@ -285,14 +285,14 @@ class Fit:
             bar.close()
 
     def _own_callbacks(
-        self, run: Run, options: RunOptions, request: StopRequest, bar: ProgressBar | None
+        self, run: Run, options: RunOptions, request: StopRequest, bar: ProgressBar
     ) -> list[keras.callbacks.Callback]:
         """The callbacks that move the training's state, in their order."""
         from .callbacks.checkpoint import CheckpointCallback
         from .callbacks.early_stopping import StopEarly
         from .callbacks.recorder import Recorder
 
-        recipe, progress, show = self.recipe, self.progress, bar.print if bar else note
+        recipe, progress, show = self.recipe, self.progress, bar.print
         recorder = Recorder(
             run,
             progress,
@@ -300,7 +300,7 @@ class Fit:
             self._val_steps,
             [metric.name for metric in build_metrics(recipe.metrics, recipe.best_by)[1:]],
             recipe.best_by,
-            lambda epoch: show(epoch.line(recipe.epochs, bar.width if bar else 80)),
+            lambda epoch: show(epoch.line(recipe.epochs, bar.width)),
         )
         stop_early = StopEarly(recipe.early_stopping, recipe.best_by, progress) if recipe.early_stopping else None
         logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if options.tensorboard else None

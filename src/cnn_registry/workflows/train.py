@@ -310,10 +310,11 @@ def _reported(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> Run:
 def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[str, Any]:
     """Evaluate the best weights on the validation images and write the report."""
     network = main_network(fit.model)
-    if plan.recipe.precision == "bfloat16":
-        set_precision(network, "float32")  # in which the weights will be used
-    with without_optimizer(network):
-        load_exactly(network, run.best_weights, run.record.data.class_names)
+    with working("Loading the best weights", after=1.0), without_optimizer(network):
+        if plan.recipe.precision == "bfloat16":
+            set_precision(network, "float32")  # in which the weights will be used
+        if not fit.holds_best:
+            load_exactly(network, run.best_weights, run.record.data.class_names)
     evaluation = evaluate_model(
         network,
         plan.images.evaluation,
