@@ -73,7 +73,7 @@ def test_folds_keep_groups_whole_and_columns_are_checked(
     for arguments, message in (
         (["--data", table], "has no column 'label'."),
         (["--data", table.parent, "--label-column", "colour"], "is a folder; columns are those of a table"),
-        (["--label-column", "colour"], "--label-column names a column of a table; name the table with --data."),
+        (["--label-column", "colour"], "--label-column is for a table; name the table with --data."),
         (["--data", table, "--label-column", "colour", "--dataset", "digits"], "Columns are those of a table"),
     ):
         code, _, err = cnnreg("train", tiny, *arguments, "--out", tmp_path / "none")

@@ -88,13 +88,16 @@ DATA = (
 """What ``--data`` is for a training."""
 
 COLUMNS = {
-    "path": "of image files, relative to the table's folder",
-    "label": "of classes",
-    "split": "of the parts train, val and test; '' ignores it",
-    "group": "of what must not be divided between parts; '' ignores it",
-    "weight": "of factors of the images' losses in training; '' ignores it",
+    "path-column": "Column of image files, relative to the table's folder (default: path).",
+    "label-column": "Column of classes (default: label).",
+    "labels-column": "Column of all classes that an image shows (default: labels, if there is no label).",
+    "label-separator": "What separates them (default: the first of | ; , that occurs).",
+    "class-columns": "Columns of 0 and 1 named after classes, separated by commas.",
+    "split-column": "Column of the parts train, val and test; '' ignores it (default: split).",
+    "group-column": "Column of what must not be divided between parts; '' ignores it (default: group).",
+    "weight-column": "Column of factors of the images' losses in training; '' ignores it (default: weight).",
 }
-"""What the columns of a table hold."""
+"""Options for a table, and their help."""
 
 
 def data_options(help: str) -> Callable[[F], F]:
@@ -107,14 +110,13 @@ def data_options(help: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @wraps(function)
         def command(*args: Any, data: Path | None, **options: Any) -> Any:
-            named = {f"{name}_column": options.pop(f"{name}_column") for name in COLUMNS}
+            named = {name: options.pop(name) for name in (option.replace("-", "_") for option in COLUMNS)}
             given = {name: value for name, value in named.items() if value is not None}
             return function(*args, data=_with_columns(data, given), **options)
 
         decorated: Any = command
-        for name, what in reversed(COLUMNS.items()):
-            text = f"Column {what}, where --data is a table (default: {name})."
-            decorated = click.option(f"--{name}-column", metavar="NAME", help=text)(decorated)
+        for name, text in reversed(COLUMNS.items()):
+            decorated = click.option(f"--{name}", metavar="NAME", help=f"With a table as --data: {text}")(decorated)
         decorated = click.option("--data", type=click.Path(path_type=Path), help=help)(decorated)
         return cast("F", decorated)
 
@@ -126,7 +128,7 @@ def _with_columns(data: Path | None, columns: dict[str, str]) -> Any:
         return data
     if data is None:
         option = min(columns).replace("_", "-")
-        raise click.UsageError(f"--{option} names a column of a table; name the table with --data.")
+        raise click.UsageError(f"--{option} is for a table; name the table with --data.")
     from cnn_registry.data.manifest import Manifest
 
     return Manifest(data, **columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
     from cnn_registry.data.manifest import Manifest
 
 MEASURES = ("precision", "recall", "f1")
-COLUMNS = (
-    Column("class", at_least=12),
-    *(Column(measure, number=True) for measure in MEASURES),
-    Column("images", number=True),
-)
+SEVERAL = ("average_precision", "threshold")
+"""What is measured besides where an image may show several classes."""
+
+
+def columns(measures: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of a table of classes."""
+    figures = (Column(measure.replace("_", " "), number=True) for measure in measures)
+    return (Column("class", at_least=12), *figures, Column("images", number=True))
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 @click.command("evaluate")
@@ -71,11 +79,20 @@ def command(
     if as_json:
         print_json({"run": str(run), "weights": weights} | report)
         return
+    several = evaluation.thresholds is not None
+    measures = (*MEASURES, *SEVERAL) if several else MEASURES
     rows = [
-        [row["class"], *(f"{row[measure]:.3f}" for measure in MEASURES), str(row["images"])]
+        [row["class"], *(_figure(row[measure]) for measure in measures), str(row["images"])]
         for row in report["classes"]
     ]
-    print_table(COLUMNS, rows, wide=wide)
+    print_table(columns(measures), rows, wide=wide)
+    if several:
+        tell(
+            f"{evaluation.part}: mAP {_figure(report['mean_average_precision'])} of "
+            f"{counted(report['images'], 'image')}, macro F1 {report['macro_f1']:.3f}, micro F1 "
+            f"{report['micro_f1']:.3f}; all labels right for {evaluation.accuracy:.1%} ({weights} weights)"
+        )
+        return
     tell(
         f"{evaluation.part}: accuracy {evaluation.accuracy:.1%} of {counted(report['images'], 'image')}, "
         f"cross-entropy {evaluation.loss:.4f} ({weights} weights)"

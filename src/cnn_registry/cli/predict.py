@@ -100,14 +100,15 @@ def command(
         found = predictions(predictor, of, top=top, on_bad_image=on_bad_image, max_pixels=max_pixels)
         return Meter("Classifying").watch(found)
 
+    several = predictor.thresholds is not None
     if out:
-        _write(out, kind, top, resume, pictures, predicted)
+        _write(out, kind, top, resume, pictures, predicted, several)
     elif as_json:
         print_json([_as_json(prediction) for prediction in predicted(pictures)])
     elif kind == "table":
         _print_pages(predicted(pictures), wide)
     else:
-        _print_lines(predicted(pictures), kind, top)
+        _print_lines(predicted(pictures), kind, top, several)
 
 
 def _kind(kind: ResultFormat | None, out: Path | None, resume: bool, as_json: bool) -> ResultFormat:
@@ -128,14 +129,16 @@ def _kind(kind: ResultFormat | None, out: Path | None, resume: bool, as_json: bo
     return kind
 
 
-def columns(top: int) -> tuple[Column, ...]:
-    """The columns of a table with so many classes of each picture."""
+def columns(top: int, *, several: bool = False) -> tuple[Column, ...]:
+    """The columns of a table with so many classes of each picture; with ``several``, also of those that it shows."""
     further = (
         column
         for rank in range(2, top + 1)
         for column in (Column(f"{rank}.", at_least=8, rank=rank), Column("", number=True, rank=rank))
     )
-    return (Column("image", at_least=16), Column("class", at_least=12), Column("probability", number=True), *further)
+    labels = (Column("labels", at_least=12),) if several else ()
+    most = (Column("class", at_least=12), Column("probability", number=True))
+    return (Column("image", at_least=16), *labels, *most, *further)
 
 
 def _print_pages(predictions: Iterator[Prediction], wide: bool) -> None:
@@ -145,20 +148,29 @@ def _print_pages(predictions: Iterator[Prediction], wide: bool) -> None:
         rows = []
         for prediction in page:
             cells = [cell for name, p in prediction for cell in (name, f"{p:.1%}")]
-            rows.append([str(prediction.image), *cells, *[""] * (2 * shown - len(cells))])
-        print_table(columns(shown), rows, wide=wide)
+            labels = [] if prediction.labels is None else [", ".join(prediction.labels) or "-"]
+            rows.append([str(prediction.image), *labels, *cells, *[""] * (2 * shown - len(cells))])
+        print_table(columns(shown, several=page[0].labels is not None), rows, wide=wide)
 
 
-def _print_lines(predictions: Iterable[Prediction], kind: ResultFormat, top: int) -> None:
+def _print_lines(predictions: Iterable[Prediction], kind: ResultFormat, top: int, several: bool) -> None:
     from cnn_registry.inference.results import csv_line, csv_row, header, json_row
 
     if kind == "csv":
-        click.echo(csv_line(header(top)))
+        click.echo(csv_line(header(top, several=several)))
     for prediction in predictions:
         click.echo(csv_row(prediction, top) if kind == "csv" else json_row(prediction))
 
 
-def _write(out: Path, kind: ResultFormat, top: int, resume: bool, pictures: Iterator[Picture], predicted: Any) -> None:
+def _write(
+    out: Path,
+    kind: ResultFormat,
+    top: int,
+    resume: bool,
+    pictures: Iterator[Picture],
+    predicted: Any,
+    several: bool,
+) -> None:
     """Write the results to a file as they come; a Parquet file is made of lines of JSON at the end."""
     from cnn_registry.inference.results import (
         LineFile,
@@ -173,7 +185,7 @@ def _write(out: Path, kind: ResultFormat, top: int, resume: bool, pictures: Iter
     )
 
     if kind == "csv":
-        with LineFile(out, csv_line(header(top)), resume=resume) as lines:
+        with LineFile(out, csv_line(header(top, several=several)), resume=resume) as lines:
             done = resumed(lines, csv_done(lines.read()), resume)
             for prediction in predicted(done.remaining(pictures, csv_path)):
                 lines.write([csv_row(prediction, top)])
@@ -183,7 +195,7 @@ def _write(out: Path, kind: ResultFormat, top: int, resume: bool, pictures: Iter
         for prediction in predicted(done.remaining(pictures, str)):
             lines.write([json_row(prediction)])
         if kind == "parquet":
-            assemble(lines, out, lambda rows, target: parquet_of_predictions(rows, top, target))
+            assemble(lines, out, lambda rows, target: parquet_of_predictions(rows, top, target, several=several))
 
 
 def resumed(lines: LineFile, names: Iterable[str], resume: bool) -> Done:
@@ -218,4 +230,5 @@ def assemble(lines: LineFile, out: Path, write: Any) -> None:
 def _as_json(prediction: Prediction) -> dict[str, Any]:
     classes = [{"class": name, "probability": p} for name, p in prediction]
     error = {"error": prediction.reason} if prediction.reason else {}
-    return {"image": str(prediction.image), "classes": classes} | error
+    labels = {} if prediction.labels is None else {"labels": list(prediction.labels)}
+    return {"image": str(prediction.image), "classes": classes} | labels | error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,9 @@ ClassWeights = Literal["none", "balanced", "effective"]
 Sampling = Literal["shuffled", "balanced"]
 
 
-def class_weights(labels: NDArray[np.int64], num_classes: int, kind: ClassWeights, beta: float) -> NDArray[np.float32]:
+def class_weights(
+    labels: NDArray[np.integer[Any]], num_classes: int, kind: ClassWeights, beta: float
+) -> NDArray[np.float32]:
     """What the loss of an image of each class is multiplied by; over all training images the mean is 1.
 
     Args:
@@ -39,7 +41,9 @@ def class_weights(labels: NDArray[np.int64], num_classes: int, kind: ClassWeight
     return np.where(counts > 0, weights, 1.0).astype(np.float32)
 
 
-def epoch_order(indices: Indices, labels: NDArray[np.int64], sampling: Sampling, seed: tuple[int, int]) -> Indices:
+def epoch_order(
+    indices: Indices, labels: NDArray[np.integer[Any]], sampling: Sampling, seed: tuple[int, int]
+) -> Indices:
     """The training images of an epoch in their order, as many as there are.
 
     Args:

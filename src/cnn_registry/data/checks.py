@@ -93,17 +93,18 @@ def _labels(images: LoadedImages) -> Iterator[Finding]:
     places: dict[bytes, list[int]] = {}
     for index in _with_hash(images, range(len(images.dataset))):
         places.setdefault(images.hashes[index], []).append(index)
-    found = [same for same in places.values() if len({int(labels[index]) for index in same}) > 1]
+    found = [same for same in places.values() if len(same) > 1 and (labels[same] != labels[same[0]]).any()]
     if found:
-        other = next(index for index in found[0] if labels[index] != labels[found[0][0]])
+        other = next(index for index in found[0] if (labels[index] != labels[found[0][0]]).any())
         example = listing([ids[found[0][0]], ids[other]])
-        text = f"{counted(len(found), 'image')} in more than one class, for example {example}."
+        where = "with several sets of labels" if images.dataset.multi_label else "in more than one class"
+        text = f"{counted(len(found), 'image')} {where}, for example {example}."
         yield Finding("label", len(found), text)
 
 
 def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
     used = np.concatenate([getattr(split, part) for part in _PARTS])
-    counts = np.bincount(dataset.labels[used], minlength=len(dataset.class_names))
+    counts = dataset.class_counts(used)
     few = np.flatnonzero(counts < FEW_IMAGES)
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     if not len(few) and counts[largest] < UNEQUAL * counts[smallest]:

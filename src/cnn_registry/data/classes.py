@@ -11,6 +11,7 @@ from cnn_registry.errors import DataError
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted, listing
 
+from .dataset import Indices
 from .parts import composed
 from .sources.cache import LoadedImages
 from .sources.source import SelectedImages
@@ -32,6 +33,8 @@ def in_classes(images: LoadedImages, class_names: Sequence[str]) -> LoadedImages
     dataset = images.dataset
     position = {composed(name): index for index, name in enumerate(class_names)}
     to_known = np.array([position.get(composed(name), -1) for name in dataset.class_names])
+    if dataset.multi_label:
+        return _columns_in_classes(images, class_names, to_known)
     labels = to_known[dataset.labels]
     keep = labels >= 0
     if unknown := [name for name, label in zip(dataset.class_names, to_known, strict=True) if label < 0]:
@@ -47,3 +50,19 @@ def in_classes(images: LoadedImages, class_names: Sequence[str]) -> LoadedImages
         source=images.source if keep.all() else SelectedImages(images.source, kept),
         hashes=tuple(images.hashes[index] for index in kept) if images.hashes else (),
     )
+
+
+def _columns_in_classes(images: LoadedImages, class_names: Sequence[str], to_known: Indices) -> LoadedImages:
+    """All images, with the labels of the classes that are known; `in_classes` where an image may show several."""
+    dataset = images.dataset
+    known = to_known >= 0
+    if unknown := [name for name, is_known in zip(dataset.class_names, known, strict=True) if not is_known]:
+        classes = f"{counted(len(unknown), 'class')} that the model does not know: {listing(unknown, 5)}"
+        if not known.any():
+            raise DataError(f"{dataset.source} has no class that the model knows. It has {classes}.")
+        note(f"Labels of {dataset.source} left out, of {classes}.")
+    if absent := [name for index, name in enumerate(class_names) if index not in to_known]:
+        note(f"{dataset.source} has no labels of {counted(len(absent), 'class')} of the model: {listing(absent, 5)}.")
+    labels = np.zeros((len(dataset), len(class_names)), dataset.labels.dtype)
+    labels[:, to_known[known]] = dataset.labels[:, known]
+    return replace(images, dataset=replace(dataset, class_names=tuple(class_names), labels=labels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,14 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Images with one label each.
+    """Images with one label each, or with any number of them.
 
     Attributes:
         name: the name in run records.
         class_names: the classes in the order of their labels.
         ids: a unique and stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
-        labels: ``(N,)``, the class of each image.
+        labels: ``(N,)``, the class of each image; or, where it may show several or none, ``(N, num_classes)``, 1 for
+            each class that it shows and 0 for the others.
         images: files to decode, or the images themselves, ``(N, height, width, channels)`` with 1,
             3 or 4 channels.
         splits: the splits that come with the data, by name; may be empty.
@@ -54,7 +56,7 @@ class ImageDataset:
     name: str
     class_names: tuple[str, ...]
     ids: tuple[str, ...]
-    labels: Indices
+    labels: NDArray[np.integer[Any]]
     images: tuple[Path, ...] | Bytes
     splits: Mapping[str, Split]
     default_split: str | None
@@ -65,6 +67,26 @@ class ImageDataset:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes."""
+        return self.labels.ndim == 2
+
+    def class_counts(self, indices: Indices | None = None) -> Indices:
+        """The images of each class, ``(num_classes,)``, of all images or of those at ``indices``."""
+        labels = self.labels if indices is None else self.labels[indices]
+        if self.multi_label:
+            return np.asarray(labels.sum(axis=0), np.int64)
+        return np.bincount(labels, minlength=len(self.class_names)).astype(np.int64)
+
+    def one_hot(self, indices: Indices) -> NDArray[np.float32]:
+        """1 for each class that the images at ``indices`` show, 0 for the others: ``(len(indices), num_classes)``."""
+        if self.multi_label:
+            return self.labels[indices].astype(np.float32)
+        targets = np.zeros((len(indices), len(self.class_names)), np.float32)
+        targets[np.arange(len(indices)), self.labels[indices]] = 1
+        return targets
 
     def select(self, keep: NDArray[np.bool_]) -> ImageDataset:
         """The dataset without the images for which ``keep``, ``(N,)``, is false; splits refer to the same images."""

@@ -66,7 +66,10 @@ def _loader_fault(loaded: object) -> str:
         return f"it returned {len(loaded.ids)} ids, {len(images)} images and {len(labels)} labels"
     if len(set(loaded.ids)) < len(loaded.ids):
         return "two of its images have the same id"
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= classes:
+    if labels.ndim == 2:
+        if labels.shape[1] != classes or labels.dtype.kind not in "iu" or not np.isin(labels, (0, 1)).all():
+            return f"its labels must be 0 and 1 of shape ({len(labels)}, {classes}), not {labels.shape}"
+    elif labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
         return f"its labels must be integers from 0 to {classes - 1}"
     if isinstance(images, np.ndarray) and (
         images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in MODES

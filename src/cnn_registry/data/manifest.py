@@ -20,7 +20,8 @@ from cnn_registry.text import counted, listing, natural_key
 
 from .dataset import ImageDataset, Split
 from .folder import alike
-from .parts import ROLES, Role, composed, part
+from .label_columns import LabelReader, label_reader
+from .parts import ROLES, Role, part
 from .table import SUFFIXES, Table, column, is_table, open_table
 
 GIVEN_SPLIT = "manifest"
@@ -34,17 +35,21 @@ IGNORED = ""
 class Manifest:
     """A manifest and the names of its columns, where ``data`` is expected: ``data=Manifest("photos.csv", ...)``.
 
-    A column that is ``None`` has the usual name: ``path``, ``label``, ``split``, ``group`` or ``weight``, of which the
-    last three are optional. One that is named must be there. ``""`` ignores a column that has the usual name.
+    A column that is ``None`` has the usual name: ``path``, ``label`` or ``labels``, ``split``, ``group`` or ``weight``.
+    The last three are optional. One that is named must be there. ``""`` ignores a column that has the usual name.
 
     Attributes:
         file: the table, ``.csv``, ``.tsv`` or ``.parquet``.
-        path_column, label_column, split_column, group_column, weight_column: see `load_manifest`.
+        path_column, label_column, labels_column, label_separator, class_columns, split_column, group_column,
+            weight_column: see `load_manifest`.
     """
 
     file: str | Path
     path_column: str | None = None
     label_column: str | None = None
+    labels_column: str | None = None
+    label_separator: str | None = None
+    class_columns: str | None = None
     split_column: str | None = None
     group_column: str | None = None
     weight_column: str | None = None
@@ -59,7 +64,7 @@ class Manifest:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns that were named, by their arguments."""
+        """The columns that were named, and the separator of labels, by their arguments."""
         return {name: value for name, value in asdict(self).items() if name != "file" and value is not None}
 
     def load(self, *, min_classes: int = 2) -> ImageDataset:
@@ -68,6 +73,9 @@ class Manifest:
             self.path,
             path_column=self.path_column,
             label_column=self.label_column,
+            labels_column=self.labels_column,
+            label_separator=self.label_separator,
+            class_columns=self.class_columns,
             split_column=self.split_column,
             group_column=self.group_column,
             weight_column=self.weight_column,
@@ -76,7 +84,7 @@ class Manifest:
 
 
 COLUMNS = tuple(item.name for item in fields(Manifest) if item.name != "file")
-"""The arguments that name columns."""
+"""The arguments that name columns, and the separator of labels."""
 
 
 def as_source(data: str | Path | Manifest | None, columns: Mapping[str, str] | None = None) -> Path | Manifest | None:
@@ -113,7 +121,6 @@ class ColumnNames(NamedTuple):
     """The columns of a table that are used; an empty string stands for none."""
 
     path: str
-    label: str
     split: str
     group: str
     weight: str
@@ -123,7 +130,7 @@ class Entry(NamedTuple):
     """One row of a manifest."""
 
     line: int
-    label: str
+    labels: tuple[str, ...]
     split: str
     group: str
     weight: float
@@ -134,6 +141,9 @@ def load_manifest(
     *,
     path_column: str | None = None,
     label_column: str | None = None,
+    labels_column: str | None = None,
+    label_separator: str | None = None,
+    class_columns: str | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
     weight_column: str | None = None,
@@ -147,10 +157,18 @@ def load_manifest(
     may not leave it by ``..``; absolute ones are used, with a note. Classes are in natural order, images in that of the
     table. Rows without a path or a label, and repeated rows, are left out and counted in a note.
 
+    An image has one label, in a column ``label``; or any number of them, in a column ``labels``, or in one column of 0
+    and 1 for each class. Without ``label`` and ``labels``, all further columns are such columns.
+
     Args:
         file: the table.
         path_column: the column of the image files; default ``path``.
         label_column: the column of the classes; default ``label``.
+        labels_column: the column of all classes that an image shows; default ``labels``, if there is no ``label``. An
+            empty cell stands for none of them.
+        label_separator: what separates labels in it; default the first of ``|``, ``;`` and ``,`` that occurs, with a
+            note.
+        class_columns: the columns of 0 and 1 that are named after classes, separated by commas.
         split_column: the column of the parts, ``train``, ``val`` and ``test`` or words that mean the same. Without
             ``val``, the validation images are drawn from those for training. Default ``split``, if there is one.
         group_column: the column of what must not be divided, such as the patient or the video of an image; see
@@ -171,13 +189,13 @@ def load_manifest(
         what = "a folder" if file.is_dir() else "not a table"
         raise UsageError(f"{file} is {what}; columns are those of a table ({', '.join(SUFFIXES)}).")
     table = open_table(file)
-    columns = _columns(table, [path_column, label_column, split_column, group_column, weight_column])
-    entries = _entries(table, columns)
+    columns = _columns(table, [path_column, split_column, group_column, weight_column])
+    reader = label_reader(table, set(columns), label_column, labels_column, label_separator, class_columns)
+    entries = _entries(table, columns, reader)
     files = _files(file, list(entries))
     every = list(entries.values())
     class_names = _classes(file, every, min_classes, bool(columns.split))
-    position = {label: index for index, label in enumerate(class_names)}
-    labels = np.array([position.get(entry.label, -1) for entry in every], np.int64)
+    labels, known = _labels(every, class_names, multi_label=reader.several)
     made = ImageDataset(
         name=name or file.stem,
         class_names=tuple(map(as_text, class_names)),
@@ -191,38 +209,38 @@ def load_manifest(
         groups=_groups(file, every) if columns.group else None,
         weights=_weights(file, every) if columns.weight else None,
     )
-    return made if (labels >= 0).all() else made.select(labels >= 0)
+    return made if known.all() else made.select(known)
 
 
 def _columns(table: Table, given: Sequence[str | None]) -> ColumnNames:
-    """The columns that are used: those that were named, which must be there, and others by their usual names."""
+    """The columns besides labels: those that were named, which must be there, and others by their usual names."""
     found = []
     for usual, name in zip(ColumnNames._fields, given, strict=True):
-        if name == IGNORED and usual not in ("path", "label"):
+        if name == IGNORED and usual != "path":
             found.append("")
-        elif name or usual in ("path", "label"):
+        elif name or usual == "path":
             found.append(column(table, name or usual, f"--{usual}-column"))
         else:
             found.append(usual if usual in table.header else "")
     return ColumnNames(*found)
 
 
-def _entries(table: Table, columns: ColumnNames) -> dict[str, Entry]:
+def _entries(table: Table, columns: ColumnNames, reader: LabelReader) -> dict[str, Entry]:
     """The rows that are used, by the ids of their images."""
-    used = [name for name in columns if name]
+    used = [*filter(None, columns), *reader.columns]
     roles: dict[str, str] = {"": ""}
     found: dict[str, Entry] = {}
     without, repeated = 0, 0
     for line, cells in table.rows(used):
         cell = dict(zip(used, cells, strict=True))
-        path, label = cell[columns.path], composed(cell[columns.label])
-        if not path or not label:
+        where = f"{table.file}, line {line}"
+        path, labels = cell[columns.path], reader.read([cell[name] for name in reader.columns], where)
+        if not path or labels is None:
             without += 1
             continue
-        where = f"{table.file}, line {line}"
         split = _role(roles, cell[columns.split], where) if columns.split else ""
         weight = _weight(cell[columns.weight], table.decimal, where) if columns.weight else 1.0
-        entry = Entry(line, label, split, cell[columns.group] if columns.group else "", weight)
+        entry = Entry(line, labels, split, cell[columns.group] if columns.group else "", weight)
         if (first := found.setdefault(_image_id(path, where), entry)) is not entry:
             repeated += 1
             _refuse_contradiction(table, path, first, entry)
@@ -237,9 +255,13 @@ def _refuse_contradiction(table: Table, path: str, first: Entry, second: Entry) 
     for what, one, other in zip(Entry._fields[1:], first[1:], second[1:], strict=True):
         if one != other:
             raise DataError(
-                f"{table.file} says two things of {path!r}: the {what} {one!r} in line {first.line} and {other!r} in "
-                f"line {second.line}. Remove one of the rows."
+                f"{table.file} says two things of {path!r}: the {what} {_shown(one)} in line {first.line} and "
+                f"{_shown(other)} in line {second.line}. Remove one of the rows."
             )
+
+
+def _shown(value: Any) -> str:
+    return listing(value) or "none" if isinstance(value, tuple) else repr(value)
 
 
 def _image_id(path: str, where: str) -> str:
@@ -304,7 +326,7 @@ def _files(file: Path, ids: Sequence[str]) -> list[Path]:
 
 def _classes(file: Path, entries: Sequence[Entry], min_classes: int, given: bool) -> list[str]:
     """The classes in natural order: those of the training images where the table has a split."""
-    trained = {entry.label for entry in entries if entry.split in ("train", "")}
+    trained = {label for entry in entries if entry.split in ("train", "") for label in entry.labels}
     found = sorted(trained, key=lambda label: (natural_key(label), label))
     if len(found) < min_classes:
         has = f"only {found[0]!r}" if found else "none"
@@ -312,14 +334,14 @@ def _classes(file: Path, entries: Sequence[Entry], min_classes: int, given: bool
             f"Expected {min_classes} or more classes {'with training images ' if given else ''}in {file}; it has {has}."
         )
     for role in ("val", "test"):
-        unknown = sorted({entry.label for entry in entries if entry.split == role} - trained)
+        unknown = sorted({label for entry in entries if entry.split == role for label in entry.labels} - trained)
         if unknown and role == "val":
             raise DataError(
                 f"{file} has {counted(len(unknown), 'class')} for validation that it has no training images of: "
                 f"{listing(unknown)}."
             )
         if unknown:
-            images = sum(entry.label in set(unknown) for entry in entries)
+            images = sum(not trained.issuperset(entry.labels) for entry in entries)
             note(
                 f"{counted(images, 'test image')} of {file} left out, of {counted(len(unknown), 'class')} without a "
                 f"training image: {listing(unknown)}."
@@ -327,6 +349,20 @@ def _classes(file: Path, entries: Sequence[Entry], min_classes: int, given: bool
     for pair in alike(found):
         note(f"Classes in {file} whose names look alike are kept apart: {listing(pair)}.")
     return found
+
+
+def _labels(
+    entries: Sequence[Entry], class_names: Sequence[str], *, multi_label: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of images as an `ImageDataset` has them, and whether they are of these classes."""
+    position = {label: index for index, label in enumerate(class_names)}
+    known = np.array([all(label in position for label in entry.labels) for entry in entries])
+    if not multi_label:
+        return np.array([position.get(entry.labels[0], -1) for entry in entries], np.int64), known
+    labels = np.zeros((len(entries), len(class_names)), np.int8)
+    for row, entry in zip(labels, entries, strict=True):
+        row[[position[label] for label in entry.labels if label in position]] = 1
+    return labels, known
 
 
 def _splits(file: Path, entries: Sequence[Entry]) -> dict[str, Split]:

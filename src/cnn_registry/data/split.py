@@ -109,8 +109,8 @@ def positions(dataset: ImageDataset, ids: Sequence[str]) -> Indices:
 
 def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Two parts of ``indices``, each with its share of every class; the second has ``val_fraction`` of them."""
-    if dataset.groups is not None:
-        return _by_group(dataset, indices, (1 - val_fraction, val_fraction), 1, seed)
+    if dataset.groups is not None or dataset.multi_label:
+        return _spread(dataset, indices, (1 - val_fraction, val_fraction), 1, seed)
     need("A stratified split", "sklearn")
     from sklearn.model_selection import train_test_split
 
@@ -133,8 +133,8 @@ def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed
     """All of ``count`` parts of ``indices`` but one, to train on, and part ``number``, from 1, to validate on."""
     if not count > 1 or not number <= count:
         raise UsageError(f"Fold must be between 1 and the number of folds (at least 2); got {number} of {count}.")
-    if dataset.groups is not None:
-        return _by_group(dataset, indices, (1 / count,) * count, number - 1, seed)
+    if dataset.groups is not None or dataset.multi_label:
+        return _spread(dataset, indices, (1 / count,) * count, number - 1, seed)
     need("Cross-validation", "sklearn")
     from sklearn.model_selection import StratifiedKFold
 
@@ -151,33 +151,32 @@ def _fold(dataset: ImageDataset, indices: Indices, number: int, count: int, seed
     return train, val
 
 
-def _by_group(
+def _spread(
     dataset: ImageDataset, indices: Indices, shares: Sequence[float], held_out: int, seed: int
 ) -> tuple[Indices, Indices]:
-    """``indices`` without one of several parts, and that part; each part has whole groups."""
-    assert dataset.groups is not None
-    labels, groups = dataset.labels[indices], dataset.groups[indices]
-    parts = spread(labels, groups, shares, seed)
+    """``indices`` without one of several parts, and that part; each has whole groups, and its share of every class."""
+    unit, where = ("image", "") if dataset.groups is None else ("group", " in other groups")
+    groups = indices if dataset.groups is None else dataset.groups[indices]
+    parts = spread(dataset.labels[indices], groups, shares, seed)
     train, val = indices[parts != held_out], indices[parts == held_out]
     if not len(val):
         raise DataError(
-            f"{dataset.source} has {counted(len(np.unique(groups)), 'group')}, too few for {len(shares)} parts without "
-            f"dividing one; add images of other groups."
+            f"{dataset.source} has {counted(len(np.unique(groups)), unit)}, too few for {len(shares)} parts without "
+            f"dividing one; add images{where}."
         )
-    counts = np.bincount(dataset.labels[train], minlength=len(dataset.class_names))
+    counts = dataset.class_counts(train)
     if not counts.all():
         name = dataset.class_names[int(counts.argmin())]
         raise DataError(
-            f"All images of the class {name!r} are in groups that are held out together, so none is left to train on; "
-            f"add images of it in other groups, or use fewer folds."
+            f"All images of the class {name!r} are held out together, so none is left to train on; add images of it"
+            f"{where}, or use fewer folds."
         )
     return train.astype(np.int64), val.astype(np.int64)
 
 
 def _note_groups(dataset: ImageDataset, groups: Indices, split: Split) -> None:
     """Say that groups are whole, and how far the parts are from stratified."""
-    classes = len(dataset.class_names)
-    train, val = (np.bincount(dataset.labels[part], minlength=classes) for part in (split.train, split.val))
+    train, val = (dataset.class_counts(part) for part in (split.train, split.val))
     shares = val / np.maximum(train + val, 1)
     absent = [dataset.class_names[label] for label in np.flatnonzero(val == 0)]
     lacks = f"; none of {listing(absent, 3)}" if absent else ""

@@ -177,7 +177,7 @@ def _has_maps(layer: Any) -> bool:
 
 
 def _scores(network: keras.Model) -> Any:
-    """What the softmax at the end of a network takes; the logarithms of its outputs where it cannot be taken apart.
+    """What the softmax or the sigmoids at the end of a network take; else the logarithms of its outputs.
 
     The gradient of a probability vanishes where the network is sure.
     """
@@ -185,11 +185,11 @@ def _scores(network: keras.Model) -> Any:
     output = network.outputs[0]
     if graph_is_known():
         call = call_of(output)
-        last, softmax = call.operation, keras.activations.softmax
-        is_softmax = getattr(last, "activation", None) is softmax
-        if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
+        last, known = call.operation, (keras.activations.softmax, keras.activations.sigmoid)
+        is_known = getattr(last, "activation", None) in known
+        if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_known):
             return call.inputs[0]
-        if type(last) is keras.layers.Dense and is_softmax:
+        if type(last) is keras.layers.Dense and is_known:
             linear = keras.layers.Dense.from_config(last.get_config() | {"activation": "linear", "name": "scores"})
             scores = linear(call.inputs[0])
             linear.set_weights(last.get_weights())

@@ -62,7 +62,7 @@ class Sample:
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 ``(N,)``, the true classes."""
+        """The true classes, as `ImageDataset` has them."""
         return np.asarray(self.images.dataset.labels[self.indices])
 
     def read(self, count: int) -> Bytes:
@@ -84,9 +84,10 @@ class Measurement:
         size: bytes on disk.
         ms_single: milliseconds for one image.
         ms_batch: milliseconds per image in a batch of up to 32.
-        accuracy: share of images whose most probable class is the true one.
+        accuracy: share of images whose most probable class is the true one; of labels that are right at 0.5 where an
+            image may show several classes.
         largest_difference: from the trained network's probabilities.
-        agreement: share of images whose most probable class is the trained network's.
+        agreement: share of images whose most probable class is the trained network's, or of such labels.
     """
 
     name: str
@@ -138,13 +139,18 @@ def measured(
             size=size,
             ms_single=single,
             ms_batch=per_image,
-            accuracy=float((outputs.argmax(1) == sample.labels).mean()),
+            accuracy=float((_decided(outputs, sample) == sample.labels).mean()),
             largest_difference=float(np.abs(outputs - expected).max()),  # NaN where there is one
-            agreement=float((outputs.argmax(1) == expected.argmax(1)).mean()),
+            agreement=float((_decided(outputs, sample) == _decided(expected, sample)).mean()),
         )
         for name, size, single, per_image, outputs in zip(names, sizes, singles, batches, (expected, came), strict=True)
     )
     return first, second
+
+
+def _decided(outputs: np.ndarray, sample: Sample) -> np.ndarray:
+    """The most probable classes, ``(N,)``; or, as ``(N, num_classes)``, those above 0.5 where there may be several."""
+    return np.asarray(outputs >= 0.5 if sample.images.dataset.multi_label else outputs.argmax(1))
 
 
 def milliseconds(predictors: Sequence[Predict], images: Bytes) -> list[float]:

@@ -40,6 +40,7 @@ def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: 
         form=run.record.form,
         model=model.spec["name"],
         distribution=model.spec["provider"]["distribution"],
+        thresholds=run.record.thresholds,
     ) | {"run": run.path.resolve().name, "trained": run.record.created, "weights": weights}
 
 
@@ -51,6 +52,7 @@ def describe(
     form: Form,
     model: str,
     distribution: str | None,
+    thresholds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """What is known of an export without its run.
 
@@ -60,8 +62,10 @@ def describe(
         form: the form of the images.
         model: the model's name.
         distribution: the package with the architecture. ``licence`` is what it states, or ``"unknown"``.
+        thresholds: the probability from which each class counts as shown, where an image may show several.
     """
-    return {
+    several = {} if thresholds is None else {"thresholds": list(thresholds)}
+    return several | {
         "format": kind.name,
         "precision": precision,
         "model": model,

@@ -22,6 +22,11 @@ SHOW = """\
 for i in probabilities.argsort()[::-1][:3]:
     print(f"{probabilities[i]:.4f} {labels[i]}")"""
 
+SEVERAL = """\
+- An image may show several classes, or none: those whose probability reaches their threshold. The `thresholds` are in
+  the metadata, in the order of the labels, and were chosen for the highest F1 on the validation images.
+"""
+
 RUNTIMES: dict[FormatName, tuple[str, str]] = {
     "keras": (
         "keras",
@@ -123,6 +128,7 @@ def readme(kind: ExportFormat, facts: dict[str, Any], form: Form, table: str) ->
 - Input `{facts["input"]}`. Scaling is in the graph.
 - Output `{facts["output"]}`.
 - {facts["resize"]}
+{SEVERAL if "thresholds" in facts else ""}\
 - The class names (`labels`), this rule, the run, the versions and the licence (`{printable(facts["licence"])}`) \
 are in the file's own metadata.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,12 +45,14 @@ class Evaluation:
         labels: int64 ``(N,)``, the true classes.
         probabilities: float32 ``(N, num_classes)``.
         part: what was evaluated, for people to read.
+        thresholds: ``None``; see `MultiLabelEvaluation`.
     """
 
     class_names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
     part: str
+    thresholds: np.ndarray | None = None
 
     @property
     def predictions(self) -> np.ndarray:
@@ -115,13 +117,28 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: keras.Model, images: LoadedImages, indices: np.ndarray, *, pixels: Pixels, batch_size: int, part: str
+    model: keras.Model,
+    images: LoadedImages,
+    indices: np.ndarray,
+    *,
+    pixels: Pixels,
+    batch_size: int,
+    part: str,
+    thresholds: Sequence[float] | None = None,
 ) -> Evaluation:
-    """Predict the images at ``indices`` and put the truth beside it."""
+    """Predict the images at ``indices`` and put the truth beside it.
+
+    Where an image may show several classes, these are those that reach their ``thresholds``; ``None`` chooses them.
+    """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
     with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
         outputs = _outputs(model, batches)
-    return Evaluation(images.dataset.class_names, images.dataset.labels[indices], outputs, part)
+    found = (images.dataset.class_names, images.dataset.labels[indices], outputs, part)
+    if not images.dataset.multi_label:
+        return Evaluation(*found)
+    from .multi_label import MultiLabelEvaluation
+
+    return MultiLabelEvaluation(*found, None if thresholds is None else np.array(thresholds, float))
 
 
 def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
@@ -188,12 +205,27 @@ def evaluate(
         )
     if part != "train" and (trained := _trained_on(runs, images, indices)):
         what = f"{what}, {trained} of which the model was trained on"
+    _check_labels(first, images)
     if len(runs) > 1:
         what = f"{what}, the mean of {len(runs)} models"
     if tta:
         what = f"{what}, each with its mirror image"
     each = [_evaluate_run(fold, images, indices, what, weights, tta=tta, force=force) for fold in runs]
     return each[0] if len(each) == 1 else averaged(each)
+
+
+def _check_labels(run: Run, images: LoadedImages) -> None:
+    """Refuse images with several labels for a model of one, and the other way around.
+
+    Raises:
+        DataError: the images are of the other kind.
+    """
+    several = {True: "any number of labels", False: "one label each"}
+    if images.dataset.multi_label != run.record.model.multi_label:
+        raise DataError(
+            f"The images of {images.dataset.source} have {several[images.dataset.multi_label]}; those that {run.path} "
+            f"was trained on have {several[run.record.model.multi_label]}."
+        )
 
 
 def _evaluate_run(
@@ -205,7 +237,15 @@ def _evaluate_run(
         model = fold_batch_norm(load_model(run, weights, force=force))
         if tta:
             model = with_mirrored(model, run.record.model.input_shape)
-        return evaluate_model(model, images, indices, pixels=recipe.pixels, batch_size=recipe.batch_size, part=what)
+        return evaluate_model(
+            model,
+            images,
+            indices,
+            pixels=recipe.pixels,
+            batch_size=recipe.batch_size,
+            part=what,
+            thresholds=run.record.thresholds,
+        )
 
 
 def joined(evaluations: Sequence[Evaluation], part: str) -> Evaluation:
@@ -217,14 +257,21 @@ def joined(evaluations: Sequence[Evaluation], part: str) -> Evaluation:
     """
     labels = np.concatenate([one.labels for one in evaluations])
     probabilities = np.concatenate([one.probabilities for one in evaluations])
-    return Evaluation(evaluations[0].class_names, labels, probabilities, f"{len(labels)} {part}")
+    return _changed(evaluations, labels, probabilities, f"{len(labels)} {part}")
 
 
 def averaged(evaluations: Sequence[Evaluation]) -> Evaluation:
     """The mean of what several models say of the same images."""
     first = evaluations[0]
     mean = np.asarray(np.mean([one.probabilities for one in evaluations], axis=0), np.float32)
-    return Evaluation(first.class_names, first.labels, mean, first.part)
+    return _changed(evaluations, first.labels, mean, first.part)
+
+
+def _changed(evaluations: Sequence[Evaluation], labels: np.ndarray, probabilities: np.ndarray, part: str) -> Evaluation:
+    """The first evaluation with other images or outputs; thresholds are the mean of all."""
+    changed = replace(evaluations[0], labels=labels, probabilities=probabilities, part=part)
+    thresholds = [one.thresholds for one in evaluations if one.thresholds is not None]
+    return replace(changed, thresholds=np.mean(thresholds, axis=0)) if thresholds else changed
 
 
 def _trained_on(runs: Sequence[Run], images: LoadedImages, indices: np.ndarray) -> int:

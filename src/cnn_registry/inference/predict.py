@@ -35,11 +35,14 @@ class Prediction:
         image: the file, or its address; ``None`` for a picture in memory.
         classes: ``(name, probability)`` pairs; empty where the picture cannot be read.
         reason: why it cannot be read, or an empty string.
+        labels: where a picture may show several classes, those whose probability reaches their threshold, the most
+            probable first; else ``None``.
     """
 
     image: Path | str | None
     classes: tuple[tuple[str, float], ...]
     reason: str = ""
+    labels: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -155,9 +158,10 @@ def predictions(
     """
     for picture, row in picture_outputs(predictor, pictures, on_bad_image=on_bad_image, max_pixels=max_pixels):
         if isinstance(row, BadImageError):
-            yield Prediction(picture.name, (), row.reason)
+            yield Prediction(picture.name, (), row.reason, None if predictor.thresholds is None else ())
         else:
-            yield Prediction(picture.name, most_probable(row, predictor.class_names, top))
+            classes = most_probable(row, predictor.class_names, top)
+            yield Prediction(picture.name, classes, labels=_shown(row, predictor))
 
 
 def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
@@ -190,6 +194,14 @@ def most_probable(probabilities: np.ndarray, names: Sequence[str], top: int) -> 
     """The ``top`` classes with their probabilities, the most probable first."""
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple((names[index], float(probabilities[index])) for index in order)
+
+
+def _shown(probabilities: np.ndarray, predictor: Predictor) -> tuple[str, ...] | None:
+    """The classes that reach their thresholds, the most probable first; ``None`` where there are none to reach."""
+    if predictor.thresholds is None:
+        return None
+    order = np.argsort(-probabilities, kind="stable")
+    return tuple(predictor.class_names[index] for index in order if probabilities[index] >= predictor.thresholds[index])
 
 
 def _refuse_missing(pictures: Sequence[Picture]) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,10 +45,13 @@ class Predictor:
         load: returns the networks, which take pictures in that form and have the same outputs.
         names: returns the classes in the order of the outputs.
         tta: average the probabilities of each picture and its mirror image.
+        thresholds: see below.
 
     Attributes:
         form: the form of its pictures.
         pixels: the form in which its networks take them.
+        thresholds: the probability from which each class counts as shown, where a picture may show several; else
+            ``None``.
     """
 
     def __init__(
@@ -58,9 +62,11 @@ class Predictor:
         names: Callable[[], Sequence[str]],
         *,
         tta: bool = False,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
         self.form = Form.of(form)
         self.pixels = pixels
+        self.thresholds = thresholds
         self._load, self._names, self._tta = load, names, tta
         self._lock = threading.Lock()
 
@@ -146,8 +152,15 @@ def runs_predictor(runs: Sequence[Run], weights: str = "best", *, tta: bool = Fa
             raise RunError(
                 f"{run.path} takes other pictures or has other classes than {runs[0].path}, so their mean is not known."
             )
+    found = [run.record.thresholds for run in runs]
+    thresholds = [fmean(of_class) for of_class in zip(*filter(None, found), strict=True)] if found[0] else None
     return Predictor(
-        form, pixels, lambda: [load_model(run, chosen, force=force) for run in runs], lambda: names, tta=tta
+        form,
+        pixels,
+        lambda: [load_model(run, chosen, force=force) for run in runs],
+        lambda: names,
+        tta=tta,
+        thresholds=thresholds,
     )
 
 

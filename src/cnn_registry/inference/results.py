@@ -34,10 +34,13 @@ _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
 
 
-def header(top: int) -> list[str]:
-    """The columns of a table of predictions: path, the most probable class, the next ones, and why there is none."""
+def header(top: int, *, several: bool = False) -> list[str]:
+    """The columns of a table of predictions: path, the most probable class, the next ones, and why there is none.
+
+    Where a picture may show ``several`` classes, there is one more, of those that reach their thresholds.
+    """
     further = (name for rank in range(2, top + 1) for name in (f"class_{rank}", f"probability_{rank}"))
-    return ["path", "class", "probability", *further, "error"]
+    return ["path", "class", "probability", *further, *(["labels"] if several else []), "error"]
 
 
 def csv_line(cells: Iterable[str]) -> str:
@@ -48,13 +51,14 @@ def csv_line(cells: Iterable[str]) -> str:
 
 
 def csv_row(prediction: Prediction, top: int) -> str:
-    """A prediction as a line of CSV with the columns of `header`.
+    """A prediction as a line of CSV with the columns of `header`; several labels are separated by ``|``.
 
     Spreadsheets run cells that begin with ``=``, ``+``, ``-`` or ``@``. Such a path gets ``./`` before it, which names
     the same file; such a class that is not a number gets an apostrophe, which spreadsheets do not show.
     """
     pairs = [cell for name, p in prediction for cell in (_harmless(name), f"{p:.6g}")]
-    return csv_line([csv_path(prediction.image), *pairs, *[""] * (2 * top - len(pairs)), prediction.reason])
+    labels = [] if prediction.labels is None else [_harmless("|".join(prediction.labels))]
+    return csv_line([csv_path(prediction.image), *pairs, *[""] * (2 * top - len(pairs)), *labels, prediction.reason])
 
 
 def csv_path(name: Path | str | None) -> str:
@@ -72,6 +76,8 @@ def json_row(prediction: Prediction) -> str:
     pairs = [{"class": name, "probability": p} for name, p in prediction]
     best: dict[str, Any] = pairs[0] if pairs else {"class": None, "probability": None}
     row = {"path": str(prediction.image)} | best | {"top": pairs}
+    if prediction.labels is not None:
+        row["labels"] = list(prediction.labels)
     return json.dumps(row | ({"error": prediction.reason} if prediction.reason else {}))
 
 
@@ -201,20 +207,23 @@ def json_done(lines: Iterable[str]) -> Iterator[str]:
     return (str(json.loads(line)["path"]) for line in lines)
 
 
-def parquet_of_predictions(lines: Iterable[str], top: int, target: Path) -> None:
+def parquet_of_predictions(lines: Iterable[str], top: int, target: Path, *, several: bool = False) -> None:
     """Write lines of `json_row` as a Parquet file with the columns of `header`.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
     """
     arrow, _ = need_arrow()
-    names = header(top)
+    names = header(top, several=several)
     kinds = [arrow.float64() if name.startswith("probability") else arrow.string() for name in names]
+    if several:
+        kinds[names.index("labels")] = arrow.list_(arrow.string())
 
     def row(line: str) -> list[Any]:
         found = json.loads(line)
         pairs = [cell for pair in found["top"][:top] for cell in (pair["class"], pair["probability"])]
-        return [_text(found["path"]), *pairs, *[None] * (2 * top - len(pairs)), found.get("error")]
+        labels = [found["labels"]] if several else []
+        return [_text(found["path"]), *pairs, *[None] * (2 * top - len(pairs)), *labels, found.get("error")]
 
     write_parquet(target, arrow.schema(list(zip(names, kinds, strict=True))), map(row, lines))
 

@@ -56,7 +56,7 @@ def data_facts(dataset: ImageDataset, split: Split, form: Form) -> DataFacts:
     """The facts of a dataset for a network that takes images in this ``form``."""
 
     def counts(indices: np.ndarray) -> tuple[int, ...]:
-        return tuple(np.bincount(dataset.labels[indices], minlength=len(dataset.class_names)).tolist())
+        return tuple(dataset.class_counts(indices).tolist())
 
     return DataFacts(counts(split.train), counts(split.val), counts(split.test), _sizes(dataset, form))
 

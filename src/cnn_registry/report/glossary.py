@@ -15,7 +15,12 @@ class Word:
 
 
 WORDS = (
-    Word("accuracy", "Accuracy", "Share of the images whose most probable class is the true one."),
+    Word(
+        "accuracy",
+        "Accuracy",
+        "Share of the images whose most probable class is the true one; where an image may show several classes, share "
+        "of the images of which all labels are right.",
+    ),
     Word(
         "balanced_accuracy",
         "Balanced accuracy",
@@ -26,6 +31,24 @@ WORDS = (
         "macro_f1",
         "Macro F1",
         "Mean of the F1 of all classes, each counting the same. From 0 to 1.",
+    ),
+    Word(
+        "mean_average_precision",
+        "mAP",
+        "Mean of the average precisions of all classes, each counting the same: the area under the curve of precision "
+        "over recall, for all thresholds. Guessing gives the share of images that show a class.",
+    ),
+    Word("micro_f1", "Micro F1", "F1 of all labels of all classes together, so that frequent classes count more."),
+    Word(
+        "label_accuracy",
+        "Label accuracy",
+        "Share of the labels, shown or not, that are right. Rare labels hardly count.",
+    ),
+    Word(
+        "threshold",
+        "Threshold",
+        "The probability from which a class counts as shown. It is where the F1 of the class was highest on these "
+        "images, so the figures that depend on it are slightly optimistic.",
     ),
     Word("top_5", "Top-5 accuracy", "Share of the images whose true class is among the five most probable ones."),
     Word(

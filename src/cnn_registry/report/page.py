@@ -58,10 +58,22 @@ SECTIONS = {
     "words": "What the figures mean",
 }
 
-DIGITS = {"macro_f1": 3, "auc": 4}
+SHOWN = (
+    "mean_average_precision",
+    "accuracy",
+    "balanced_accuracy",
+    "micro_f1",
+    "macro_f1",
+    "label_accuracy",
+    "top_5",
+    "auc",
+)
+"""Figures in their order."""
+
+DIGITS = {"macro_f1": 3, "micro_f1": 3, "mean_average_precision": 4, "auc": 4}
 """Figures that are not shares, and the digits after their point."""
 
-RESULTS = ("figures", "matrix", "class_rows", "wrong", "calibration")
+RESULTS = ("figures", "matrix", "class_rows", "label_rows", "wrong", "calibration")
 """What a page leaves out where nothing was measured."""
 
 TITLES = {word.key: word.title for word in WORDS}
@@ -151,7 +163,7 @@ def report_page(
         "results": context.get("figures"),
         "curves": context["curves"],
         "confusion": context.get("matrix"),
-        "classes": context.get("class_rows"),
+        "classes": context.get("class_rows") or context.get("label_rows"),
         "mistakes": context.get("matrix"),
         "calibration": context.get("calibration"),
     }
@@ -245,6 +257,16 @@ def _curves(history: Sequence[Epoch], best_by: BestBy) -> list[Chart]:
 
 def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
     calibrated, names = summary.calibration, run.record.data.class_names
+    evaluated = f"The best weights on {counted(summary.images, 'validation image')} of {len(names)} classes."
+    if summary.multi_label:
+        several = f"{evaluated} An image may show several classes, or none."
+        train = summary.data.train if summary.data else (0,) * len(names)
+        return dict.fromkeys(RESULTS) | {
+            "figures": _figures(summary),
+            "evaluated": several,
+            "label_rows": list(zip(train, summary.classes, strict=True)),
+            "has_counts": summary.data is not None,
+        }
     wrong = mistakes(summary.predictions, run.record.split.val) if summary.predictions else []
     confusion = summary.confusion
     pairs = sorted(
@@ -253,7 +275,8 @@ def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
     )
     return {
         "figures": _figures(summary),
-        "evaluated": f"The best weights on {counted(summary.images, 'validation image')} of {len(names)} classes.",
+        "evaluated": evaluated,
+        "label_rows": None,
         "matrix": show_matrix(confusion),
         "matrix_pairs": [(true, other, images) for images, true, other in pairs if images and true != other][:20],
         "class_rows": _class_rows(summary),
@@ -273,7 +296,7 @@ def _figures(summary: Summary) -> list[Figure]:
     measures = summary.measures or measures_of_counts(np.array(summary.confusion))
     found = [
         Figure(key, TITLES[key], _value(key, measures[key]), _interval(key, measures[key]))
-        for key in ("accuracy", "balanced_accuracy", "macro_f1", "top_5", "auc")
+        for key in SHOWN
         if key in measures
     ]
     if summary.cross_entropy is not None:

@@ -35,6 +35,9 @@ class ClassFigures(_Part):
         recall: share of its images that are recognised.
         f1: the harmonic mean of both.
         images: of the class.
+        average_precision: area under the curve of precision over recall; ``None`` where an image shows one class, or no
+            image shows this one.
+        threshold: the probability from which the class counts as shown; ``None`` where an image shows one class.
     """
 
     name: str = Field(alias="class")
@@ -42,6 +45,8 @@ class ClassFigures(_Part):
     recall: float
     f1: float
     images: int = Field(ge=0)
+    average_precision: float | None = None
+    threshold: float | None = None
 
 
 class Predictions(_Part):
@@ -75,10 +80,10 @@ class Summary(_Part):
     Attributes:
         part: what was evaluated, for people to read.
         images: how many.
-        accuracy: share of images whose most probable class is the true one.
+        accuracy: share of images whose most probable class is the true one, or of which all labels are right.
         cross_entropy: mean, in nats, without label smoothing.
         classes: a row for each class.
-        confusion: images by true class (rows) and predicted class.
+        confusion: images by true class (rows) and predicted class; empty where an image may show several.
         remarks: what a headline accuracy hides, a line each.
         measures: further figures with their intervals, by name.
         calibration: see there.
@@ -98,10 +103,19 @@ class Summary(_Part):
     data: DataFacts | None = None
     predictions: Predictions | None = None
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes."""
+        return any(row.threshold is not None for row in self.classes)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         classes = len(self.classes)
-        if len(self.confusion) != classes or any(len(row) != classes for row in self.confusion):
+        if self.multi_label and self.predictions:
+            raise ValueError("expected no single predictions of images with several classes")
+        if (not self.multi_label and len(self.confusion) != classes) or any(
+            len(row) != classes for row in self.confusion
+        ):
             raise ValueError(f"expected a confusion matrix of {classes} classes")
         if any(count < 0 for row in self.confusion for count in row):
             raise ValueError("expected counts in the confusion matrix")
@@ -124,6 +138,8 @@ def summarise(
         facts: of the dataset.
         remarks: see there.
     """
+    if evaluation.thresholds is not None:
+        return _of_several(evaluation, facts, remarks)
     report = evaluation.report()
     if not np.isfinite(evaluation.loss):
         del report["cross_entropy"], report["loss"]
@@ -147,6 +163,19 @@ def summarise(
         calibration=calibrated,
         data=facts,
         predictions=predictions,
+    )
+
+
+def _of_several(evaluation: Evaluation, facts: DataFacts | None, remarks: Sequence[str]) -> Summary:
+    """The summary where an image may show several classes."""
+    report = evaluation.report()
+    figures = ("accuracy", "mean_average_precision", "micro_f1", "macro_f1", "label_accuracy")
+    measures = {key: Measure(report[key]) for key in figures if report[key] is not None}
+    return Summary(
+        **{key: report[key] for key in ("part", "images", "accuracy", "cross_entropy", "classes", "confusion")},
+        remarks=list(remarks),
+        measures=measures,
+        data=facts,
     )
 
 

@@ -31,12 +31,14 @@ PAGE = "report.html"
 
 
 def write_report(run: Run, history: Sequence[Epoch], summary: Summary) -> None:
-    """Write ``report.json``, ``curves.png`` and ``confusion.png`` into the run directory."""
+    """Write ``report.json``, ``curves.png`` and, where an image shows one class, ``confusion.png``."""
     run.write("report.json", summary_text(summary))
     name, class_names = title_of(run), [row.name for row in summary.classes]
     letters = lettering([name, *class_names])
     by = run.record.recipe.best_by
     plot_curves(history, run.path / "curves.png", title=name, letters=letters, best_by=by)
+    if summary.multi_label:
+        return
     plot_confusion(
         np.array(summary.confusion),
         class_names,
@@ -105,7 +107,7 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
     except CnnRegistryError as error:
         dataset = None
         notes.append(f"{error} This report has no thumbnails.")
-    if dataset and history and (summary is None or summary.predictions is None):
+    if dataset and history and (summary is None or (summary.predictions is None and not summary.multi_label)):
         try:
             summary = _evaluated(run, dataset, data)
         except CnnRegistryError as error:

@@ -23,6 +23,10 @@ ROLLBACKS = 3
 """How often a training goes back at most."""
 
 
+ACTIVATION, SIGMOID = "classifier_activation", "sigmoid"
+"""The option of builders that chooses what the outputs are, and its value where an image may show several classes."""
+
+
 class ModelRecord(BaseModel):
     """The model of a run: which one, in which form.
 
@@ -58,6 +62,11 @@ class ModelRecord(BaseModel):
         """Weights of the auxiliary heads' losses, by the names of their outputs."""
         heads: dict[str, float] = self.spec["aux_heads"] if self.options.get("aux_heads", True) else {}
         return heads
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show several classes, so that each has a probability of its own."""
+        return bool(self.options.get(ACTIVATION) == SIGMOID)
 
     @property
     def name(self) -> str:
@@ -194,6 +203,21 @@ class RunRecord(BaseModel):
             known = ", ".join(f"{channels} ({words})" for channels, words in IN_WORDS.items())
             raise RunError(f"The network takes {form.channels} channels; expected {known}.")
         return form
+
+    @property
+    def thresholds(self) -> list[float] | None:
+        """The probability from which each class counts as shown, where an image may show several; else ``None``.
+
+        They were chosen on the validation images; before the report was made, they are 0.5.
+        """
+        if not self.model.multi_label:
+            return None
+        report = self.result.get("report")
+        found = report.get("thresholds") if isinstance(report, dict) else None
+        is_list = isinstance(found, list) and len(found) == self.model.num_classes
+        if is_list and all(isinstance(value, float) and 0 <= value <= 1 for value in found):
+            return list(found)
+        return [0.5] * self.model.num_classes
 
     def lowered(self) -> Recipe:
         """The recipe with the learning rate that going back has left of it."""

@@ -298,7 +298,7 @@ class Fit:
             progress,
             len(self.split.train),
             self._val_steps,
-            [metric.name for metric in build_metrics(recipe.metrics, recipe.best_by)[1:]],
+            [metric.name for metric in build_metrics(recipe.metrics, recipe.best_by, multi_label=self.form.multi_label)[1:]],
             recipe.best_by,
             lambda epoch: show(epoch.line(recipe.epochs, bar.width)),
         )

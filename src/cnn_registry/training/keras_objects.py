@@ -77,6 +77,23 @@ class Poly1CrossEntropy(keras.losses.Loss):  # type: ignore[misc]  # as above
         return {**super().get_config(), "epsilon": self.epsilon, "label_smoothing": self.label_smoothing}
 
 
+@keras.saving.register_keras_serializable(package="cnn_registry")
+class ExactMatch(keras.metrics.Mean):  # type: ignore[misc]  # as above
+    """The share of images of which each label is right, at a probability of 0.5: the subset accuracy.
+
+    A label of a mixed image counts as there if more than half of the image has it.
+    """
+
+    def __init__(self, name: str = "exact_match", **options: Any) -> None:
+        super().__init__(name=name, **options)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch of labels and probabilities, both ``(batch, num_classes)``."""
+        ops = keras.ops
+        right = ops.all(ops.equal(y_true > 0.5, y_pred >= 0.5), axis=-1)
+        super().update_state(ops.cast(right, self.dtype), sample_weight)
+
+
 class _ByClass(keras.metrics.Metric):  # type: ignore[misc]  # as above
     """A metric of how many images of each class there are, how many are predicted as it, and how many rightly.
 

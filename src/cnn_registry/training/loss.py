@@ -49,14 +49,18 @@ def build_loss(settings: LossSettings, label_smoothing: float) -> keras.losses.L
     return made
 
 
-def build_metrics(listed: Sequence[str], best_by: BestBy = "val_loss") -> list[keras.metrics.Metric]:
+def build_metrics(
+    listed: Sequence[str], best_by: BestBy = "val_loss", *, multi_label: bool = False
+) -> list[keras.metrics.Metric]:
     """The accuracy, the metrics that a recipe lists, and the one by which it chooses the best epoch.
+
+    Where an image may show several classes, the accuracy is the share of images of which all labels are right.
 
     Raises:
         UsageError: there is no such metric, it does not make one, or two have one name.
     """
     metrics: Any = backend.keras().metrics
-    made = [metrics.CategoricalAccuracy(name="accuracy")]
+    made = [_accuracy(multi_label)]
     for text in listed:
         reference = Reference.parse(text)
         maker = named_object(reference.name, "the metric") if reference.is_path else _metric_class(reference.name)
@@ -77,6 +81,14 @@ def build_metrics(listed: Sequence[str], best_by: BestBy = "val_loss") -> list[k
             raise UsageError(f"best_by = {best_by} measures {best_by!r} itself; remove it from metrics, or rename it.")
         made.append(BalancedAccuracy() if best_by == "balanced_accuracy" else MacroF1())
     return made
+
+
+def _accuracy(multi_label: bool) -> keras.metrics.Metric:
+    if multi_label:
+        from .keras_objects import ExactMatch
+
+        return ExactMatch("accuracy")
+    return backend.keras().metrics.CategoricalAccuracy(name="accuracy")
 
 
 def _metric_class(name: str) -> Any:

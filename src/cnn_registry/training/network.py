@@ -69,7 +69,8 @@ def build_trainable(
     drop_own_initializers(model)
     if recipe.train_sizes:
         _check_sizes(model, spec, form, recipe.sizes(form.input_shape), options)
-    loss, metrics = build_loss(recipe.loss, recipe.label_smoothing), build_metrics(recipe.metrics, recipe.best_by)
+    loss = build_loss(recipe.loss, recipe.label_smoothing)
+    metrics = build_metrics(recipe.metrics, recipe.best_by, multi_label=form.multi_label)
     check_on_sample(loss, metrics, form.num_classes)
     if form.aux_heads:
         add_aux_losses(model, form.aux_heads, loss)
@@ -124,6 +125,8 @@ def check_outputs(model: keras.Model, spec: ModelSpec, form: ModelRecord) -> Non
         return
     called = model(np.random.default_rng(0).random((2, *form.input_shape), np.float32), training=False)
     values = backend.keras().ops.convert_to_numpy(called[MAIN] if isinstance(called, dict) else called)
+    if form.multi_label and values.min() >= 0 and values.max() <= 1:
+        return
     if np.isfinite(values).all() and not (values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
         raise UsageError(
             f"The outputs of {spec.name} are not probabilities: they sum to {values[0].sum():.3g} for one image, "

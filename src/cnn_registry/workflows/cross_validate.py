@@ -197,6 +197,8 @@ def _report(folds: Folds) -> None:
     report = evaluation.report()
     write_file(folds.path / "report.json", json.dumps(report, indent=2) + "\n")
     first = folds.runs[0].record
+    if first.model.multi_label:
+        return
     plot_confusion(
         np.array(report["confusion"]),
         evaluation.class_names,

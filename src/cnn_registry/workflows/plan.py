@@ -24,10 +24,19 @@ from cnn_registry.recipes.schema import PhotoSettings, Recipe
 from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
-from cnn_registry.runs.record import HASH_DIGITS, DataRecord, ModelRecord, OptionsRecord, RunRecord, SplitRecord
+from cnn_registry.runs.record import (
+    ACTIVATION,
+    HASH_DIGITS,
+    SIGMOID,
+    DataRecord,
+    ModelRecord,
+    OptionsRecord,
+    RunRecord,
+    SplitRecord,
+)
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.paths import as_text
-from cnn_registry.text import counted
+from cnn_registry.text import counted, either
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
 
@@ -184,11 +193,49 @@ def _from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[s
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
     """The recipe as it is carried out: with its sizes for these images and this model, and this machine's precision."""
-    resolved = _sized(resolved, spec, dataset)
+    resolved = _sized(_for_labels(resolved, spec, dataset), spec, dataset)
     if resolved.recipe.precision != "auto":
         return resolved
     precision = "bfloat16" if backend.computes_bfloat16() else "float32"
     return resolved.with_layer(Layer(FOR_THE_MACHINE, {"precision": precision}))
+
+
+NEEDS_ONE_LABEL: dict[str, tuple[str, ...]] = {
+    "class_weights": ("none",),
+    "sampling": ("shuffled",),
+    "best_by": ("val_loss", "accuracy", "last"),
+}
+"""Settings that are defined for images with one class each, and the values that they may have for others."""
+
+
+def _for_labels(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
+    """The recipe as the labels need it: where an image may show several classes, sigmoids and binary cross-entropy.
+
+    Raises:
+        UsageError: the recipe has settings for the other kind of labels, or the model has no such outputs.
+    """
+    recipe, several = resolved.recipe, dataset.multi_label
+    if not several and recipe.model.get(ACTIVATION) == SIGMOID:
+        raise UsageError(
+            f"model.{ACTIVATION} = {SIGMOID} is for images with several labels; those of {dataset.name} have one each."
+        )
+    if not several:
+        return resolved
+    where = f"{dataset.name} has images with several labels"
+    if ACTIVATION not in spec.options:
+        raise UsageError(f"{where}, which need sigmoid outputs; {spec.name} has no option {ACTIVATION!r} for them.")
+    for key, allowed in NEEDS_ONE_LABEL.items():
+        if (value := getattr(recipe, key)) not in allowed:
+            raise UsageError(f"{where}; {key} = {value} is for images with one. Set {key} to {either(allowed)}.")
+    settings: dict[str, Any] = {f"model.{ACTIVATION}": SIGMOID}
+    if recipe.loss.name == "cross_entropy" and "loss.name" not in resolved.own:
+        settings["loss.name"] = "binary_cross_entropy"
+    elif recipe.loss.name in ("cross_entropy", "focal", "poly1"):
+        raise UsageError(f"{where}; the loss {recipe.loss.name} is for images with one. Use binary_cross_entropy.")
+    if not recipe.metrics:
+        classes = len(dataset.class_names)
+        settings["metrics"] = [f"AUC,curve=PR,multi_label=true,num_labels={classes},name=mean_average_precision"]
+    return resolved.with_layer(Layer(FOR_THE_IMAGES, settings))
 
 
 def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:

@@ -341,4 +341,5 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
         helps = f"Make it with: cnnreg report {shlex.quote(str(run.path))}"
         note(f"The page of {run.path} could not be written: {reason}. {helps}")
-    return {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}
+    found = {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}
+    return found if evaluation.thresholds is None else found | {"thresholds": evaluation.thresholds.tolist()}

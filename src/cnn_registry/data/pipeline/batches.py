@@ -95,9 +95,9 @@ def training_batches(
         first_step: the batch to begin with, counted from the beginning of the training.
 
     Returns:
-        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, height, width, channels)`` and one-hot labels
-        ``(B, classes)``, both float32, and a weight for each image, ``(B,)``, where there are weights. With several
-        sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
+        ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, height, width, channels)`` and labels
+        ``(B, classes)`` as `ImageDataset.one_hot` has them, both float32, and a weight for each image, ``(B,)``, where there are weights.
+        With several sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
 
     Raises:
         DataError: one batch is larger than the memory that this process may use.
@@ -193,10 +193,9 @@ def _batches(
     def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, NDArray[np.int32], np.bool_]:
         chosen, draw, size, mixed = choose(int(step))
         # The weights of images are one more column, so that they are mixed as the labels are.
-        labels = np.zeros((len(chosen), classes + (weights is not None)), np.float32)
-        labels[np.arange(len(chosen)), images.dataset.labels[chosen]] = 1
+        labels = images.dataset.one_hot(chosen)
         if weights is not None:
-            labels[:, -1] = weights[chosen]
+            labels = np.column_stack([labels, weights[chosen]])
         try:
             read = images.source.read(chosen)
         except CnnRegistryError as failure:
@@ -225,7 +224,7 @@ def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None
     """What the loss of each image is multiplied by, ``(N,)``, by its own weight and that of its class."""
     if of_classes is None:
         return dataset.weights
-    own = of_classes[dataset.labels]
+    own = np.asarray(of_classes[dataset.labels])
     return own if dataset.weights is None else own * dataset.weights
 
 

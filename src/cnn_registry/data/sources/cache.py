@@ -219,7 +219,7 @@ def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> No
 
 
 def _check_classes(dataset: ImageDataset) -> None:
-    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    counts = dataset.class_counts()
     if missing := [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]:
         raise DataError(
             f"{dataset.source} has no readable image of {', '.join(repr(name) for name in missing)}; "
