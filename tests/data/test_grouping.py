@@ -56,7 +56,7 @@ def test_a_class_in_one_group_is_trained_on_and_said(dataset: Made, capsys: pyte
     made = replace(dataset(20, 20, 4), groups=np.r_[np.arange(40), [99] * 4])
     assert 2 in made.labels[make_split(made, None, seed=0).train]
     assert "0% to 20% of a class; none of 'class 2'." in capsys.readouterr().err
-    with pytest.raises(DataError, match="All images of the class 'class 2' are in groups that are held out together"):
+    with pytest.raises(DataError, match="All images of the class 'class 2' are held out together"):
         _ = [make_split(made, f"fold-{number}-of-5", seed=0) for number in range(1, 6)]
 
 

@@ -135,7 +135,7 @@ def test_rows_that_say_nothing_are_counted(table: Table, capsys: pytest.CaptureF
         (["path,label", "a/9.png,ash", "9,b"], "None of the 2 images of .* is there, for example '.*a/9.png'"),
         (
             ["path,label", *ROWS, "a/1.png,beech"],
-            "of 'a/1.png': the label 'ash' in line 2 and 'beech' in line 7",
+            "of 'a/1.png': labels 'ash' in line 2 and 'beech' in line 7",
         ),
         (["path,label,split", "a/1.png,ash,trian"], "line 2: expected the split train, val or test; got 'trian'"),
         (["path,label,split", "a/1.png,ash,"], "line 2: expected the split train, val or test; got ''"),

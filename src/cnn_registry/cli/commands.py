@@ -18,6 +18,7 @@ COMMANDS = (
     "new",
     "check",
     "datasets",
+    "data",
     "recipes",
     "cache",
     "doctor",

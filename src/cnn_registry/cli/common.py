@@ -109,18 +109,28 @@ def data_options(help: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         @wraps(function)
-        def command(*args: Any, data: Path | None, **options: Any) -> Any:
-            named = {name: options.pop(name) for name in (option.replace("-", "_") for option in COLUMNS)}
-            given = {name: value for name, value in named.items() if value is not None}
-            return function(*args, data=_with_columns(data, given), **options)
+        def command(*args: Any, data: Path | None, columns: dict[str, str], **options: Any) -> Any:
+            return function(*args, data=_with_columns(data, columns), **options)
 
-        decorated: Any = command
-        for name, text in reversed(COLUMNS.items()):
-            decorated = click.option(f"--{name}", metavar="NAME", help=f"With a table as --data: {text}")(decorated)
+        decorated: Any = column_options(command)
         decorated = click.option("--data", type=click.Path(path_type=Path), help=help)(decorated)
         return cast("F", decorated)
 
     return decorate
+
+
+def column_options(function: F) -> F:
+    """The options that name the columns of a table; the command gets those that were given as ``columns``."""
+
+    @wraps(function)
+    def command(*args: Any, **options: Any) -> Any:
+        named = {name: options.pop(name) for name in (option.replace("-", "_") for option in COLUMNS)}
+        return function(*args, columns={name: value for name, value in named.items() if value is not None}, **options)
+
+    decorated: Any = command
+    for name, text in reversed(COLUMNS.items()):
+        decorated = click.option(f"--{name}", metavar="NAME", help=f"With a table: {text}")(decorated)
+    return cast("F", decorated)
 
 
 def _with_columns(data: Path | None, columns: dict[str, str]) -> Any:

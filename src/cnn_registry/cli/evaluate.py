@@ -31,10 +31,13 @@ SEVERAL = ("average_precision", "threshold")
 """What is measured besides where an image may show several classes."""
 
 
-def columns(measures: Sequence[str]) -> tuple[Column, ...]:
+def class_columns(measures: Sequence[str]) -> tuple[Column, ...]:
     """The columns of a table of classes."""
     figures = (Column(measure.replace("_", " "), number=True) for measure in measures)
     return (Column("class", at_least=12), *figures, Column("images", number=True))
+
+
+COLUMNS = class_columns(MEASURES)
 
 
 def _figure(value: float | None) -> str:
@@ -85,7 +88,7 @@ def command(
         [row["class"], *(_figure(row[measure]) for measure in measures), str(row["images"])]
         for row in report["classes"]
     ]
-    print_table(columns(measures), rows, wide=wide)
+    print_table(class_columns(measures) if several else COLUMNS, rows, wide=wide)
     if several:
         tell(
             f"{evaluation.part}: mAP {_figure(report['mean_average_precision'])} of "

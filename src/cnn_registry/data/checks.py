@@ -23,18 +23,23 @@ UNEQUAL = 20
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
+Kind = Literal["leak", "group", "label", "imbalance", "duplicate", "unreadable", "blank", "suspect"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something in a dataset that its owner should know.
 
     Attributes:
         kind: ``"leak"``, the same image in two parts of the split; ``"group"``, a group in two parts; ``"label"``, the
-            same image in two classes; or ``"imbalance"``, classes with few images or very unequal ones.
+            same image in two classes; ``"imbalance"``, classes with few images or very unequal ones; or what
+            ``cnnreg data`` finds: ``"duplicate"``, the same image twice in a class; ``"unreadable"``; ``"blank"``,
+            images of one colour; ``"suspect"``, labels that are likely wrong.
         count: images concerned; groups, or of an imbalance classes.
         text: one line that describes it, with an example.
     """
 
-    kind: Literal["leak", "group", "label", "imbalance"]
+    kind: Kind
     count: int
     text: str
 

@@ -255,7 +255,7 @@ def _refuse_contradiction(table: Table, path: str, first: Entry, second: Entry) 
     for what, one, other in zip(Entry._fields[1:], first[1:], second[1:], strict=True):
         if one != other:
             raise DataError(
-                f"{table.file} says two things of {path!r}: the {what} {_shown(one)} in line {first.line} and "
+                f"{table.file} says two things of {path!r}: {what} {_shown(one)} in line {first.line} and "
                 f"{_shown(other)} in line {second.line}. Remove one of the rows."
             )
 

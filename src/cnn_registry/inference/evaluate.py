@@ -45,7 +45,8 @@ class Evaluation:
         labels: int64 ``(N,)``, the true classes.
         probabilities: float32 ``(N, num_classes)``.
         part: what was evaluated, for people to read.
-        thresholds: ``None``; see `MultiLabelEvaluation`.
+        thresholds: ``(num_classes,)``, the probability from which a class counts as shown, where an image may show
+            several; else ``None``.
     """
 
     class_names: tuple[str, ...]
@@ -194,6 +195,7 @@ def evaluate(
     own = (first.record.data.dataset, None if given else own_source(first))
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
     images = load_images(loaded, first.record.form, max_pixels=first.record.options.max_pixels)
+    _check_labels(first, images)
     if images.digest == first.record.data.digest:
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
     elif given:
@@ -205,7 +207,6 @@ def evaluate(
         )
     if part != "train" and (trained := _trained_on(runs, images, indices)):
         what = f"{what}, {trained} of which the model was trained on"
-    _check_labels(first, images)
     if len(runs) > 1:
         what = f"{what}, the mean of {len(runs)} models"
     if tta:

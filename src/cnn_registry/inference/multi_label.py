@@ -133,7 +133,7 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> NDArray[np
         best = int(np.where(ends, f1, -1).argmax())
         lower = sure[best + 1] if best + 1 < len(sure) else 0.0
         found[label] = (sure[best] + lower) / 2
-    return np.clip(np.nan_to_num(found, nan=0.5), 0.0, 1.0)
+    return np.asarray(np.clip(np.nan_to_num(found, nan=0.5), 0.0, 1.0))
 
 
 def _ratio(part: Any, whole: Any) -> Any:

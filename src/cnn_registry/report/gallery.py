@@ -161,15 +161,15 @@ def content_hash(source: Path | Bytes) -> str:
 def _thumbnail(picture: Bytes, weights: np.ndarray | None, seen: tuple[float, float, float, float]) -> Thumbnail:
     tiny = max(picture.shape[:2]) < EDGE // 2
     if weights is None:
-        return Thumbnail(_address(picture), "", tiny)
+        return Thumbnail(picture_address(picture), "", tiny)
     under = picture
     if tiny:  # a map over a few pixels would be as coarse as these
         scale = EDGE // max(picture.shape[:2])
         under = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-    return Thumbnail(_address(picture), _address(overlay(under, weights, seen)), tiny)
+    return Thumbnail(picture_address(picture), picture_address(overlay(under, weights, seen)), tiny)
 
 
-def _address(picture: Bytes) -> str:
+def picture_address(picture: Bytes) -> str:
     """A picture as a ``data:`` address: JPEG, and PNG where it is very small."""
     file = io.BytesIO()
     image = Image.fromarray(picture)

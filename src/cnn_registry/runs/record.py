@@ -214,9 +214,9 @@ class RunRecord(BaseModel):
             return None
         report = self.result.get("report")
         found = report.get("thresholds") if isinstance(report, dict) else None
-        is_list = isinstance(found, list) and len(found) == self.model.num_classes
-        if is_list and all(isinstance(value, float) and 0 <= value <= 1 for value in found):
-            return list(found)
+        listed = found if isinstance(found, list) and len(found) == self.model.num_classes else []
+        if listed and all(isinstance(value, float) and 0 <= value <= 1 for value in listed):
+            return listed
         return [0.5] * self.model.num_classes
 
     def lowered(self) -> Recipe:

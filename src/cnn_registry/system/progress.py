@@ -32,9 +32,25 @@ NARROW = 70
 """With fewer columns there is no room for a bar, only for its numbers."""
 
 
+_collected: list[list[str]] = []
+
+
+@contextmanager
+def collected_notes() -> Iterator[list[str]]:
+    """The notes of the block, which are also printed."""
+    lines: list[str] = []
+    _collected.append(lines)
+    try:
+        yield lines
+    finally:
+        _collected.remove(lines)
+
+
 def note(text: str) -> None:
     """Print one plain line about what is being done; a terminal gets it broken at spaces."""
     line = printable(text)
+    for lines in _collected:
+        lines.append(line)
     _print(wrapped(line, shutil.get_terminal_size().columns) if _is_terminal() else line, sys.stderr)
 
 

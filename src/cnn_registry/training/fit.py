@@ -293,12 +293,13 @@ class Fit:
         from .callbacks.recorder import Recorder
 
         recipe, progress, show = self.recipe, self.progress, bar.print
+        metrics = build_metrics(recipe.metrics, recipe.best_by, multi_label=self.form.multi_label)
         recorder = Recorder(
             run,
             progress,
             len(self.split.train),
             self._val_steps,
-            [metric.name for metric in build_metrics(recipe.metrics, recipe.best_by, multi_label=self.form.multi_label)[1:]],
+            [metric.name for metric in metrics[1:]],
             recipe.best_by,
             lambda epoch: show(epoch.line(recipe.epochs, bar.width)),
         )

@@ -101,7 +101,7 @@ def load_forms(
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, a class has no readable image, or a few
             images in one of the forms are larger than the memory.
     """
-    wanted, hashes = list(dict.fromkeys(forms)), _hashes(dataset)
+    wanted, hashes = list(dict.fromkeys(forms)), image_hashes(dataset)
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
     needed = sum(form.values for form in wanted)
     _check_room(wanted, needed)
@@ -145,7 +145,7 @@ def _array_source(images: Bytes, form: Form, in_memory: bool) -> ImageSource:
     return ArrayImages(np.stack([pixels(as_image(image), form) for image in images]), form)
 
 
-def _hashes(dataset: ImageDataset) -> list[bytes]:
+def image_hashes(dataset: ImageDataset) -> list[bytes]:
     """A hash of the content of each image; empty for a file that cannot be read."""
     if isinstance(dataset.images, np.ndarray):
         return [hashlib.sha256(image.tobytes()).digest() for image in dataset.images]
