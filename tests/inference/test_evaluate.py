@@ -13,7 +13,8 @@ import pytest
 
 from cnn_registry import refresh
 from cnn_registry.errors import CnnRegistryError, DataError, RunError, UsageError
-from cnn_registry.inference.evaluate import Evaluation, evaluate
+from cnn_registry.inference.evaluate import evaluate
+from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.inference.predict import predict
 from cnn_registry.runs.run import Run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn_registry.inference.evaluate import Evaluation
+from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.report.facts import DataFacts, ImageSizes
 from cnn_registry.report.summary import Summary, summarise
 from cnn_registry.runs.run import Run, load_run

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from .common import common_options, complete_datasets, complete_models, complete_recipes, json_option, wide_option
+from .common import (
+    DATA,
+    common_options,
+    complete_datasets,
+    complete_models,
+    complete_recipes,
+    data_options,
+    json_option,
+    wide_option,
+)
 from .output import print_json, tell
 from .table import Column, print_table
 from .train import STOPPED
 
 if TYPE_CHECKING:
+    from cnn_registry.data.manifest import Manifest
     from cnn_registry.tuning.tune import Tuned
 
 FOUND = (Column("setting"), Column("best", at_least=12))
@@ -24,11 +34,7 @@ FOUND = (Column("setting"), Column("best", at_least=12))
 @click.command("tune")
 @click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="A folder with one folder of images per class; with --dataset, that dataset's archive or folder.",
-)
+@data_options(DATA)
 @click.option(
     "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
 )
@@ -78,7 +84,7 @@ FOUND = (Column("setting"), Column("best", at_least=12))
 def command(
     model: str | None,
     dataset: str | None,
-    data: Path | None,
+    data: Path | Manifest | None,
     recipe: str | None,
     assignments: tuple[str, ...],
     space: str,

@@ -15,7 +15,7 @@ from cnn_registry.errors import BadImageError
 from cnn_registry.system.extras import need
 
 from .dataset import Bytes
-from .image import decode_image
+from .image import as_image, decode_image
 from .threads import in_threads
 
 EDGE = 64
@@ -60,7 +60,10 @@ def looks(images: Sequence[Path] | Bytes, max_pixels: int | None = None) -> Iter
 
     def look(image: Path | Bytes) -> Look | BadImageError:
         try:
-            picture = decode_image(image, max_pixels=max_pixels) if isinstance(image, Path) else Image.fromarray(image)
+            if isinstance(image, Path):
+                picture = decode_image(image, max_pixels=max_pixels)
+            else:
+                picture = as_image(image).convert("RGB")
         except BadImageError as error:
             return error
         small = picture.resize((EDGE, EDGE), Image.Resampling.BOX)

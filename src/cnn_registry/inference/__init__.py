@@ -3,7 +3,8 @@
 Every function takes a `cnn_registry.runs.Run`.
 """
 
-from .evaluate import Evaluation, evaluate
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .model import load_model
 from .predict import Prediction, predict
 

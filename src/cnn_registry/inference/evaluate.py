@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,98 +23,18 @@ from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
-from cnn_registry.system.extras import need
 from cnn_registry.system.progress import working
 from cnn_registry.text import counted
 
+from .evaluation import Evaluation
 from .model import Weights, load_model
+from .multi_label import MultiLabelEvaluation
 
 if TYPE_CHECKING:
     import keras
     from tensorflow.data import Dataset
 
 PartName = Literal["train", "val", "test", "all"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Predictions beside the truth.
-
-    Attributes:
-        class_names: in the order of the outputs.
-        labels: int64 ``(N,)``, the true classes.
-        probabilities: float32 ``(N, num_classes)``.
-        part: what was evaluated, for people to read.
-        thresholds: ``(num_classes,)``, the probability from which a class counts as shown, where an image may show
-            several; else ``None``.
-    """
-
-    class_names: tuple[str, ...]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    part: str
-    thresholds: np.ndarray | None = None
-
-    @property
-    def predictions(self) -> np.ndarray:
-        """int64 ``(N,)``, the most probable classes."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
-    @property
-    def accuracy(self) -> float:
-        """Share of images whose most probable class is the true one."""
-        return float((self.predictions == self.labels).mean())
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy in nats, without label smoothing."""
-        true = self.probabilities[np.arange(len(self.labels)), self.labels]
-        return float(-np.log(np.maximum(true, 1e-7)).mean())
-
-    def remarks(self) -> list[str]:
-        """What a headline accuracy hides: a model that guesses, and classes that it never recognises; a line each."""
-        counts = np.bincount(self.labels, minlength=len(self.class_names))
-        guessing = counts.max() / max(counts.sum(), 1)
-        remarks = []
-        if self.accuracy <= guessing:
-            remarks.append(
-                f"An accuracy of {self.accuracy:.1%} is not better than guessing: always naming the most frequent "
-                f"class is right for {guessing:.1%} of the {self.part}. Try a lower learning rate, or more epochs."
-            )
-        right = np.bincount(self.labels[self.predictions == self.labels], minlength=len(counts))
-        missed = [self.class_names[label] for label in np.flatnonzero((counts > 0) & (right == 0))]
-        if missed and len(counts) > 2:
-            more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
-            remarks.append(
-                f"{len(missed)} of {np.count_nonzero(counts)} classes are never recognised: "
-                f"{', '.join(map(repr, missed[:5]))}{more}."
-            )
-        return remarks
-
-    def report(self) -> dict[str, Any]:
-        """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images.
-
-        Raises:
-            MissingPackageError: scikit-learn is not installed.
-        """
-        need("A report of an evaluation", "sklearn")
-        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-        classes = list(range(len(self.class_names)))
-        columns = precision_recall_fscore_support(self.labels, self.predictions, labels=classes, zero_division=0.0)
-        rows = zip(self.class_names, *columns, strict=True)
-        return {
-            "part": self.part,
-            "images": len(self.labels),
-            "accuracy": self.accuracy,
-            "cross_entropy": self.loss,
-            "loss": self.loss,  # its older name, which reads like the val_loss of a history, which is smoothed
-            "classes": [
-                {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
-                for name, p, r, f, n in rows
-            ],
-            "confusion": confusion_matrix(self.labels, self.predictions, labels=classes).tolist(),
-        }
 
 
 def evaluate_model(
@@ -137,8 +57,6 @@ def evaluate_model(
     found = (images.dataset.class_names, images.dataset.labels[indices], outputs, part)
     if not images.dataset.multi_label:
         return Evaluation(*found)
-    from .multi_label import MultiLabelEvaluation
-
     return MultiLabelEvaluation(*found, None if thresholds is None else np.array(thresholds, float))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_registry.system.extras import need
 
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 
 
 @dataclass(frozen=True)

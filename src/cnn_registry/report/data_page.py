@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_registry.data.image import decode_image, fitted
+from cnn_registry.data.image import as_image, decode_image, fitted
 from cnn_registry.errors import BadImageError
 from cnn_registry.text import counted
 
@@ -78,6 +78,6 @@ def _picture(item: Item | None) -> str:
     try:
         if isinstance(item.image, Path):
             return picture_address(np.asarray(fitted(decode_image(item.image), EDGE)))
-        return picture_address(item.image)
+        return picture_address(np.asarray(as_image(item.image).convert("RGB")))
     except BadImageError:
         return ""

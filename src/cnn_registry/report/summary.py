@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cnn_registry.errors import RunError
-from cnn_registry.inference.evaluate import Evaluation
+from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import check_own, read_regular
 

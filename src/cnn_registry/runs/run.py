@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cnn_registry.data.manifest import Manifest
     from cnn_registry.export import Export, FormatName, WeightPrecision
-    from cnn_registry.inference.evaluate import Evaluation
+    from cnn_registry.inference.evaluation import Evaluation
 
 SEAL = b',\n  "sha256": "'
 """What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from cnn_registry.data.manifest import Manifest
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.workflows.plan import Plan
@@ -19,7 +20,7 @@ class DataArguments(TypedDict):
     """Where the images are: arguments of `train`."""
 
     dataset: str | None
-    data: str | Path | None
+    data: str | Path | Manifest | None
 
 
 @dataclass(frozen=True)

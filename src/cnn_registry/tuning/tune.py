@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnn_registry import backend
+from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of
 from cnn_registry.data.split import STRATIFIED, TUNING
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, TrainingError, UsageError
 from cnn_registry.recipes.schema import Recipe, validated
@@ -115,7 +116,7 @@ def tune(
     model: str,
     *,
     dataset: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Manifest | None = None,
     recipe: str | Path | Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     space: str | Path = DEFAULT,
@@ -195,7 +196,7 @@ def _seconds(time: str) -> float:
 def _what(
     model: str,
     dataset: str | None,
-    data: str | Path | None,
+    data: str | Path | Manifest | None,
     recipe: str | Path | Recipe | None,
     settings: dict[str, Any],
     space: str | Path,
@@ -332,7 +333,8 @@ class Tuning:
         record = {
             "model": self.what.model,
             "dataset": self.what.images["dataset"],
-            "data": None if data is None else str(Path(data).absolute()),
+            "data": None if data is None else str(path_of(data).absolute()),
+            "columns": columns_of(data),
             "recipe": recipe.to_dict() if isinstance(recipe, Recipe) else _as_path(recipe),
             "settings": dict(self.what.settings),
             "storage": "" if storage and has_password(storage) else storage,
@@ -557,6 +559,7 @@ def tuning_in(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         recipe = record["recipe"]
         record["recipe"] = validated(recipe, str(folder)) if isinstance(recipe, dict) else recipe
+        record["data"] = as_source(record["data"], record.pop("columns", None))
         return dict(record) | {"space": folder / SPACE}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder} is not the folder of a tuning: it has no {RECORD} that can be read.") from error

@@ -18,6 +18,7 @@ from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of,
 from cnn_registry.data.pipeline.batches import check_memory
 from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_forms
 from cnn_registry.data.split import make_split, split_name
+from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
 from cnn_registry.recipes.schema import PhotoSettings, Recipe

@@ -96,8 +96,9 @@ def training_batches(
 
     Returns:
         ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, height, width, channels)`` and labels
-        ``(B, classes)`` as `ImageDataset.one_hot` has them, both float32, and a weight for each image, ``(B,)``, where there are weights.
-        With several sizes the size is not part of the static shape, so that whatever uses the batches is traced once.
+        ``(B, classes)`` as `ImageDataset.one_hot` has them, both float32, and a weight for each image, ``(B,)``, where
+        there are weights. With several sizes the size is not part of the static shape, so that whatever uses the
+        batches is traced once.
 
     Raises:
         DataError: one batch is larger than the memory that this process may use.
