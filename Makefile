@@ -44,8 +44,9 @@ lint: .venv/installed-dev words ## check style, types, the layering of the modul
 words: ## check pages, docstrings, comments, messages and test names against the word list
 	$(PYTHON) docs/check_words.py
 
-chaos: .venv/installed-dev ## kill a training run 50 times and damage its checkpoints: about twenty minutes
+chaos: .venv/installed-dev ## kill a training run 50 times, damage its checkpoints, and kill, hang and cut off workers: about forty minutes
 	$(BIN)/python -m benchmarks.chaos --kills 50 --flips 1000
+	$(BIN)/python -m benchmarks.chaos_workers --faults 20
 	$(BIN)/python -m benchmarks.checkpoint_cost
 
 bench: .venv/installed-dev ## measure command-line start, steps compared with plain Keras, the input pipeline, how cost grows

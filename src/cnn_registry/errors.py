@@ -18,6 +18,7 @@ __all__ = [
     "BackendError",
     "BadImageError",
     "BrokenPluginError",
+    "ClusterError",
     "CnnRegistryError",
     "DataError",
     "DeclarationError",
@@ -213,6 +214,10 @@ class TrainingError(CnnRegistryError):
 
 class DivergedError(TrainingError):
     """The loss or a weight is no longer finite."""
+
+
+class ClusterError(TrainingError):
+    """Another worker of the same training has failed, has ended, or cannot be reached."""
 
 
 class ExportError(CnnRegistryError):

@@ -11,13 +11,14 @@ from .environment import (
 )
 from .limits import memory_limit
 from .memory import forget
-from .precision import computes_bfloat16
+from .precision import best_precision, computes_bfloat16
 from .process import deterministic, process_kept
 from .processors import cpu_flags, usable_cpus
 from .settings import standard_settings
 
 __all__ = [
     "INSTALL_HINT",
+    "best_precision",
     "chosen_backend",
     "computes_bfloat16",
     "cpu_flags",

@@ -160,6 +160,11 @@ class Replacements:
             own.pop(name, None)
 
 
+def is_replaced(owner: Any, name: str) -> bool:
+    """Whether `Replacements` has replaced the method of that name."""
+    return name in vars(owner)
+
+
 def setting(layer: Any, name: str) -> Any:
     """A setting of a layer; of one that the installed Keras does not have, a value that equals no other."""
     try:
@@ -192,12 +197,18 @@ def one_operation_step(optimizer: keras.Optimizer) -> Step | None:
     kind: Any = type(optimizer)
     if kind not in (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW):
         return None
-    if tf.distribute.has_strategy() or not _steps_agree(kind):
+    if tf.distribute.has_strategy() or optimizer.gradient_accumulation_steps or not _steps_agree(kind):
         return None
     if others := _other_settings(optimizer):
         _note(f"{kind.__name__} has other settings than expected ({', '.join(others)})", PLAIN_STEPS)
         return None
     return OneOperationStep(optimizer)
+
+
+def count_of(optimizer: keras.Optimizer) -> Any:
+    """The variable that counts an optimizer's steps; its public name divides it where gradients are accumulated."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return getattr(inner, "_iterations", inner.iterations)
 
 
 def _other_settings(optimizer: keras.Optimizer) -> list[str]:
@@ -343,7 +354,10 @@ def _clipping(gradients: Sequence[Any], limit: float) -> Any:
 
 def handle(variable: Any) -> Any:
     """TensorFlow's resource that holds the value of a Keras variable; ``None`` where there is no single one."""
-    return getattr(variable.value, "handle", None)
+    try:
+        return getattr(variable.value, "handle", None)
+    except ValueError:  # there is one for each device
+        return None
 
 
 def move(variable: Any, towards: Any, share: Any) -> None:

@@ -4,6 +4,7 @@ COMMANDS = (
     "list",
     "info",
     "train",
+    "launch",
     "lr-find",
     "tune",
     "evaluate",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 import click
 from click.core import ParameterSource
 
-from cnn_registry.system.progress import note, shows_bars, working
+from cnn_registry.system.progress import note, quiet, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
 from .common import (
@@ -62,6 +62,7 @@ class How(TypedDict):
     on_nan: Literal["stop", "rollback"]
     on_bad_image: Literal["skip", "error"]
     max_pixels: int | None
+    distribute: Literal["auto", "none", "mirrored", "multiworker"]
 
 
 class Given(How, total=False):
@@ -165,6 +166,14 @@ class Given(How, total=False):
     metavar="N",
     help="Read images of up to N pixels, for scans; default 89 million, as larger ones may be decompression bombs.",
 )
+@click.option(
+    "--distribute",
+    type=click.Choice(["auto", "none", "mirrored", "multiworker"]),
+    default="auto",
+    show_default=True,
+    help="'mirrored': on all GPUs of this machine; 'multiworker': with the other processes that TF_CONFIG or SLURM "
+    "names; 'auto': by what is there.",
+)
 @json_option
 @common_options
 def command(
@@ -195,6 +204,7 @@ def command(
     tensorboard: bool,
     on_bad_image: Literal["skip", "error"],
     max_pixels: int | None,
+    distribute: Literal["auto", "none", "mirrored", "multiworker"],
     as_json: bool,
 ) -> None:
     """Train MODEL on images.
@@ -227,6 +237,7 @@ def command(
         on_nan=on_nan,
         on_bad_image=on_bad_image,
         max_pixels=max_pixels,
+        distribute=distribute,
     )
     if resumed == "auto" and folds:
         raise click.UsageError("--resume auto resumes one run; with --folds, name the directory of the folds.")
@@ -258,13 +269,16 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
         UsageError: an argument does not go together with resuming.
     """
     from cnn_registry.workflows.resume import resume, unfinished
+    from cnn_registry.workflows.workers import join
 
     if which == "auto":
         if model is None:
             raise click.UsageError("--resume auto needs the model and the other arguments of the training.")
-        found = unfinished(model, settings=settings, **what)
+        joined = join(how["distribute"])
+        found = joined.of_chief(lambda: _as_text(unfinished(model, settings=settings, **what)))
         if found is None:
-            note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
+            with quiet(not joined.is_chief):
+                note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
             return None
         return resume(found, force=force, **_given(how))
     extra = [f"--{name.replace('_', '-')}" for name in What.__annotations__ if name != "data" and _is_given(name)]
@@ -272,6 +286,11 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
         surplus = "the model" if model else min(extra)
         raise click.UsageError(f"The run already determines what is trained; remove {surplus}.")
     return resume(which, data=what["data"], settings=settings, force=force, **_given(how))
+
+
+def _as_text(path: Path | None) -> str | None:
+    """A path as JSON can express it."""
+    return None if path is None else str(path)
 
 
 def _is_given(name: str) -> bool:
@@ -318,7 +337,9 @@ def _report(run: Run, as_json: bool) -> None:
     """Print how a run ended, and exit accordingly."""
     status = run.record.status
     with suppress(BrokenPipeError):  # the work is done, whoever reads
-        if as_json:
+        if not run.writes:
+            pass  # the worker that writes it prints
+        elif as_json:
             print_json({"run": str(run.path), "status": status, "result": run.record.result})
         else:
             _print_result(run, status, run.record.result)

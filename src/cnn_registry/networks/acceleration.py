@@ -22,6 +22,7 @@ from cnn_registry.backend.keras_internals import (
     graph_is_known,
     has_graph,
     holds,
+    is_replaced,
     methods_are_replaceable,
     one_operation_step,
     policy_is_settable,
@@ -64,7 +65,8 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, acc
 
     Args:
         model: built in float32.
-        precision: ``"bfloat16"``, or ``"float32"`` to undo it.
+        precision: ``"bfloat16"``; ``"float16"``, in which the last two kinds of layers also compute; or ``"float32"``
+            to undo it.
         share: the edge length of the smallest images as a share of the one that the model was built for.
         accelerating: whether the model will be trained as `accelerated`.
     """
@@ -74,13 +76,16 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, acc
         return
     if not graph_is_known() or not policy_is_settable():
         return
-    layers, policies = backend.keras().layers, ("float32", "mixed_bfloat16")
-    before, after = policies if precision == "bfloat16" else policies[::-1]
+    layers, mixed = backend.keras().layers, ("mixed_bfloat16", "mixed_float16")
+    before, after = (mixed, "float32") if precision == "float32" else (("float32",), f"mixed_{precision}")
     ends = {id(call_of(tensor).operation) for tensor in (*model.inputs, *model.outputs)}
     sums_biases = after == "float32" or (accelerating and methods_are_replaceable() and _agrees("bias"))
     for layer in model.layers:
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
-        if not is_keras or layer.dtype_policy.name != before or id(layer) in ends:
+        if not is_keras or layer.dtype_policy.name not in before or id(layer) in ends:
+            continue
+        if after == "mixed_float16":  # for GPUs, whose gradients are right
+            layer.dtype_policy = after
             continue
         is_exact = not getattr(layer, "use_bias", False) or (sums_biases and _adds_bias_last(layer))
         if is_exact and not _exceeds_maps(layer, share):
@@ -159,6 +164,8 @@ def accelerate(model: keras.Model) -> Callable[[], None]:
 
 def _replace_methods(layer: Any, replacements: Replacements) -> None:
     layers, products = backend.keras().layers, _types_with_products(backend.cpu_flags())
+    if is_replaced(layer, "call"):  # it computes with other processes
+        return
     if type(layer) is layers.BatchNormalization and _is_fusible(layer) and _agrees("normalisation"):
         replacements.add(layer, "call", _normalization(layer))
     elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer) and _agrees("convolution"):

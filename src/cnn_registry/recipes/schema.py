@@ -114,7 +114,7 @@ def a_time(text: str) -> str:
     return text
 
 
-Precision = Literal["float32", "bfloat16", "auto"]
+Precision = Literal["float32", "bfloat16", "float16", "auto"]
 
 BestBy = Literal["val_loss", "accuracy", "balanced_accuracy", "macro_f1", "last"]
 
@@ -139,6 +139,10 @@ class OptimizerSettings(Settings):
         name: ``"sgd"``, ``"adam"``, ``"adamw"`` or another optimizer of Keras (``"lion"``, ``"muon"``, ``"rmsprop"``,
             …) in any case; or ``module:object`` for a class, or a function that returns an optimizer.
         learning_rate: the rate, or its peak under a schedule.
+        for_images: the number of images for which the rate is meant, between two changes of the weights. Where
+            ``batch_size * accumulate`` is another, the rate is scaled in proportion (Goyal et al. 2017,
+            https://arxiv.org/abs/1706.02677, section 2.1) when training is planned, and a run records the result.
+            ``None`` for the rate as it is.
         momentum: of SGD, and of other optimizers with an argument of this name.
         nesterov: Nesterov's form of SGD's momentum.
         weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation. Decay
@@ -150,6 +154,7 @@ class OptimizerSettings(Settings):
 
     name: Named = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
+    for_images: int | None = Field(default=None, gt=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
@@ -306,7 +311,10 @@ class Recipe(Settings):
             ``"plateau"`` watch: the one with the lowest ``"val_loss"``, or with the highest ``"accuracy"``,
             ``"balanced_accuracy"`` or ``"macro_f1"`` on the validation images; of equals, the first. ``"last"`` is the
             last epoch, so that nothing is chosen on the validation images.
-        batch_size: images per step.
+        batch_size: images per step, of all replicas together.
+        accumulate: steps whose gradients are averaged before the weights change, for batches that do not fit into
+            memory; normalisations still see one step's images. Steps at the end that are less than so many change
+            nothing.
         image_size: edge length of squares in pixels, or height and width: ``[96, 160]``, or ``"96x160"``. ``None`` for
             the dataset's natural size, else that of ``photos``, else the model's; for the model's own shape where that
             is a rectangle.
@@ -341,10 +349,14 @@ class Recipe(Settings):
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
         precision: of what a training step computes: ``"float32"``; ``"bfloat16"``, in which layers multiply and pass on
             their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
-            https://arxiv.org/abs/1905.12322); or ``"auto"`` for bfloat16 where training runs on a processor
-            that multiplies it, else float32.
+            https://arxiv.org/abs/1905.12322); ``"float16"`` in the same way on GPUs, with a loss that is scaled so that
+            small gradients are not lost (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740); or ``"auto"`` for
+            bfloat16 where training runs on a CPU or a GPU that multiplies it, for float16 on other GPUs with tensor
+            cores, else float32.
         accelerate: compute training steps by faster operations of TensorFlow, with the same results except for
             rounding; ``False`` for those of plain Keras.
+        sync_batch_norm: with several replicas, whether a batch normalisation takes its statistics from the whole batch,
+            as one process does; else each replica takes those of its part, and the moving ones are averaged.
         optimizer, schedule, loss, augmentation, mixing, fine_tuning: see there. ``loss = "focal"`` is short for
             ``loss.name = "focal"``, and so for the optimizer and the schedule.
         metrics: measured in training and validation beside the accuracy, as columns of the history: metrics of Keras by
@@ -364,6 +376,7 @@ class Recipe(Settings):
     time_limit: Time | None = None
     best_by: BestBy = "val_loss"
     batch_size: int = Field(default=32, gt=0)
+    accumulate: int = Field(default=1, gt=0)
     image_size: ImageSize | None = None
     train_sizes: tuple[ImageSize, ...] = ()
     decode_size: ImageSize | None = None
@@ -381,6 +394,7 @@ class Recipe(Settings):
     deterministic: bool = False
     precision: Precision = "float32"
     accelerate: bool = True
+    sync_batch_norm: bool = True
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     loss: LossSettings = LossSettings()

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from html import escape
@@ -336,6 +336,11 @@ class Run:
         """
         return self.updated(status=status, result=dict(result))
 
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the run; of several workers, one does."""
+        return True
+
     def updated(self, **changes: Unpack[RecordChanges]) -> Run:
         """Replace some of the record, also on disk, and return the changed run.
 
@@ -352,7 +357,7 @@ class Run:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the record"
             raise UsageError(f"{where} of a run: {first['msg']}; got {first['input']!r}.") from error
-        changed = Run(self.path, record)
+        changed = replace(self, record=record)
         changed.save()
         return changed
 
@@ -365,6 +370,23 @@ class Run:
     def write(self, name: str, text: str) -> None:
         """Write a text file of the run, whole or not at all."""
         write_file(self.path / name, text)
+
+
+class FollowedRun(Run):
+    """A run that another process writes. What this one would write of it is left out."""
+
+    @property
+    def writes(self) -> bool:
+        """It does not."""
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Who writes the run has the lock."""
+        yield
+
+    def write(self, name: str, text: str) -> None:
+        """Nothing is written."""
 
 
 def _not_a_run(path: Path) -> RunError:

@@ -32,6 +32,20 @@ NARROW = 70
 """With fewer columns there is no room for a bar, only for its numbers."""
 
 
+_quiet = False
+
+
+@contextmanager
+def quiet(wanted: bool = True) -> Iterator[None]:
+    """Within it no progress is shown, if that is ``wanted``: of several processes, one shows it."""
+    global _quiet
+    before, _quiet = _quiet, _quiet or wanted
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
 _collected: list[list[str]] = []
 
 
@@ -48,6 +62,8 @@ def collected_notes() -> Iterator[list[str]]:
 
 def note(text: str) -> None:
     """Print one plain line about what is being done; a terminal gets it broken at spaces."""
+    if _quiet:
+        return
     line = printable(text)
     for lines in _collected:
         lines.append(line)
@@ -66,6 +82,9 @@ def working(description: str, *, after: float = 2.0) -> Iterator[None]:
 
     The line also appears while the file descriptor of standard error leads elsewhere.
     """
+    if _quiet:
+        yield
+        return
     stream = None if _in_notebook() else _duplicate(sys.stderr)
     timer = threading.Timer(after, _print, [printable(description), stream or sys.stderr])
     timer.daemon = True
@@ -113,7 +132,7 @@ class Bar(Protocol):
 
 def shows_bars() -> bool:
     """Whether there is a terminal or a notebook that can show a bar."""
-    return _is_terminal() or _in_notebook()
+    return not _quiet and (_is_terminal() or _in_notebook())
 
 
 def open_bar(description: str, total: int | None, *, completed: int = 0, unit: str = "") -> Bar:

@@ -6,14 +6,15 @@ import math
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import without_optimizer
+from cnn_registry.backend.keras_internals import count_of, without_optimizer
+from cnn_registry.backend.strategy import ALONE, Distribution
 from cnn_registry.data.balance import class_weights
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
@@ -41,7 +42,7 @@ from .outcome import Ending, Trained
 from .recipe_callbacks import build_callbacks
 from .schedule import warmup_steps
 from .signals import StopRequest, stop_requests
-from .state import Training
+from .state import Training, shared_snapshot
 
 if TYPE_CHECKING:
     import keras
@@ -81,6 +82,7 @@ class Fit:
         images: both decodings of the dataset.
         split: which of them are for what.
         pretrained: whether to load the weights that the recipe names; a checkpoint brings others.
+        distribution: the processors that train it together.
 
     Attributes:
         model: the network with the recipe's loss, optimizer and metrics.
@@ -108,15 +110,27 @@ class Fit:
         split: Split,
         *,
         pretrained: bool = True,
+        distribution: Distribution = ALONE,
     ) -> None:
+        self.distribution = distribution
+        if distribution.kind == "mirrored":  # whose variables the faster steps do not take
+            recipe = recipe.with_settings({"accelerate": False})
         self.spec, self.form, self.recipe, self.images, self.split = spec, form, recipe, images, split
         self.progress = TrainingProgress(steps_per_epoch(len(split.train), recipe.batch_size))
         self.holds_best = False
         self._resumed_from: Snapshot | None = None
-        self._make_variables(pretrained)
+        self._build(pretrained)
+
+    def _build(self, pretrained: bool) -> None:
+        with self.distribution.scope():
+            self._make_variables(pretrained)
+        if not self.distribution.is_alone:
+            from .steps import share_steps
+
+            share_steps(self.model, self.distribution, synchronise=self.recipe.sync_batch_norm)
 
     def _make_variables(self, pretrained: bool) -> None:
-        """Everything that makes variables, in one place that a distribution strategy's scope can wrap."""
+        """Everything that makes variables: each has a copy on each device of the distribution."""
         self._pretrained = pretrained
         self.model = build_trainable(
             self.spec,
@@ -163,13 +177,13 @@ class Fit:
         Raises:
             RunError: it belongs to another training.
         """
-        snapshot = run.checkpoints.latest(self.state.layout())
+        snapshot = shared_snapshot(self.distribution, lambda: run.checkpoints.latest(self.state.layout()))
         if snapshot:
             self.state.restore(snapshot)
             self._resumed_from = snapshot
         elif self.recipe.fine_tuning.weights and not self._pretrained:
             self.forget()
-            self._make_variables(pretrained=True)
+            self._build(pretrained=True)
         return snapshot
 
     def train_on(self, weights: Path, history: Sequence[Epoch], class_names: Sequence[str]) -> None:
@@ -184,11 +198,12 @@ class Fit:
             WeightsError: they do not fit, or their file is damaged.
         """
         network = main_network(self.model)
-        with without_optimizer(network):
-            load_exactly(network, weights, class_names)
+        if self.distribution.is_chief:  # the others get its values when training begins
+            with without_optimizer(network):
+                load_exactly(network, weights, class_names)
         self.progress.history[:] = history
         self.progress.step = len(history) * self.progress.steps_per_epoch
-        self.model.optimizer.iterations.assign(self.progress.step)
+        count_of(self.model.optimizer).assign(self.progress.step)
         if self.average:
             self.average.start_again()
 
@@ -218,9 +233,10 @@ class Fit:
         if self.clock:
             self.clock.start(options.began)
         with self._bar() as bar, nullcontext(request) if request else stop_requests() as stop:
-            callbacks = [*self._own_callbacks(run, options, stop, bar), *options.callbacks]
+            callbacks = [*self._own_callbacks(run, options, stop, bar), *options.callbacks, *self._last_callbacks()]
             try:
-                with reading(*self.images), accelerated(self.model) if self.recipe.accelerate else nullcontext():
+                self.state.share(self.distribution)
+                with reading(*self.images), self.distribution.working_together(), self._accelerated():
                     self._fit_epochs(callbacks)
             except Stopped:
                 ending = "interrupted" if stop.signal == signal.SIGINT else "terminated"
@@ -242,6 +258,18 @@ class Fit:
             if not at_once:
                 self.save_last(run)
         return self.trained(ending, at_once)
+
+    def _accelerated(self) -> AbstractContextManager[None]:
+        """Faster steps, where the recipe asks for them."""
+        return accelerated(self.model) if self.recipe.accelerate else nullcontext()
+
+    def _last_callbacks(self) -> list[keras.callbacks.Callback]:
+        """What follows the user's callbacks."""
+        if self.distribution.kind != "multiworker":
+            return []
+        from .callbacks.together import StopTogether
+
+        return [StopTogether(self.distribution)]
 
     def trained(self, ending: Ending, at_once: bool = False) -> Trained:
         """What there is so far, as a training that ended so."""
@@ -269,7 +297,7 @@ class Fit:
         if self.average:
             self.average.swap_in()
         with working("Saving the weights", after=1.0):
-            if all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            if run.writes and all(np.isfinite(weight).all() for weight in self.model.get_weights()):
                 save_weights(main_network(self.model), run.last_weights, run.record.data.class_names)
                 self.holds_best = share_if_equal(run.best_weights, run.last_weights)
 
@@ -304,7 +332,8 @@ class Fit:
             lambda epoch: show(epoch.line(recipe.epochs, bar.width)),
         )
         stop_early = StopEarly(recipe.early_stopping, recipe.best_by, progress) if recipe.early_stopping else None
-        logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if options.tensorboard else None
+        wanted = options.tensorboard and run.writes
+        logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if wanted else None
         checkpoint = CheckpointCallback(
             run,
             self.state,
@@ -312,6 +341,7 @@ class Fit:
             request,
             keep_going=options.keep_going,
             resume_from=self._resumed_from,
+            distribution=self.distribution,
         )
         plateau = None
         if recipe.schedule.name == "plateau":
@@ -326,8 +356,14 @@ class Fit:
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """All epochs that are left, the first of them from where it was left."""
         recipe, progress, images = self.recipe, self.progress, self.images
-        validation = evaluation_batches(
-            images.evaluation, self.split.val, batch_size=recipe.batch_size, pixels=recipe.pixels
+        validation = self.distribution.dataset(
+            lambda: evaluation_batches(
+                images.evaluation,
+                self.split.val,
+                batch_size=recipe.batch_size,
+                pixels=recipe.pixels,
+                replicas=self.distribution.replicas,
+            )
         )
         while progress.epochs < recipe.epochs and not self._is_over():
             step = progress.step
@@ -352,19 +388,22 @@ class Fit:
     def batches(self, epochs: int) -> Dataset:
         """The batches of a training of so many epochs, from the step that it has come to; see `training_batches`."""
         recipe, images = self.recipe, self.images
-        return training_batches(
-            images.training,
-            self.split.train,
-            batch_size=recipe.batch_size,
-            epochs=epochs,
-            seed=recipe.seed,
-            augmentation=recipe.augmentation,
-            mixing=recipe.mixing,
-            sampling=recipe.sampling,
-            weights=self._class_weights(),
-            pixels=recipe.pixels,
-            sizes=recipe.sizes(self.form.input_shape),
-            first_step=self.progress.step,
+        return self.distribution.dataset(
+            lambda: training_batches(
+                images.training,
+                self.split.train,
+                batch_size=recipe.batch_size,
+                epochs=epochs,
+                seed=recipe.seed,
+                augmentation=recipe.augmentation,
+                mixing=recipe.mixing,
+                sampling=recipe.sampling,
+                weights=self._class_weights(),
+                pixels=recipe.pixels,
+                sizes=recipe.sizes(self.form.input_shape),
+                first_step=self.progress.step,
+                replicas=self.distribution.replicas,
+            )
         )
 
     def _planned_epochs(self) -> int:

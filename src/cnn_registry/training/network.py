@@ -78,12 +78,14 @@ def build_trainable(
         raise UsageError(f"Keras {keras.__version__} trains a network at one size only; leave train_sizes out.")
     if tuning.freeze:
         freeze(model, spec, tuning.freeze)
-    if recipe.precision == "bfloat16":
+    if recipe.precision in ("bfloat16", "float16"):
         built_for, sizes = form.input_shape[:2], recipe.sizes(form.input_shape)
         smallest = min(1.0, *(edge / own for size in sizes for edge, own in zip(size, built_for, strict=True)))
         set_precision(model, recipe.precision, smallest, accelerating=recipe.accelerate)
     shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
+    if recipe.precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)
     model.compile(

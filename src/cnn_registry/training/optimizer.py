@@ -44,7 +44,10 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
     if not recipe.time_limit:
         rate = learning_rate(recipe.schedule, rate, recipe.epochs, steps_per_epoch)
     maker = find_optimizer(settings.name)
-    optimizer = called(maker, "The optimizer", learning_rate=rate, **_arguments(settings, maker))
+    arguments = _arguments(settings, maker)
+    if recipe.accumulate > 1:
+        arguments["gradient_accumulation_steps"] = recipe.accumulate
+    optimizer = called(maker, "The optimizer", learning_rate=rate, **arguments)
     if not isinstance(optimizer, backend.keras().optimizers.Optimizer):
         raise UsageError(f"{settings.name} must make a keras.Optimizer; it made {type(optimizer).__name__}.")
     if settings.weight_decay:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend.strategy import Distribution
+from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.snapshot import ArraySpec, Layout, Snapshot, matched, unique
 
@@ -83,6 +85,18 @@ class Training:
         self.progress.history[:] = snapshot.history
         restore_states(self.callbacks, snapshot.callbacks)
 
+    def share(self, distribution: Distribution) -> None:
+        """Begin all processes with the chief's values."""
+        if distribution.kind != "multiworker":
+            return
+        own = self._variables()
+        for name in ("model", "optimizer", "average"):
+            variables = list(own[name].values())
+            for variable, value in zip(
+                variables, distribution.share_arrays([_numpy(item) for item in variables]), strict=True
+            ):
+                _assign(variable, value)
+
     def add_metrics(self, snapshot: Snapshot) -> None:
         """Add the running sums of the epoch that had begun to those of its first step after that.
 
@@ -112,6 +126,52 @@ class Training:
             "metrics": _named(self.model.metrics_variables),
             "average": _named(weights, averages),
         }
+
+
+def shared_snapshot(distribution: Distribution, read: Callable[[], Snapshot | None]) -> Snapshot | None:
+    """The snapshot that the chief reads, in all processes.
+
+    Args:
+        distribution: the processes.
+        read: called in the chief.
+
+    Raises:
+        ClusterError: it fails there.
+    """
+    if distribution.kind != "multiworker":
+        return read()
+    found: list[Snapshot | None] = []
+
+    def described() -> dict[str, Any] | None:
+        found.append(read())
+        return None if found[0] is None else _described(found[0])
+
+    facts = distribution.of_chief(described)
+    if facts is None:
+        return None
+    own = found[0] if found else None
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    for group, listed in facts["arrays"].items():
+        specs = [ArraySpec(path, tuple(shape), kind) for path, shape, kind in listed]
+        values = [own.arrays[group][spec.path] if own else np.empty(spec.shape, spec.numpy_type) for spec in specs]
+        arrays[group] = dict(zip([spec.path for spec in specs], distribution.share_arrays(values), strict=True))
+    history = tuple(Epoch(**row) for row in facts["history"])
+    averaged = (facts["averaged"][0], facts["averaged"][1])
+    return Snapshot(facts["step"], facts["seconds"], history, averaged, arrays, facts["callbacks"])
+
+
+def _described(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "step": snapshot.step,
+        "seconds": snapshot.seconds,
+        "history": [row.to_dict() for row in snapshot.history],
+        "averaged": snapshot.averaged,
+        "callbacks": dict(snapshot.callbacks),
+        "arrays": {
+            group: [(path, value.shape, value.dtype.name) for path, value in values.items()]
+            for group, values in snapshot.arrays.items()
+        },
+    }
 
 
 def _named(variables: Sequence[Any], holders: Sequence[Any] | None = None) -> Variables:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry.backend.strategy import Distribute
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import RunError, UsageError
@@ -28,6 +29,7 @@ from cnn_registry.training.options import OnNaN
 
 from .resume import resume
 from .train import listed_callbacks, train
+from .workers import refuse_workers
 
 if TYPE_CHECKING:
     import keras
@@ -98,6 +100,7 @@ def train_folds(
     keep_going: bool = False,
     on_nan: OnNaN = "stop",
     max_pixels: int | None = None,
+    distribute: Distribute = "auto",
 ) -> Folds:
     """Train ``count`` models, each validated on a different part of the images, and report on all images together.
 
@@ -113,6 +116,7 @@ def train_folds(
             cut short is resumed, and the others are trained.
         dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan,
             max_pixels: as for `train`.
+        distribute: ``"auto"`` or ``"none"``, as folds are trained in one process.
 
     Returns:
         The trainings; after Ctrl-C those so far.
@@ -124,6 +128,7 @@ def train_folds(
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
+    refuse_workers("A cross-validation", distribute)
     callbacks = listed_callbacks(callbacks)
     with warned_once():
         path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
@@ -147,9 +152,10 @@ def train_folds(
                     keep_going=keep_going,
                     on_nan=on_nan,
                     max_pixels=max_pixels,
+                    distribute="none",
                 )
             elif run.record.status not in ENDED:
-                run = resume(run.path, callbacks=callbacks)
+                run = resume(run.path, callbacks=callbacks, distribute="none")
             runs.append(run)
             if run.record.status in ("interrupted", "terminated"):
                 break

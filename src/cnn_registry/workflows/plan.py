@@ -102,7 +102,7 @@ class Plan:
         """The plan in one line."""
         height, width, channels = self.form.input_shape
         colours = "" if channels == 3 else f" in {IN_WORDS[channels]}"
-        precision = ", in bfloat16" if self.recipe.precision == "bfloat16" else ""
+        precision = "" if self.recipe.precision == "float32" else f", in {self.recipe.precision}"
         return (
             f"{self.spec.name} on {self.data.name}: {len(self.split.train):,} training and "
             f"{counted(len(self.split.val), 'validation image')} of {counted(len(self.data.class_names), 'class')} at "
@@ -194,11 +194,24 @@ def _from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[s
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
     """The recipe as it is carried out: with its sizes for these images and this model, and this machine's precision."""
-    resolved = _sized(_for_labels(resolved, spec, dataset), spec, dataset)
-    if resolved.recipe.precision != "auto":
+    resolved = _with_scaled_rate(_sized(_for_labels(resolved, spec, dataset), spec, dataset))
+    precision = resolved.recipe.precision
+    if precision == "float16" and not backend.tensorflow().config.list_physical_devices("GPU"):
+        raise UsageError("precision=float16 needs a GPU, and TensorFlow finds none; use bfloat16, float32 or auto.")
+    if precision != "auto":
         return resolved
-    precision = "bfloat16" if backend.computes_bfloat16() else "float32"
-    return resolved.with_layer(Layer(FOR_THE_MACHINE, {"precision": precision}))
+    return resolved.with_layer(Layer(FOR_THE_MACHINE, {"precision": backend.best_precision()}))
+
+
+def _with_scaled_rate(resolved: Resolved) -> Resolved:
+    """The recipe with its learning rate for the images of a step, where it is meant for another number of them."""
+    recipe, images = resolved.recipe, resolved.recipe.batch_size * resolved.recipe.accumulate
+    meant = recipe.optimizer.for_images
+    if meant in (None, images):
+        return resolved
+    rate = recipe.optimizer.learning_rate * images / meant
+    scaled = {"optimizer.learning_rate": rate, "optimizer.for_images": images}
+    return resolved.with_layer(Layer(f"for {images} images in place of {meant}", scaled))
 
 
 NEEDS_ONE_LABEL: dict[str, tuple[str, ...]] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
@@ -26,7 +27,7 @@ from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, quiet, working
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -35,6 +36,7 @@ from cnn_registry.training.signals import stop_requests
 from .foreign import refuse_foreign_code
 from .plan import Plan, chosen_recipe, decoded, settled
 from .train import carry_out, check_callbacks, check_run_options, listed_callbacks, options_record
+from .workers import check_same, fitting, join, opened
 
 if TYPE_CHECKING:
     import keras
@@ -54,6 +56,7 @@ def resume(
     on_bad_image: OnBadImage | None = None,
     max_pixels: int | None = None,
     report: bool = True,
+    distribute: Distribute = "auto",
 ) -> Run:
     """Resume a training from its latest checkpoint, or train a finished run on.
 
@@ -75,6 +78,8 @@ def resume(
         tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `train`; default as when
             the run began.
         report: as for `train`.
+        distribute: as for `train`; it need not be as when the run began. A training is continued bit for bit by as
+            many replicas as before. The chief alone needs the run directory.
 
     Raises:
         RunError: there is no such run, it has ended, another process is training it, or something is no longer as it
@@ -83,8 +88,9 @@ def resume(
         CnnRegistryError: as `train`.
     """
     began = time.monotonic()
-    with Run.open(Path(path)).locked():
-        run = Run.open(Path(path))  # as it is now that no other process can change it
+    backend.require_tensorflow()
+    distribution = join(distribute)
+    with quiet(not distribution.is_chief), opened(distribution, Path(path)) as run:
         recorded = run.record.options
         options = RunOptions(
             listed_callbacks(callbacks),
@@ -113,7 +119,7 @@ def resume(
                 )
             check_callbacks(options, plan.recipe)
             with backend.deterministic(plan.recipe.deterministic):
-                return _resumed(run, plan, changed, options, record, force=force)
+                return _resumed(run, plan, changed, options, record, distribution, force=force)
 
 
 def plan_resumption(
@@ -202,14 +208,23 @@ def _refuse_stalled(run: Run, recipe: Recipe, history: Sequence[Epoch]) -> None:
 
 
 def _resumed(
-    run: Run, plan: Plan, changed: list[str], options: RunOptions, record: OptionsRecord, *, force: bool
+    run: Run,
+    plan: Plan,
+    changed: list[str],
+    options: RunOptions,
+    record: OptionsRecord,
+    distribution: Distribution,
+    *,
+    force: bool,
 ) -> Run:
     """The run, trained to its end. Its record changes once everything is built and restored."""
     before = run.record
     trains_on = before.status in ENDED
-    history = read_history(run.history_csv) if trains_on else []
+    rows = distribution.of_chief(lambda: [row.to_dict() for row in read_history(run.history_csv)] if trains_on else [])
+    history = [Epoch(**row) for row in rows]
     _refuse_stalled(run, plan.recipe, history)
-    run.checkpoints.sweep()
+    if run.writes:
+        run.checkpoints.sweep()
     with working(f"Building {plan.spec.name}", after=1.0):
         fit = Fit(
             plan.spec,
@@ -218,7 +233,9 @@ def _resumed(
             plan.images,
             plan.split,
             pretrained=not run.checkpoints.exist and not trains_on,
+            distribution=fitting(distribution, plan),
         )
+    check_same(distribution, plan, fit)
     if fault := changed_network(run, plan.spec, fit.fingerprint):
         if not force:
             raise RunError(f"{fault}, or use --force to resume anyway; the result will differ.")

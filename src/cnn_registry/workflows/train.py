@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import without_optimizer
+from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
-from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, UsageError
+from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model
 from cnn_registry.networks.acceleration import set_precision
@@ -28,7 +29,7 @@ from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, quiet, working
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -36,6 +37,7 @@ from cnn_registry.training.recipe_callbacks import build_callbacks, without_stat
 from cnn_registry.training.signals import StopRequest, stop_requests
 
 from .plan import Plan, plan_training
+from .workers import check_same, created, fitting, join
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +67,7 @@ def train(
     max_pixels: int | None = None,
     time_limit: str | None = None,
     report: bool = True,
+    distribute: Distribute = "auto",
 ) -> Run:
     """Train a model and leave a run directory with weights, history, report and pictures.
 
@@ -96,10 +99,14 @@ def train(
         time_limit: short for the setting of that name: ``"90s"``, ``"30m"``, ``"2h"``. The training ends in time with
             its report, with its schedule laid over the time.
         report: write the report at the end; ``cnnreg report RUN`` does so later.
+        distribute: ``"mirrored"`` trains on all GPUs of this machine; ``"multiworker"`` together with the other
+            processes that ``TF_CONFIG`` or a SLURM step names, each of which calls this with the same arguments;
+            ``"none"`` alone; ``"auto"`` by what is there. The batches are the same in each case, and one process, the
+            chief, writes the run.
 
     Returns:
-        The finished run. Its status is ``"interrupted"`` after Ctrl-C and ``"terminated"`` after SIGTERM or SIGHUP;
-        `resume` continues it.
+        The finished run; in a worker that is not the chief, what it knows of it. Its status is ``"interrupted"`` after
+        Ctrl-C and ``"terminated"`` after SIGTERM or SIGHUP; `resume` continues it.
 
     Raises:
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
@@ -111,7 +118,8 @@ def train(
         settings = {**(settings or {}), "time_limit": time_limit}
     backend.require_tensorflow()
     spec = get_spec(model)
-    with backend.process_kept():
+    distribution = join(distribute)
+    with quiet(not distribution.is_chief), backend.process_kept():
         plan = plan_training(
             spec,
             dataset=dataset,
@@ -125,12 +133,15 @@ def train(
         check_callbacks(options, plan.recipe)
         with backend.deterministic(plan.recipe.deterministic):
             with working(f"Building {plan.spec.name}", after=1.0):
-                fit = Fit(plan.spec, plan.form, plan.recipe, plan.images, plan.split)
+                fit = Fit(
+                    plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=fitting(distribution, plan)
+                )
+            check_same(distribution, plan, fit)
             record = plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint)
             findings = plan.findings()
             with stop_requests() as request:  # from here on there is a record, which says how the training ended
-                run = Run.create(Path(out), record)
-                note(f"{plan.line()}, into {run.path}")
+                run = created(distribution, Path(out), record)
+                note(f"{plan.line()}{distribution.line()}, into {run.path}")
                 for finding in findings:
                     note(finding)
                 note_forgetful(fit)
@@ -245,19 +256,25 @@ def carry_out(
                     raise
                 fit.forget()
                 before_it = fit.clock.before if fit.clock else 0.0
-                fit, run = _rolled_back(plan, run, error)
+                fit, run = _rolled_back(plan, run, error, fit.distribution)
                 if fit.clock:
                     fit.clock.before = before_it  # the time of this process is counted from its beginning
         run = run.finish(trained.ending, trained.result())
-        if trained.ending in ENDED:
+        if run.writes and trained.ending in ENDED:
             run.checkpoints.remove()
         if trained.ended_by:
             note(f"Training was ended by {trained.ended_by}.")
         request.release()
         has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
-        return _reported(fit, plan, run, trained.history) if trained.history and has_time and options.report else run
+        if run.writes and has_time and options.report and trained.history:
+            run = _reported(fit, plan, run, trained.history)
+        if not trained.at_once:
+            fit.distribution.meet()  # a worker that ends before the chief would be taken for lost
+        return run
     except BaseException as error:
-        if before and fit.progress.step == first_step:
+        if not run.writes:
+            pass
+        elif before and fit.progress.step == first_step:
             with suppress(RunError):
                 Run(run.path, before).save()
         else:
@@ -268,11 +285,19 @@ def carry_out(
             fit.forget()
 
 
-def _rolled_back(plan: Plan, run: Run, error: DivergedError) -> tuple[Fit, Run]:
+def _rolled_back(plan: Plan, run: Run, error: DivergedError, distribution: Distribution) -> tuple[Fit, Run]:
     """The training at its latest checkpoint, or at the beginning, with half the learning rate."""
     run = run.updated(rollbacks=run.record.rollbacks + 1)
     recipe = run.record.lowered()
-    fit = Fit(plan.spec, plan.form, recipe, plan.images, plan.split, pretrained=not run.checkpoints.exist)
+    fit = Fit(
+        plan.spec,
+        plan.form,
+        recipe,
+        plan.images,
+        plan.split,
+        pretrained=not run.checkpoints.exist,
+        distribution=distribution,
+    )
     where = f"step {snapshot.step}" if (snapshot := fit.restore(run)) else "the beginning"
     note(f"{error} Going back to {where}, with half the learning rate: {recipe.optimizer.learning_rate:.3g}.")
     return fit, run
@@ -285,7 +310,7 @@ def _record_failure(fit: Fit, plan: Plan, run: Run, error: BaseException) -> Non
     trained = fit.trained("interrupted")
     with suppress(Exception):  # the disk or the memory may be full, which is why it failed
         run = Run.open(run.path).finish(ending, trained.result() | {"error": reason})
-    if trained.history:
+    if trained.history and not isinstance(error, ClusterError):  # which is to be resumed, and soon
         with suppress(Exception):
             fit.save_last(run)
         with suppress(Exception):
@@ -311,7 +336,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     """Evaluate the best weights on the validation images and write the report."""
     network = main_network(fit.model)
     with working("Loading the best weights", after=1.0), without_optimizer(network):
-        if plan.recipe.precision == "bfloat16":
+        if plan.recipe.precision != "float32":
             set_precision(network, "float32")  # in which the weights will be used
         if not fit.holds_best:
             load_exactly(network, run.best_weights, run.record.data.class_names)

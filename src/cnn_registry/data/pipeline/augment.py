@@ -8,7 +8,8 @@ swapped, and all colour changes are one affine step. Only rotated boxes need ano
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,7 +77,21 @@ class Augmentation(BaseModel):
         return bool(self.brightness or self.contrast or self.saturation)
 
 
-def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Size | Tensor) -> Tensor:
+class Rows(NamedTuple):
+    """Which images of a batch there are, where others compute the rest of it.
+
+    Attributes:
+        places: the places of the images in the batch, ``(B,)``, int32.
+        number: the number of images in the whole batch, a scalar, int32.
+    """
+
+    places: Tensor
+    number: Tensor
+
+
+def augment(
+    images: Tensor, seed: Tensor, config: Augmentation, size: int | Size | Tensor, rows: Rows | None = None
+) -> Tensor:
     """Vary each image of a batch independently.
 
     Args:
@@ -85,6 +100,7 @@ def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Size
         config: what varies.
         size: height and width of the result in pixels, an int32 tensor ``(2,)`` where they are not known yet; an
             integer for a square.
+        rows: of a part of a batch; each image then varies as it does in the whole batch.
 
     Returns:
         ``(B, height, width, C)``, float32, 0 to 255. If there is nothing to vary or resize, the values are unchanged.
@@ -95,15 +111,31 @@ def augment(images: Tensor, seed: Tensor, config: Augmentation, size: int | Size
     stays = not config.moves and isinstance(size, tuple) and size == (images.shape[1], images.shape[2])
     if stays and not config.colours:
         return tf.cast(images, tf.float32)
-    uniform = tf.unstack(tf.random.stateless_uniform((tf.shape(images)[0], 8), seed), axis=1)
+    uniform = tf.unstack(drawn(rows, tf.shape(images)[0], lambda number: uniforms((number, 8), seed)), axis=1)
     if not stays:
         boxes = _boxes(uniform[:5], config)
         if config.rotation:
-            images = _turned(images, boxes, _angles(tf.shape(images)[0], seed, config), size)
+            images = _turned(images, boxes, _angles(tf.shape(images)[0], seed, config, rows), size)
         else:
             images = tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), size)
     images = tf.cast(images, tf.float32)
     return _coloured(images, uniform[5:], config) if config.colours else images
+
+
+def drawn(rows: Rows | None, number: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    """The draws of ``number`` images; with ``rows``, those that these have among the draws of the whole batch.
+
+    Args:
+        rows: see there.
+        number: number of images that are there.
+        draw: makes the draws of a number of images, one after the other along the first axis.
+    """
+    return draw(number) if rows is None else backend.tensorflow().gather(draw(rows.number), rows.places)
+
+
+def uniforms(shape: Sequence[Any], seed: Tensor) -> Tensor:
+    """Draws from 0 to 1."""
+    return backend.tensorflow().random.stateless_uniform(shape, seed)
 
 
 def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
@@ -127,10 +159,11 @@ def _boxes(uniform: list[Tensor], config: Augmentation) -> Tensor:
     return tf.stack([y1, x1, y2, x2], axis=1)
 
 
-def _angles(number: Tensor, seed: Tensor, config: Augmentation) -> Tensor:
+def _angles(number: Tensor, seed: Tensor, config: Augmentation, rows: Rows | None) -> Tensor:
     """``(number,)``, in radians. The draws from ``seed`` itself are used for the crops, so these are different ones."""
     tf = backend.tensorflow()
-    uniform = tf.random.stateless_uniform((number,), tf.random.experimental.stateless_fold_in(seed, 1))
+    seed = tf.random.experimental.stateless_fold_in(seed, 1)
+    uniform = drawn(rows, number, lambda number: uniforms((number,), seed))
     return math.radians(config.rotation) * _between(uniform, -1, 1)
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry import backend
+from cnn_registry.backend.replicas import ALL, Replicas
 from cnn_registry.data.balance import Sampling, epoch_order
-from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
+from cnn_registry.data.dataset import ImageDataset, Indices
 from cnn_registry.data.form import Size, height_and_width
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels
 
-from .augment import Augmentation, augment
+from .augment import Augmentation, Rows, augment
 from .mix import UNMIXED, Mixing, mix
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 """The mean and standard deviation of ImageNet's red, green and blue from 0 to 1, by which torchvision normalises."""
+
+T = TypeVar("T", bound=Any)
 
 Draw = NDArray[np.int32]
 """The seed of one batch's augmentation, ``(2,)``."""
@@ -75,6 +78,7 @@ def training_batches(
     sampling: Sampling = "shuffled",
     weights: NDArray[np.float32] | None = None,
     first_step: int = 0,
+    replicas: Replicas = ALL,
 ) -> Dataset:
     """All batches of a training, in a new order each epoch.
 
@@ -93,12 +97,17 @@ def training_batches(
         weights: of classes, by which their images' losses are multiplied, ``(classes,)``; default none. The dataset's
             weights of images are factors of the same kind.
         first_step: the batch to begin with, counted from the beginning of the training.
+        replicas: those whose parts of the batches are wanted.
 
     Returns:
         ``epochs * steps_per_epoch - first_step`` pairs of images ``(B, height, width, channels)`` and labels
         ``(B, classes)`` as `ImageDataset.one_hot` has them, both float32, and a weight for each image, ``(B,)``, where
         there are weights. With several sizes the size is not part of the static shape, so that whatever uses the
         batches is traced once.
+
+        Where there are several replicas, each batch is one element for each of those that are wanted: the `part` of its
+        images, varied and mixed as in the whole batch, and labels and weights for the whole batch that are zero outside
+        the part. A replica whose part is empty gets one image of a neighbour's.
 
     Raises:
         DataError: one batch is larger than the memory that this process may use.
@@ -118,10 +127,13 @@ def training_batches(
 
     check_memory(batch_size, [*each, form.size], form.channels)
     of_images = _image_weights(images.dataset, weights)
-    return _batches(images, range(first_step, epochs * steps), choose, augmentation, mixing, pixels, each, of_images)
+    elements = range(first_step, epochs * steps)
+    return _batches(images, elements, choose, augmentation, mixing, pixels, each, of_images, replicas)
 
 
-def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels) -> Dataset:
+def evaluation_batches(
+    images: LoadedImages, indices: Indices, *, batch_size: int, pixels: Pixels, replicas: Replicas = ALL
+) -> Dataset:
     """The images at ``indices`` once, in that order and as they are; otherwise as `training_batches`."""
     form = images.source.form
 
@@ -129,9 +141,19 @@ def evaluation_batches(images: LoadedImages, indices: Indices, *, batch_size: in
         return Choice(indices[step * batch_size : (step + 1) * batch_size], np.zeros(2, np.int32), form.size)
 
     check_memory(min(batch_size, len(indices)), [form.size], form.channels)
-    return _batches(
-        images, range(steps_per_epoch(len(indices), batch_size)), choose, Augmentation(), UNMIXED, pixels, [form.size]
-    )
+    steps = range(steps_per_epoch(len(indices), batch_size))
+    return _batches(images, steps, choose, Augmentation(), UNMIXED, pixels, [form.size], replicas=replicas)
+
+
+def part(number: T, replica: T, of: int) -> tuple[T, T]:
+    """Where the part of a batch that a replica computes begins and ends; numbers or tensors.
+
+    Args:
+        number: number of images in the batch.
+        replica: number of the replica.
+        of: number of all replicas.
+    """
+    return replica * number // of, (replica + 1) * number // of
 
 
 @contextmanager
@@ -185,40 +207,68 @@ def _batches(
     pixels: Pixels,
     sizes: Sequence[Size],
     weights: NDArray[np.float32] | None = None,
+    replicas: Replicas = ALL,
 ) -> Dataset:
-    """One batch for each step, as ``choose`` says, of one of ``sizes``; with ``weights``, those of the images."""
+    """One batch for each step, as ``choose`` says, of one of ``sizes``; with ``weights``, those of the images.
+
+    With several replicas, each batch is one part for each of ``replicas``, one after another.
+    """
     tf = backend.tensorflow()
     form, only = images.source.form, sizes[0] if len(set(sizes)) == 1 else None
-    classes = len(images.dataset.class_names)
+    columns = len(images.dataset.class_names) + (weights is not None)
+    is_whole = replicas.of == 1
 
-    def gather(step: np.int64) -> tuple[Bytes, NDArray[np.float32], Draw, NDArray[np.int32], np.bool_]:
-        chosen, draw, size, mixed = choose(int(step))
+    def places(number: int, replica: int) -> NDArray[np.int32]:
+        start, stop = part(number, replica, replicas.of)
+        if start == stop:  # TensorFlow's convolutions take no empty batch
+            start, stop = (start - 1, stop) if start else (0, 1)
+        # Each image is mixed with the one before it, which belongs to another part.
+        return np.arange(start - (mixing.mixes and not is_whole), stop, dtype=np.int32) % np.int32(number)
+
+    def gather(element: np.int64) -> tuple[Any, ...]:
+        step, own = divmod(int(element), replicas.here)
+        chosen, draw, size, mixed = choose(step)
+        rows = places(len(chosen), replicas.first + own)
+        here = chosen[rows]
         # The weights of images are one more column, so that they are mixed as the labels are.
-        labels = images.dataset.one_hot(chosen)
+        labels = images.dataset.one_hot(here)
         if weights is not None:
-            labels = np.column_stack([labels, weights[chosen]])
+            labels = np.column_stack([labels, weights[here]])
         try:
-            read = images.source.read(chosen)
+            read = images.source.read(here)
         except CnnRegistryError as failure:
             images.failures.append(failure)
             raise
-        return read, labels, draw, np.array(size, np.int32), np.bool_(mixed)
+        return read, labels, draw, np.array(size, np.int32), np.bool_(mixed), rows, np.int32(len(chosen))
 
-    def prepare(step: Tensor) -> tuple[Tensor, ...]:
-        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool)
-        batch, labels, draw, size, mixed = tf.numpy_function(gather, [step], kinds)
+    def prepare(element: Tensor) -> tuple[Tensor, ...]:
+        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32)
+        batch, labels, draw, size, mixed, places, number = tf.numpy_function(gather, [element], kinds)
         batch.set_shape((None, *form.shape))
-        labels.set_shape((None, classes + (weights is not None)))
+        labels.set_shape((None, columns))
         draw.set_shape((2,))
+        places.set_shape((None,))
         size.set_shape((2,))
-        mixed.set_shape(())
-        batch = scale(augment(batch, draw, augmentation, only or size), pixels)
+        for scalar in (mixed, number):
+            scalar.set_shape(())
+        rows = None if is_whole else Rows(places, number)
+        batch = scale(augment(batch, draw, augmentation, only or size, rows), pixels)
         if mixing.mixes:
-            batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing), lambda: (batch, labels))
+            batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing, rows), lambda: (batch, labels))
+        if rows is not None:
+            batch, labels = own_part(batch, labels, rows.number, tf.cast(element % replicas.here, tf.int32))
         return (batch, labels) if weights is None else (batch, labels[:, :-1], labels[:, -1])
 
+    def own_part(batch: Tensor, labels: Tensor, number: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of a part, and labels for the whole batch, which are zero outside the part."""
+        start, stop = part(number, replicas.first + own, replicas.of)
+        if mixing.mixes:
+            batch, labels = batch[1:], labels[1:]
+        return batch, tf.pad(labels[: stop - start], [[start, number - stop], [0, 0]])
+
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
-    return tf.data.Dataset.range(steps.start, steps.stop).map(as_it_is(prepare)).prefetch(2)
+    elements = tf.data.Dataset.range(steps.start * replicas.here, steps.stop * replicas.here)
+    return elements.map(as_it_is(prepare)).prefetch(2)
 
 
 def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

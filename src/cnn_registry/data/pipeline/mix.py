@@ -6,11 +6,14 @@ a box and 0 around it (CutMix). The mean of the mask is the neighbour's share of
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cnn_registry import backend
+
+from .augment import Rows, drawn, uniforms
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -61,7 +64,9 @@ class Mixing(BaseModel):
 UNMIXED = Mixing()
 
 
-def mix(images: Tensor, labels: Tensor, seed: Tensor, config: Mixing) -> tuple[Tensor, Tensor]:
+def mix(
+    images: Tensor, labels: Tensor, seed: Tensor, config: Mixing, rows: Rows | None = None
+) -> tuple[Tensor, Tensor]:
     """Mix each image of a batch with the one before it, the first with the last.
 
     Args:
@@ -69,17 +74,21 @@ def mix(images: Tensor, labels: Tensor, seed: Tensor, config: Mixing) -> tuple[T
         labels: ``(B, classes)``, float32.
         seed: ``(2,)``, int32; the same seed and batch give the same result.
         config: how to mix; at least one kind.
+        rows: of a part of a batch whose first image is the one before the part; it is mixed as in the whole batch.
 
     Returns:
-        Images and labels, of the same shapes.
+        Images and labels, of the same shapes. The first image of a part of a batch is not mixed.
     """
     tf = backend.tensorflow()
     number = tf.shape(images)[0]
     # The draws from `seed` itself are used for the crops.
     seed, *seeds = tf.unstack(tf.random.split(seed, 3))
-    uniform = tf.unstack(tf.random.stateless_uniform((number, 3), seed), axis=1)
+    uniform = tf.unstack(drawn(rows, number, lambda number: uniforms((number, 3), seed)), axis=1)
     alphas = (config.mixup, config.cutmix)
-    even, boxed = (_beta(number, own, alpha)[:, None, None, None] for own, alpha in zip(seeds, alphas, strict=True))
+    even, boxed = (
+        drawn(rows, number, functools.partial(_beta, seed=own, alpha=alpha))[:, None, None, None]
+        for own, alpha in zip(seeds, alphas, strict=True)
+    )
     boxed = _boxes(boxed, uniform[:2], tf.shape(images))
     if config.mixup and config.cutmix:
         mask = tf.where(uniform[2][:, None, None, None] < 0.5, even, boxed)

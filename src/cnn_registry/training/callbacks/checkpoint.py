@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
+from cnn_registry.backend.strategy import ALONE, Distribution
 from cnn_registry.errors import RunError
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
@@ -34,6 +35,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         request: whether to stop.
         keep_going: train on without checkpoints where they cannot be written.
         resume_from: the checkpoint that training resumes from.
+        distribution: the processes, which write checkpoints and stop after the same step.
     """
 
     SHARE = 0.015
@@ -48,10 +50,11 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         *,
         keep_going: bool,
         resume_from: Snapshot | None,
+        distribution: Distribution = ALONE,
     ) -> None:
         super().__init__()
         self.run, self.training, self.request = run, training, request
-        self.keep_going, self._resume_from = keep_going, resume_from
+        self.keep_going, self._resume_from, self._distribution = keep_going, resume_from, distribution
         self._seconds = 60 * minutes
         self._last, self._cost, self._works = time.monotonic(), 0.0, True
 
@@ -62,17 +65,25 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         self._resume_from = None
         if progress.batch == progress.steps_per_epoch:
             return  # the epoch's end, after validation, is near
-        if self.request.signal or time.monotonic() - self._last >= self._seconds:
+        save, stop = self._distribution.agreed(self._is_due(self._seconds), self.request.signal is not None)
+        if save or stop:
             self._save()
-        if self.request.signal:
+        if stop:
             raise Stopped
+        self._distribution.ask(self._is_due(self._seconds), self.request.signal is not None)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         whole = not self.training.progress.batch  # unless a callback has ended the epoch within
-        if whole and (self.request.signal or time.monotonic() - self._last >= self._cost / self.SHARE):
+        votes = [self._is_due(self._cost / self.SHARE), self.request.signal is not None, bool(self.model.stop_training)]
+        save, stop, over = (any(of_all) for of_all in zip(*self._distribution.of_each(votes), strict=True))
+        if whole and (save or stop):
             self._save()
-        if self.request.signal and not self.model.stop_training:
+        if stop and not over:
             raise Stopped
+
+    def _is_due(self, seconds: float) -> bool:
+        """Whether the process that writes checkpoints has written none for so long."""
+        return self.run.writes and time.monotonic() - self._last >= seconds
 
     def _save(self) -> None:
         if not self._works:
@@ -82,7 +93,8 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         if not snapshot.is_finite:
             raise Diverged
         try:
-            self.run.checkpoints.save(snapshot)
+            if self.run.writes:
+                self.run.checkpoints.save(snapshot)
         except RunError as error:
             if not self.keep_going:
                 raise

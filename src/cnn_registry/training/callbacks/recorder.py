@@ -96,5 +96,5 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         history.append(row)
         self.run.write("history.csv", csv_text(history))
         self.show(row)
-        if best_epoch(history, self.best_by) is row:
+        if self.run.writes and best_epoch(history, self.best_by) is row:
             save_weights(main_network(self.model), self.run.best_weights, self.run.record.data.class_names)

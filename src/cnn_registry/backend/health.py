@@ -1,0 +1,107 @@
+"""Notice when another worker ends, hangs or cannot be reached, which TensorFlow would wait for without an end."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from .cluster import Cluster
+from .environment import tensorflow
+
+EVERY = 3.0
+"""Seconds between looks at the other workers."""
+
+ANSWERS_WITHIN = 8.0
+"""Seconds within which a worker answers. A worker that computes also answers: TensorFlow has threads for it."""
+
+TRIES = 3
+
+GONE = "has ended, or its machine has"
+SILENT = "does not answer: it hangs, or the network is cut"
+
+
+class Watch:
+    """Looks at the other workers from a thread of its own, and ends what waits for one that is lost.
+
+    Within `EVERY` + `TRIES` x `ANSWERS_WITHIN` seconds, plus what TensorFlow takes to give up, each computation that
+    needs the lost worker raises an error.
+
+    Args:
+        strategy: TensorFlow's strategy of several workers; its own look, which takes up to a minute and logs what it
+            finds, is ended.
+        cluster: the workers.
+    """
+
+    def __init__(self, strategy: Any, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._context = import_module("tensorflow.python.eager.context").context()
+        self._found: str | None = None
+        with suppress(AttributeError):  # an event of its thread
+            strategy.extended._check_health_thread_should_stop.set()
+        self._ends = False
+        atexit.register(self._end)
+        self._thread = threading.Thread(target=self._look, name="cnnreg-workers", daemon=True)
+        self._thread.start()
+
+    def lost(self, error: BaseException) -> str | None:
+        """Which worker was lost, after a computation with all of them failed; ``None`` where that has other causes.
+
+        The error may come before the thread has looked, so this looks at all workers.
+        """
+        if self._found is None:
+            for _ in range(2):
+                if self._found is None and _is_of_connection(error):
+                    self._look_at_all(tries=1)
+                    time.sleep(0 if self._found else 1)
+        if self._found is None and _is_of_connection(error):
+            return "another worker has ended, or the connection to it was cut"
+        return self._found
+
+    def _end(self) -> None:
+        self._ends = True
+
+    def _look(self) -> None:
+        while self._found is None:
+            self._look_at_all(TRIES)
+            if self._found is None:
+                time.sleep(EVERY)
+        if self._ends:
+            return
+        errors = tensorflow().errors
+        self._context.abort_collective_ops(errors.UNAVAILABLE, self._found)
+
+    def _look_at_all(self, tries: int) -> None:
+        for rank in range(len(self._cluster.addresses)):
+            if rank != self._cluster.rank and (fault := self._fault(rank, tries)):
+                self._found = f"{self._cluster.name(rank)}, {fault}"
+                return
+
+    def _fault(self, rank: int, tries: int) -> str | None:
+        """What is wrong with a worker; ``None`` where it answers."""
+        errors, fault = tensorflow().errors, None
+        for attempt in range(tries):
+            if attempt:
+                time.sleep(1)
+            try:
+                self._context.check_collective_ops_peer_health(
+                    self._cluster.task(rank), timeout_in_ms=int(1000 * ANSWERS_WITHIN)
+                )
+                return None
+            except errors.DeadlineExceededError:
+                fault = SILENT
+            except errors.OpError:  # the connection is refused, or another process answers at the address
+                fault = GONE
+        return fault
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    errors = tensorflow().errors
+    kinds = (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError)
+    return isinstance(error, kinds) or any(
+        text in str(error)
+        for text in ("Socket closed", "Connection reset", "failed to connect", "Collective ops is aborted")
+    )

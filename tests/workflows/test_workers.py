@@ -1,0 +1,91 @@
+"""Several processes train what one trains."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from cnn_registry.runs.run import load_run
+
+SCRIPT = """
+import sys
+import cnn_registry
+
+@cnn_registry.register_model(
+    family="parts", summary="Everything that sees a batch", trainable_params=1, input_shape=(32, 32, 3),
+    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"), aux_heads={"aux": 0.3},
+    features={"stride4": cnn_registry.Feature("c2", (8, 8, 8))},
+)
+def parts(input_shape, num_classes, *, aux_heads=False):
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input(input_shape)
+    x = layers.Conv2D(8, 5, strides=2, padding="same", use_bias=False, name="c1")(inputs)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", name="c2", kernel_regularizer="l2")(x)
+    aux = layers.Dense(num_classes, activation="softmax", name="aux")(layers.GlobalAveragePooling2D()(x))
+    x = layers.Dropout(0.3)(layers.GlobalMaxPooling2D()(layers.BatchNormalization()(x)))
+    main = layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+    return keras.Model(inputs, {"predictions": main, "aux": aux} if aux_heads else main, name="parts")
+
+settings = {
+    "batch_size": 180, "optimizer.clipnorm": 0.5, "ema": 0.1, "label_smoothing": 0.1, "mixing.mixup": 0.4,
+    "mixing.cutmix": 1.0, "augmentation.rotation": 10.0, "augmentation.flip": True, "class_weights": "balanced",
+    "fine_tuning.layer_decay": 0.8, "model.aux_heads": True, "optimizer.learning_rate": 0.05,
+    "precision": "float32", "metrics": ["TopKCategoricalAccuracy,k=3"],
+}
+cnn_registry.train(
+    "parts", dataset="digits", settings=settings | {"epochs": 2}, out=sys.argv[1], report=False, distribute=sys.argv[2]
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_and_two_devices_train_what_one_trains(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    devices = (
+        "import tensorflow as tf; config = tf.config; cpu = config.list_physical_devices('CPU')[0]; "
+        "config.set_logical_device_configuration(cpu, [config.LogicalDeviceConfiguration()] * 3)\n"
+    )
+    (tmp_path / "devices.py").write_text(devices + SCRIPT)
+    command = [sys.executable, str(script), "two", "auto"]
+    launch = f"import sys; from cnn_registry.system.launch import launched; sys.exit(launched({command!r}, 2))"
+    for arguments in (["-c", launch], ["script.py", "one", "none"], ["devices.py", "three", "mirrored"]):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert not done.returncode, done.stderr
+    one, two, three = (load_run(next((tmp_path / name).glob("*/"))) for name in ("one", "two", "three"))
+    assert len(list((tmp_path / "two").iterdir())) == 1
+    for other in (two, three):
+        _agree(_history(one.path), _history(other.path), rtol=2e-4)
+        for ours, theirs in zip(_arrays(one.last_weights), _arrays(other.last_weights), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+        assert other.record.status == "finished"
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    rows = list(csv.DictReader((path / "history.csv").open()))
+    return [
+        {name: float(value) for name, value in row.items() if name not in ("seconds", "images_per_second")}
+        for row in rows
+    ]
+
+
+def _agree(ours: list[dict[str, float]], theirs: list[dict[str, float]], rtol: float) -> None:
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(other, rel=rtol)
