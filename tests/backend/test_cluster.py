@@ -61,13 +61,13 @@ def test_what_is_wrong_with_it_is_one_line(text: str, says: str) -> None:
 
 
 def test_srun_describes_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    variables = {"NUM_TASKS": "3", "NODELIST": "n[1-2]", "TASKS_PER_NODE": "2,1"}
+    variables = {"NUM_TASKS": "4", "NODELIST": "n[09-10],m", "TASKS_PER_NODE": "2,1(x2)"}
     for name, value in variables.items():
         monkeypatch.setenv(f"SLURM_STEP_{name}", value)
     monkeypatch.setenv("SLURM_PROCID", "2")
     found = find_cluster()
     assert found is not None
-    assert (found.rank, found.addresses) == (2, ["n1:8888", "n1:8889", "n2:8888"])
+    assert (found.rank, found.addresses) == (2, ["n09:8888", "n09:8889", "n10:8888", "m:8888"])
     monkeypatch.delenv("SLURM_STEP_NODELIST")
     with pytest.raises(errors.UsageError, match="srun"):
         find_cluster()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worke
 
 PORT = 8888
 """The first port of the processes that SLURM starts on a machine."""
+
+
+_NODES = re.compile(r"([^,\[\]]+)(?:\[([^\]]+)\])?([^,\[\]]*)")
 
 
 @dataclass(frozen=True)
@@ -115,15 +119,42 @@ def parsed(text: str) -> Cluster | None:
 
 
 def _slurm() -> Cluster:
-    tf = tensorflow()
+    """The tasks of a SLURM step, in their order.
+
+    TensorFlow's own resolver sorts the hosts by their letters, so that ``n10`` comes before ``n2``, as SLURM does not.
+    """
     try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=PORT, gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
-        )
-        jobs = resolver.cluster_spec().as_dict()
-    except (RuntimeError, ValueError, KeyError, AssertionError) as error:
-        raise UsageError(f"SLURM's variables do not describe a cluster: {error}. Start training with srun.") from None
-    return Cluster({"worker": jobs["worker"]}, "worker", int(os.environ["SLURM_PROCID"]))
+        hosts = _hosts(os.environ["SLURM_STEP_NODELIST"])
+        counts = _tasks(os.environ["SLURM_STEP_TASKS_PER_NODE"])
+        rank = int(os.environ["SLURM_PROCID"])
+        addresses = [
+            f"{host}:{PORT + number}" for host, count in zip(hosts, counts, strict=True) for number in range(count)
+        ]
+        if not 0 <= rank < len(addresses):
+            raise ValueError(f"task {rank} of {len(addresses)}")
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"SLURM's variables do not describe a cluster ({error}). Start training with srun.") from None
+    return Cluster({"worker": addresses}, "worker", rank)
+
+
+def _hosts(nodes: str) -> list[str]:
+    """The hosts of a list as SLURM writes it: ``"a[1-3,07],b"``."""
+    hosts = []
+    for prefix, ranges, suffix in _NODES.findall(nodes):
+        for part in ranges.split(",") if ranges else [""]:
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last or first) + 1) if part else [None]
+            hosts += [f"{prefix}{'' if number is None else f'{number:0{len(first)}}'}{suffix}" for number in numbers]
+    return hosts
+
+
+def _tasks(counts: str) -> list[int]:
+    """The numbers of tasks of each host, as SLURM writes them: ``"3(x2),1"``."""
+    found: list[int] = []
+    for part in counts.split(","):
+        count, _, times = part.rstrip(")").partition("(x")
+        found += [int(count)] * int(times or 1)
+    return found
 
 
 def _host(address: str) -> str:
