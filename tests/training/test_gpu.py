@@ -29,7 +29,7 @@ def test_all_gpus_train_what_one_trains(tmp_path: Path) -> None:
         pytest.skip("TensorFlow finds one GPU")
     settings = {"epochs": 2, "precision": "float32"}
     one, all_of_them = (
-        train("lenet5", dataset="digits", settings=settings, out=tmp_path, report=False, distribute=kind)  # type: ignore[arg-type]  # literals
+        train("lenet5", dataset="digits", settings=settings, out=tmp_path, report=False, distribute=kind)
         for kind in ("none", "mirrored")
     )
     ours, theirs = (run.record.result["last"]["val_loss"] for run in (one, all_of_them))
