@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 import click
 from click.core import ParameterSource
 
-from cnn_registry.system.progress import note, quiet, shows_bars, working
+from cnn_registry.system.progress import muted, note, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
 from .common import (
@@ -277,7 +277,7 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
         joined = join(how["distribute"])
         found = joined.of_chief(lambda: _as_text(unfinished(model, settings=settings, **what)))
         if found is None:
-            with quiet(not joined.is_chief):
+            with muted(not joined.is_chief):
                 note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
             return None
         return resume(found, force=force, **_given(how))

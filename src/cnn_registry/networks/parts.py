@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tensorflow import Tensor
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     """The part of a batch that is being computed, as scalar tensors.
 
     Attributes:
@@ -46,12 +46,12 @@ class Parts:
         self._thread = threading.local()
 
     @property
-    def current(self) -> Part | None:
+    def current(self) -> BatchPart | None:
         """The part of this thread; ``None`` outside a training step."""
         return getattr(self._thread, "part", None)
 
     @contextmanager
-    def computing(self, part: Part) -> Iterator[None]:
+    def computing(self, part: BatchPart) -> Iterator[None]:
         """Within it, the layers compute ``part``."""
         self._thread.part = part
         try:

@@ -36,7 +36,7 @@ _quiet = False
 
 
 @contextmanager
-def quiet(wanted: bool = True) -> Iterator[None]:
+def muted(wanted: bool = True) -> Iterator[None]:
     """Within it no progress is shown, if that is ``wanted``: of several processes, one shows it."""
     global _quiet
     before, _quiet = _quiet, _quiet or wanted

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import Replacements
 from cnn_registry.backend.strategy import Distribution
-from cnn_registry.data.pipeline.batches import part
+from cnn_registry.data.pipeline.batches import part_bounds
 from cnn_registry.errors import UsageError
-from cnn_registry.networks.parts import Part, see_whole_batches
+from cnn_registry.networks.parts import BatchPart, see_whole_batches
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,7 @@ def share_steps(model: keras.Model, distribution: Distribution, *, synchronise: 
         return _measured(images, labels, outputs, weights, own, loss)
 
     def _measured(
-        images: Tensor, labels: Tensor, outputs: Any, weights: Tensor | None, own: Part, loss: Tensor
+        images: Tensor, labels: Tensor, outputs: Any, weights: Tensor | None, own: BatchPart, loss: Tensor
     ) -> Logs:
         number = own.number
         if distribution.metrics_add_up:
@@ -110,17 +110,17 @@ def _counted_once(replicas: float, *, divided: bool) -> Callable[[Tensor], Tenso
     return share
 
 
-def _split(data: Data, distribution: Distribution) -> tuple[Tensor, Tensor, Tensor | None, Part]:
+def _split(data: Data, distribution: Distribution) -> tuple[Tensor, Tensor, Tensor | None, BatchPart]:
     """Images of this part; labels and weights of the whole batch; and which part it is."""
     tf = backend.tensorflow()
     images, labels, *weights = data
     number = tf.shape(labels)[0]
-    start, stop = part(number, distribution.replica(), distribution.replicas.of)
+    start, stop = part_bounds(number, distribution.replica(), distribution.replicas.of)
     labels, *weights = distribution.totals([labels, *weights])
-    return images, labels, weights[0] if weights else None, Part(start, stop, number)
+    return images, labels, weights[0] if weights else None, BatchPart(start, stop, number)
 
 
-def _whole(outputs: Any, own: Part, distribution: Distribution) -> Any:
+def _whole(outputs: Any, own: BatchPart, distribution: Distribution) -> Any:
     """The outputs for the whole batch, of one output or of a dict of them."""
     tf = backend.tensorflow()
 
@@ -140,7 +140,7 @@ def _whole(outputs: Any, own: Part, distribution: Distribution) -> Any:
     return whole(outputs)
 
 
-def _sliced(outputs: Any, own: Part) -> Any:
+def _sliced(outputs: Any, own: BatchPart) -> Any:
     if isinstance(outputs, Mapping):
         return {name: output[own.start : own.stop] for name, output in outputs.items()}
     return outputs[own.start : own.stop]

@@ -27,7 +27,7 @@ from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
-from cnn_registry.system.progress import note, quiet, working
+from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -90,7 +90,7 @@ def resume(
     began = time.monotonic()
     backend.require_tensorflow()
     distribution = join(distribute)
-    with quiet(not distribution.is_chief), opened(distribution, Path(path)) as run:
+    with muted(not distribution.is_chief), opened(distribution, Path(path)) as run:
         recorded = run.record.options
         options = RunOptions(
             listed_callbacks(callbacks),

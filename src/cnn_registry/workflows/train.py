@@ -29,7 +29,7 @@ from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
-from cnn_registry.system.progress import note, quiet, working
+from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import one_line
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -119,7 +119,7 @@ def train(
     backend.require_tensorflow()
     spec = get_spec(model)
     distribution = join(distribute)
-    with quiet(not distribution.is_chief), backend.process_kept():
+    with muted(not distribution.is_chief), backend.process_kept():
         plan = plan_training(
             spec,
             dataset=dataset,

@@ -111,7 +111,7 @@ def augment(
     stays = not config.moves and isinstance(size, tuple) and size == (images.shape[1], images.shape[2])
     if stays and not config.colours:
         return tf.cast(images, tf.float32)
-    uniform = tf.unstack(drawn(rows, tf.shape(images)[0], lambda number: uniforms((number, 8), seed)), axis=1)
+    uniform = tf.unstack(own_draws(rows, tf.shape(images)[0], lambda number: uniforms((number, 8), seed)), axis=1)
     if not stays:
         boxes = _boxes(uniform[:5], config)
         if config.rotation:
@@ -122,7 +122,7 @@ def augment(
     return _coloured(images, uniform[5:], config) if config.colours else images
 
 
-def drawn(rows: Rows | None, number: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+def own_draws(rows: Rows | None, number: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
     """The draws of ``number`` images; with ``rows``, those that these have among the draws of the whole batch.
 
     Args:
@@ -163,7 +163,7 @@ def _angles(number: Tensor, seed: Tensor, config: Augmentation, rows: Rows | Non
     """``(number,)``, in radians. The draws from ``seed`` itself are used for the crops, so these are different ones."""
     tf = backend.tensorflow()
     seed = tf.random.experimental.stateless_fold_in(seed, 1)
-    uniform = drawn(rows, number, lambda number: uniforms((number,), seed))
+    uniform = own_draws(rows, number, lambda number: uniforms((number,), seed))
     return math.radians(config.rotation) * _between(uniform, -1, 1)
 
 

@@ -105,7 +105,7 @@ def training_batches(
         there are weights. With several sizes the size is not part of the static shape, so that whatever uses the
         batches is traced once.
 
-        Where there are several replicas, each batch is one element for each of those that are wanted: the `part` of its
+        Where there are several replicas, each batch is one element for each of those that are wanted: the part of its
         images, varied and mixed as in the whole batch, and labels and weights for the whole batch that are zero outside
         the part. A replica whose part is empty gets one image of a neighbour's.
 
@@ -145,7 +145,7 @@ def evaluation_batches(
     return _batches(images, steps, choose, Augmentation(), UNMIXED, pixels, [form.size], replicas=replicas)
 
 
-def part(number: T, replica: T, of: int) -> tuple[T, T]:
+def part_bounds(number: T, replica: T, of: int) -> tuple[T, T]:
     """Where the part of a batch that a replica computes begins and ends; numbers or tensors.
 
     Args:
@@ -219,7 +219,7 @@ def _batches(
     is_whole = replicas.of == 1
 
     def places(number: int, replica: int) -> NDArray[np.int32]:
-        start, stop = part(number, replica, replicas.of)
+        start, stop = part_bounds(number, replica, replicas.of)
         if start == stop:  # TensorFlow's convolutions take no empty batch
             start, stop = (start - 1, stop) if start else (0, 1)
         # Each image is mixed with the one before it, which belongs to another part.
@@ -261,7 +261,7 @@ def _batches(
 
     def own_part(batch: Tensor, labels: Tensor, number: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """The images of a part, and labels for the whole batch, which are zero outside the part."""
-        start, stop = part(number, replicas.first + own, replicas.of)
+        start, stop = part_bounds(number, replicas.first + own, replicas.of)
         if mixing.mixes:
             batch, labels = batch[1:], labels[1:]
         return batch, tf.pad(labels[: stop - start], [[start, number - stop], [0, 0]])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cnn_registry import backend
 
-from .augment import Rows, drawn, uniforms
+from .augment import Rows, own_draws, uniforms
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -83,10 +83,10 @@ def mix(
     number = tf.shape(images)[0]
     # The draws from `seed` itself are used for the crops.
     seed, *seeds = tf.unstack(tf.random.split(seed, 3))
-    uniform = tf.unstack(drawn(rows, number, lambda number: uniforms((number, 3), seed)), axis=1)
+    uniform = tf.unstack(own_draws(rows, number, lambda number: uniforms((number, 3), seed)), axis=1)
     alphas = (config.mixup, config.cutmix)
     even, boxed = (
-        drawn(rows, number, functools.partial(_beta, seed=own, alpha=alpha))[:, None, None, None]
+        own_draws(rows, number, functools.partial(_beta, seed=own, alpha=alpha))[:, None, None, None]
         for own, alpha in zip(seeds, alphas, strict=True)
     )
     boxed = _boxes(boxed, uniform[:2], tf.shape(images))
