@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import sysconfig
 import venv
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -357,6 +358,23 @@ def link_files(installed: Distribution, site: Path) -> None:
             shutil.copy2(source, target)
 
 
+SEVERAL_COMMANDS = """
+import contextlib, io, json, sys
+from cnn_registry.cli import main
+
+printed = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["cnnreg", *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            main()
+        except SystemExit as ended:
+            assert not ended.code, words
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
+
+
 class Environment:
     """A virtual environment with the core's wheel, as users install it; nothing of this checkout is on its path.
 
@@ -398,6 +416,11 @@ class Environment:
         done = subprocess.run(words, cwd=cwd, env=self.variables(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def cnnreg(self, *commands: Sequence[object], cwd: Path) -> list[str]:
+        """What each of several commands of ``cnnreg`` prints. One process runs them all, so TensorFlow starts once."""
+        words = json.dumps([[str(word) for word in command] for command in commands])
+        return list(json.loads(self.run("python", "-c", SEVERAL_COMMANDS, words, cwd=cwd).splitlines()[-1]))
 
     def variables(self) -> dict[str, str]:
         """The variables of its processes: as if it were activated."""

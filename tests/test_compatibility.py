@@ -8,7 +8,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -115,28 +115,34 @@ def test_old_wheels_list_check_train_and_resume_in_an_environment(
 
 
 def in_an_environment(environment: Environment, runs: Path, folder: Path) -> None:
-    def cnnreg(*arguments: object) -> Any:
-        return json.loads(environment.run("cnnreg", *arguments, "--json", cwd=folder))
+    Image.new("RGB", (40, 30), "white").save(folder / "white.png")
+    commands: list[tuple[object, ...]] = [
+        ("list",),
+        ("datasets",),
+        ("check", "old_net", "--dataset", "old_shapes"),
+        ("train", "old_net", "--dataset", "digits", "--epochs", "1"),
+        ("evaluate", runs / "finished"),
+        ("predict", runs / "finished", folder / "white.png"),
+        ("train", "--resume", runs / "interrupted", "--force"),
+    ]
+    printed = environment.cnnreg(*([*command, "--json"] for command in commands), cwd=folder)
+    models, datasets, checked, trained, evaluated, predictions, resumed = map(json.loads, printed)
 
-    listed = {item["name"]: item["status"] for item in [*cnnreg("list"), *cnnreg("datasets")]}
+    listed = {item["name"]: item["status"] for item in [*models, *datasets]}
     assert (listed["old_net"], listed["old_shapes"]) == ("ok", "ok")
 
-    checked = cnnreg("check", "old_net", "--dataset", "old_shapes")
     outcomes = {(result["model"], result["check"]): result["outcome"] for result in checked}
     assert "failed" not in outcomes.values()
     assert {outcomes["old_net", "learns"], outcomes["old_shapes", "images"]} == {"passed"}
 
-    trained = cnnreg("train", "old_net", "--dataset", "digits", "--epochs", "1")
     assert trained["status"] == "finished"
 
     finished = json.loads((runs / "finished" / "run.json").read_text())["result"]["last"]
-    assert cnnreg("evaluate", runs / "finished")["accuracy"] == pytest.approx(finished["val_accuracy"])
+    assert evaluated["accuracy"] == pytest.approx(finished["val_accuracy"])
 
-    Image.new("RGB", (40, 30), "white").save(folder / "white.png")
-    [predicted] = cnnreg("predict", runs / "finished", folder / "white.png")
+    [predicted] = predictions
     assert {found["class"] for found in predicted["classes"]} == {"circle", "square", "triangle"}
 
-    resumed = cnnreg("train", "--resume", runs / "interrupted", "--force")
     assert resumed["status"] == "finished"
     assert versions_only(Run.open(runs / "interrupted"))
     assert resumed["result"]["last"]["loss"] == pytest.approx(finished["loss"], rel=0.02)

@@ -145,7 +145,8 @@ CHECKED = {
     "no-lambda": [*CHEAP, "keras-file"],
     "no-tensorflow": [*CHEAP, "backends"],
     **dict.fromkeys(set(ALL) - set(CHEAP), SHORT),
-    **dict.fromkeys(("gradients", "gradient-norm", "learns", "trains"), ALL),
+    **dict.fromkeys(("gradients", "gradient-norm", "trains"), ALL),
+    "learns": [*SHORT, "learns"],
 }
 """The checks that run on each broken model; it must pass all except one. A broken declaration or form of the graph does
 not change the numbers of the sound network, which passes the other checks. The two trainings take the longest."""
@@ -249,7 +250,7 @@ def test_a_check_that_runs_again_reports_the_same(install: Install) -> None:
 def test_an_error_that_several_checks_meet_is_one_failure(
     install: Install, name: str, place: tuple[str, str], check: str, reason: str
 ) -> None:
-    results = check_model(install(name, place), on_fail=None)
+    results = check_model(install(name, place), on_fail=None, only=SHORT)
     found = failing(results)
     assert found.keys() == {check}, found
     assert f"{reason}, as the check {check} reports" in {result.message for result in results}
@@ -301,7 +302,7 @@ def test_a_signal_that_softmax_rounds_away_is_not_a_dead_network(install: Instal
 
 def test_a_module_that_no_other_process_can_import_is_one_failure(install: Install) -> None:
     only_here = "import functools\nimport sys\nassert 'pytest' in sys.modules"
-    results = check_model(install("only_here", ("import functools", only_here)), on_fail=None)
+    results = check_model(install("only_here", ("import functools", only_here)), on_fail=None, only=SHORT)
     found = failing(results)
     assert found.keys() == {"light-import"}, found
     assert "another process cannot import it, as the check light-import reports" in {
