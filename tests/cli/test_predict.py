@@ -49,11 +49,26 @@ try:
 finally:
     assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    for options, code_wanted in (((), 0), (("--on-bad-image", "error"), 1)):
+    for options in ((), ("--on-bad-image", "error")):
         done = run_python("-c", code, "predict", str(trained), str(tmp_path / "cut.jpg"), *options)
-        assert done.returncode == code_wanted, done.stderr
+        assert done.returncode == 1, done.stderr
         assert "empty file" in done.stderr
         assert "AssertionError" not in done.stderr
+
+
+def test_where_not_one_image_can_be_read_the_work_has_failed(cnnreg: Cnnreg, trained: Path, tmp_path: Path) -> None:
+    broken = [tmp_path / "cut.jpg", tmp_path / "missing.png"]
+    broken[0].write_bytes(b"")
+    for options in ((), ("--json",), ("--format", "csv")):
+        ended = cnnreg("predict", trained, *broken, *options)
+        assert ended.code == 1
+        assert ended.err.splitlines()[-1] == "Error: None of the 2 images can be read."
+        assert "missing.png" in ended.out, "the rows with the reasons are printed"
+    out = tmp_path / "p.csv"
+    assert "The image cannot be read." in cnnreg("predict", trained, broken[0], "-o", out).err
+    assert [bool(row["error"]) for row in rows(out)] == [True]
+    assert cnnreg("predict", trained, *broken, "-o", out, "--resume").code == 0, "a part of a job may be all bad"
+    assert cnnreg("embed", trained, *broken, "-o", tmp_path / "x.npz").code == 1
 
 
 def test_a_job_that_was_stopped_is_resumed_and_nothing_is_overwritten(

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from cnn_registry.errors import DataError
 from cnn_registry.system.progress import Bar, note, open_bar
 from cnn_registry.text import counted
 
@@ -66,6 +67,7 @@ class Meter:
     Attributes:
         done: pictures that have a result.
         bad: those of them that cannot be read.
+        before: pictures that had a result before this command.
     """
 
     EVERY = 0.2
@@ -73,7 +75,7 @@ class Meter:
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
-        self.done = self.bad = 0
+        self.done = self.bad = self.before = 0
         self._began = self._shown = time.monotonic()
         self._first = 0.0
 
@@ -88,6 +90,16 @@ class Meter:
         finally:
             bar.close()
             self._sum_up(named)
+
+    def refuse_none(self) -> None:
+        """Refuse to call it a success that not one picture could be read.
+
+        Raises:
+            DataError: it is so.
+        """
+        if 0 < self.done == self.bad and not self.before:
+            every = "The image" if self.done == 1 else f"None of the {counted(self.done, 'image')}"
+            raise DataError(f"{every} {'cannot' if self.done == 1 else 'can'} be read.")
 
     def _count(self, result: R, named: list[R], bar: Bar) -> None:
         now = time.monotonic()
@@ -111,7 +123,7 @@ class Meter:
             note(f"cannot be read: {result.image}: {result.reason}")
         if self.bad > len(named):
             note(f"cannot be read: {self.bad - len(named):,} more, which the results name")
-        if self.bad:
+        if self.bad and (self.bad < self.done or self.before):
             note(f"{self.bad:,} of {counted(self.done, 'image')} cannot be read.")
         if self.done > MANY:
             now = time.monotonic()

@@ -65,10 +65,12 @@ def command(
         need_arrow()
     predictor = feature_predictor(Run.open(run), weights, force=force)
     pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
+    meter = Meter("Embedding")
     with journal(out, resume) as lines:
-        remaining = resumed(lines, json_done(lines.read()), resume).remaining(pictures, str)
+        remaining = resumed(lines, json_done(lines.read()), resume, meter).remaining(pictures, str)
         found = embeddings(predictor, remaining, on_bad_image=on_bad_image, max_pixels=max_pixels)
-        for row in Meter("Embedding").watch(found):
+        for row in meter.watch(found):
             lines.write([feature_row(row.image, row.feature, row.reason)])
         assemble(lines, out, parquet_of_features if out.suffix == ".parquet" else write_npz)
+    meter.refuse_none()
     tell(f"features: {out}", wrap=False)

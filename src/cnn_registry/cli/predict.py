@@ -96,19 +96,22 @@ def command(
     predictor = find_predictor(run, weights, tta=tta, force=force)
     pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
 
+    meter = Meter("Classifying")
+
     def predicted(of: Iterable[Picture]) -> Iterator[Prediction]:
         found = predictions(predictor, of, top=top, on_bad_image=on_bad_image, max_pixels=max_pixels)
-        return Meter("Classifying").watch(found)
+        return meter.watch(found)
 
     several = predictor.thresholds is not None
     if out:
-        _write(out, kind, top, resume, pictures, predicted, several)
+        _write(out, kind, top, resume, pictures, predicted, several, meter)
     elif as_json:
         print_json([_as_json(prediction) for prediction in predicted(pictures)])
     elif kind == "table":
         _print_pages(predicted(pictures), wide)
     else:
         _print_lines(predicted(pictures), kind, top, several)
+    meter.refuse_none()
 
 
 def _kind(kind: ResultFormat | None, out: Path | None, resume: bool, as_json: bool) -> ResultFormat:
@@ -170,6 +173,7 @@ def _write(
     pictures: Iterator[Picture],
     predicted: Any,
     several: bool,
+    meter: Meter,
 ) -> None:
     """Write the results to a file as they come; a Parquet file is made of lines of JSON at the end."""
     from cnn_registry.inference.results import (
@@ -186,23 +190,24 @@ def _write(
 
     if kind == "csv":
         with LineFile(out, csv_line(header(top, several=several)), resume=resume) as lines:
-            done = resumed(lines, csv_done(lines.read()), resume)
+            done = resumed(lines, csv_done(lines.read()), resume, meter)
             for prediction in predicted(done.remaining(pictures, csv_path)):
                 lines.write([csv_row(prediction, top)])
         return
     with LineFile(out, resume=resume) if kind == "jsonl" else journal(out, resume) as lines:
-        done = resumed(lines, json_done(lines.read()), resume)
+        done = resumed(lines, json_done(lines.read()), resume, meter)
         for prediction in predicted(done.remaining(pictures, str)):
             lines.write([json_row(prediction)])
         if kind == "parquet":
             assemble(lines, out, lambda rows, target: parquet_of_predictions(rows, top, target, several=several))
 
 
-def resumed(lines: LineFile, names: Iterable[str], resume: bool) -> Done:
-    """Which pictures have a line already; a note says how many."""
+def resumed(lines: LineFile, names: Iterable[str], resume: bool, meter: Meter) -> Done:
+    """Which pictures have a line already; a note says how many, and ``meter`` knows."""
     from cnn_registry.inference.results import Done
 
     done = Done(names)
+    meter.before = done.count
     if resume:
         note(f"{counted(done.count, 'image')} in {lines.path} already.")
     return done
