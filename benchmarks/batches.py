@@ -3,9 +3,10 @@
     python -m benchmarks.batches --data FOLDER [--model resnet18] [--size 96] [--links 200000]
 
 The network has random weights. In each round the pictures are decoded, then computed from memory, then predicted, which
-does both at a time; the ratio is that of a round, so that other load on the machine affects all three alike. For the
-memory, a folder of links to one small picture is predicted and written as lines of JSON; the resident memory is read on
-the way.
+does both at a time. Decoding and computing both use all processors, so predicting cannot take less than the time of
+either, nor less than the processor time of both divided by the number of processors; the ratio is to the largest of
+these. It is that of a round, so that other load on the machine affects all three alike. For the memory, a folder of
+links to one small picture is predicted and written as lines of JSON; the resident memory is read on the way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import psutil
 from PIL import Image
 
 from cnn_registry import create_model
+from cnn_registry.backend import usable_cpus
 from cnn_registry.inference.pictures import decoded_batches
 from cnn_registry.inference.predict import Prediction, predictions
 from cnn_registry.inference.predictor import Predictor
@@ -47,7 +49,7 @@ def predictor(model: str, size: int) -> Predictor:
 
 
 def overlap(data: Path, model: str, size: int, rounds: int) -> Facts:
-    """How long predicting takes beside the larger of decoding and computing."""
+    """How long predicting takes beside decoding, computing, and what both need of the processors."""
     pictures = list(find_pictures([str(data)], NOTHING))
     network = predictor(model, size)
     batches = [batch.readable for batch in decoded_batches(pictures, size)]
@@ -66,19 +68,25 @@ def overlap(data: Path, model: str, size: int, rounds: int) -> Facts:
         for _ in predictions(network, pictures, on_bad_image="skip"):
             pass
 
-    measured: dict[str, list[float]] = {"decode": [], "compute": [], "both": []}
+    works = {"decode": decode, "compute": compute, "both": both}
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    of_processors: dict[str, list[float]] = {name: [] for name in works}
+    ratios = []
     for _ in range(rounds):
-        for name, work in (("decode", decode), ("compute", compute), ("both", both)):
-            began = time.perf_counter()
+        for name, work in works.items():
+            began, began_processors = time.perf_counter(), time.process_time()
             work()
-            measured[name].append(time.perf_counter() - began)
-    ratios = [b / max(d, c) for d, c, b in zip(*(measured[k] for k in ("decode", "compute", "both")), strict=True)]
-    median = float(np.median(measured["both"]))
+            seconds[name].append(time.perf_counter() - began)
+            of_processors[name].append(time.process_time() - began_processors)
+        shared = (of_processors["decode"][-1] + of_processors["compute"][-1]) / usable_cpus()
+        ratios.append(seconds["both"][-1] / max(seconds["decode"][-1], seconds["compute"][-1], shared))
+    median = float(np.median(seconds["both"]))
     return {
         "model": model,
         "size": size,
         "images": len(pictures),
-        "seconds": {name: [round(value, 2) for value in values] for name, values in measured.items()},
+        "seconds": {name: [round(value, 2) for value in values] for name, values in seconds.items()},
+        "processor_seconds": {name: [round(value, 2) for value in values] for name, values in of_processors.items()},
         "ratio": round(float(np.median(ratios)), 3),
         "images_per_second": round(len(pictures) / median, 1),
     }
@@ -117,7 +125,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--links", type=int, default=0, help="also measure the memory with so many links (default: 0)")
     asked = parser.parse_args()
-    facts: Facts = begin()
+    options = f" --data {asked.data.name} --model {asked.model} --size {asked.size}" if asked.data else ""
+    options += f" --links {asked.links}" if asked.links else ""
+    facts: Facts = begin(f"python -m benchmarks.batches{options}")
     if asked.data:
         facts["overlap"] = overlap(asked.data, asked.model, asked.size, asked.rounds)
         print(json.dumps(facts["overlap"]))

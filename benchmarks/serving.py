@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=640, help="requests in all for each number of clients")
     asked = parser.parse_args()
     url, content = f"http://127.0.0.1:{asked.port}", asked.picture.read_bytes()
-    facts: Facts = begin() | requests.get(f"{url}/health", timeout=10).json()
+    facts: Facts = (
+        begin("python -m benchmarks.serving --picture photo.jpg") | requests.get(f"{url}/health", timeout=10).json()
+    )
     facts["loads"] = [load(url, content, clients, asked.requests) for clients in asked.clients]
     for row in facts["loads"]:
         print(json.dumps(row))

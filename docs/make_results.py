@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 ARTICLE = {"alexnet": 0.5, "vgg16": 0.6, "inception_v2": 0.7}
 """Validation accuracies that the article reports, for its networks and recipes at 224 pixels."""
 
-MEASURED = ("throughput/*", "first_step", "decoding", "prediction", "scaling")
+MEASURED = ("throughput/*", "first_step", "decoding", "prediction", "scaling", "exports")
 """Files that the scripts of these names write; ``throughput`` writes one for each kind of CPU."""
 
 ARTICLE_RECIPES = {"alexnet": "article", "vgg16": "article_96", "inception_v2": "article"}
@@ -41,6 +41,8 @@ EXPECTED = {
         for model, recipe in ARTICLE_RECIPES.items()
     },
     **{name: f"python -m benchmarks.{name.split('/')[0]}" for name in MEASURED},
+    "batches": "python -m benchmarks.batches --data 17flowers --links 1000000",
+    "serving": "python -m benchmarks.serving --picture photo.jpg",
 }
 """The expected files, and the commands that write them."""
 
@@ -97,6 +99,9 @@ def page(pictures: Path) -> str:
         "first_step": first_step,
         "decoding": decoding,
         "prediction": prediction,
+        "batches": batches,
+        "serving": serving,
+        "exports": exports,
         "scaling": lambda facts: scaling(facts, pictures),
     }
     for name, section in sections.items():
@@ -345,6 +350,67 @@ def prediction_row(cell: Facts) -> list[object]:
         return [*row, "", "nothing to fold"]
     after = "never" if images is None else "the first" if images <= 0 else f"{images:,}"
     return [*row, f"{np.median(np.divide(ours, unfolded)):.2f}", after]
+
+
+def batches(facts: Facts) -> Iterator[str]:
+    """Prediction for many pictures."""
+    yield "## Predictions for many pictures\n"
+    if found := facts.get("overlap"):
+        yield (
+            f"`cnnreg predict` on {found['images']:,} photographs with `{found['model']}` at {found['size']} pixels: "
+            f"{found['images_per_second']:,.0f} pictures per second. Decoding and computing both use all processors, so "
+            "they cannot take less than the processor time of both divided by the number of processors; the ratio is to "
+            "this time, or to that of either alone if it is larger. All measurements, in seconds:\n"
+        )
+        rows = [
+            [label, *(", ".join(map(str, found[key][name])) for key in ("seconds", "processor_seconds"))]
+            for name, label in (("decode", "decoding alone"), ("compute", "computing alone"), ("both", "predicting"))
+        ]
+        yield table(["", "time", "processor time"], rows)
+        yield f"Ratio, median: **{found['ratio']:.2f}**.\n"
+    if found := facts.get("memory"):
+        yield (
+            f"Resident memory while a folder of {found['links']:,} links to a small picture is predicted with LeNet-5, "
+            f"at {found['images_per_second']:,.0f} pictures per second, and written as lines of JSON:\n"
+        )
+        yield table(["pictures", *found["resident_mb"]], [["MB", *found["resident_mb"].values()]])
+
+
+def serving(facts: Facts) -> Iterator[str]:
+    """The load test of the server."""
+    yield "## Server\n"
+    yield (
+        f"`cnnreg serve` with {facts['model']}, on the machine of its clients. Each client sends one photograph after "
+        "another; times are from a request to its answer.\n"
+    )
+    columns = ("clients", "requests", "failed", "requests_per_second", "p50_ms", "p95_ms")
+    names = ["clients", "requests", "failed", "requests per second", "p50, ms", "p95, ms"]
+    yield table(names, [[row[column] for column in columns] for row in facts["loads"]])
+
+
+def exports(facts: Facts) -> Iterator[str]:
+    """The size of each model's files, and how far their outputs are from the network's."""
+    yield "## Exported files\n"
+    yield (
+        f"Size in MB of each model's file in float32 with random weights at {facts['size']} pixels, and the largest "
+        f"difference of a probability from the network in Keras on {facts['images']} random images, as `cnnreg export` "
+        "checks it. All files gave each image the same most probable class as the network. The script can measure single "
+        "models again, so the line below the table is about the last ones.\n"
+    )
+    found = {(row["model"], row["format"]): row["exported"] for row in facts["rows"]}
+    assert all(cell["agreement"] == 1 for cell in found.values())
+    kinds = {"saved_model": "SavedModel", "onnx": "ONNX", "litert": "LiteRT", "openvino": "OpenVINO"}
+    rows = [
+        [f"`{model}`", *(export_cell(found[model, kind]) for kind in kinds)]
+        for model in sorted({model for model, _ in found})
+    ]
+    yield table(["model", *kinds.values()], rows)
+
+
+def export_cell(measured: Facts) -> str:
+    """The size and the difference of one file."""
+    difference = measured["largest_difference"]
+    return f"{measured['size'] / 1e6:.1f}, {f'{difference:.0e}' if difference else 'none'}"
 
 
 def scaling(facts: Facts, pictures: Path) -> Iterator[str]:
