@@ -358,9 +358,9 @@ def batches(facts: Facts) -> Iterator[str]:
     if found := facts.get("overlap"):
         yield (
             f"`cnnreg predict` on {found['images']:,} photographs with `{found['model']}` at {found['size']} pixels: "
-            f"{found['images_per_second']:,.0f} pictures per second. Decoding and computing both use all processors, so "
-            "they cannot take less than the processor time of both divided by the number of processors; the ratio is to "
-            "this time, or to that of either alone if it is larger. All measurements, in seconds:\n"
+            f"{found['images_per_second']:,.0f} pictures per second. Decoding and computing both use all processors, "
+            "so they cannot take less than the processor time of both divided by the number of processors; the ratio "
+            "is to this time, or to that of either alone if it is larger. All measurements, in seconds:\n"
         )
         rows = [
             [label, *(", ".join(map(str, found[key][name])) for key in ("seconds", "processor_seconds"))]
@@ -394,8 +394,8 @@ def exports(facts: Facts) -> Iterator[str]:
     yield (
         f"Size in MB of each model's file in float32 with random weights at {facts['size']} pixels, and the largest "
         f"difference of a probability from the network in Keras on {facts['images']} random images, as `cnnreg export` "
-        "checks it. All files gave each image the same most probable class as the network. The script can measure single "
-        "models again, so the line below the table is about the last ones.\n"
+        "checks it. All files gave each image the same most probable class as the network. The script can measure "
+        "single models again, so the line below the table is about the last ones.\n"
     )
     found = {(row["model"], row["format"]): row["exported"] for row in facts["rows"]}
     assert all(cell["agreement"] == 1 for cell in found.values())
