@@ -1,7 +1,9 @@
 # Everything runs in .venv. The first target that needs it creates it.
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := $(sort $(wildcard plugins/cnnreg-*))
+# Those that bring large libraries are installed by whoever wants them; their tests are skipped otherwise.
+LARGE := plugins/cnnreg-hf plugins/cnnreg-tfds
+PLUGINS := $(filter-out $(LARGE),$(sort $(wildcard plugins/cnnreg-*)))
 PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt

@@ -17,7 +17,8 @@ from safetensors.numpy import save_file
 from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.testing import MODEL_CHECKS, parametrize_with_checks
 
-PLUGINS = {path.name for path in Path(__file__).parent.glob("cnnreg-*")}
+PROJECTS = Path(__file__).parent.glob("cnnreg-*/pyproject.toml")
+PLUGINS = {path.parent.name for path in PROJECTS if "cnn_registry.models" in path.read_text(encoding="utf-8")}
 MODELS = [name for name in list_models() if get_spec(name).provider.distribution in PLUGINS]
 
 

@@ -41,9 +41,9 @@ def command(wide: bool, as_json: bool) -> None:
 
 def _row(spec: DatasetSpec) -> list[str]:
     return [
-        spec.name,
-        str(spec.num_classes),
-        str(spec.num_images),
+        f"{spec.name}:{spec.parameter}" if spec.parameter else spec.name,
+        str(spec.num_classes or "varies"),
+        str(spec.num_images or "varies"),
         "x".join(map(str, spec.image_size)) if isinstance(spec.image_size, tuple) else str(spec.image_size or "varies"),
         "embedded" if spec.embedded else "download",
         str(spec.provider),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from cnn_registry.errors import UsageError
@@ -25,6 +27,7 @@ def register_dataset(
     image_size: int | tuple[int, int] | None = None,
     embedded: bool = False,
     is_default: bool = False,
+    parameter: str = "",
     paper: Paper | None = None,
     aliases: tuple[str, ...] = (),
     deprecated_aliases: tuple[str, ...] = (),
@@ -39,11 +42,14 @@ def register_dataset(
 
     Args:
         summary: one line for listings.
-        num_classes: number of classes.
-        num_images: number of images.
+        num_classes: number of classes; 0 where it depends on the parameter.
+        num_images: number of images; likewise.
         image_size: natural edge length in pixels, or height and width; default ``None``, the images vary.
         embedded: whether it needs no download; default false.
         is_default: whether ``train`` uses it when neither a dataset nor a folder is named; default false.
+        parameter: makes the loader one of many datasets, ``def prefix(source: Path | None, *, name: str)``, which gets
+            what follows ``prefix:`` as ``name``. The text stands for it in listings, ``"NAME"`` for instance. The
+            `ImageDataset` must be called ``prefix:name``, by which runs find it again. Default none.
         paper: the publication it comes from; default none.
         aliases: other names that find it; default none.
         deprecated_aliases: former names that still find it, with a `FutureWarning`; default none.
@@ -77,6 +83,7 @@ def register_dataset(
             image_size=image_size,
             embedded=embedded,
             is_default=is_default,
+            parameter=parameter,
         )
         return current_registry().datasets.register(loader, spec, replace=replace)
 
@@ -98,14 +105,26 @@ def describe_datasets(pattern: str | None = None) -> list[DatasetSpec | Broken |
 
 
 def get_dataset_spec(name: str) -> DatasetSpec:
-    """The `DatasetSpec` of a name, an alias, or ``distribution:name``. No data is read.
+    """The `DatasetSpec` of a name, an alias, ``distribution:name``, or ``prefix:name``. No data is read.
+
+    With a prefix, that of a loader of many datasets, the spec's loader is that of the one named.
 
     Raises:
         UnknownNameError: there is no such dataset; the message suggests the nearest names.
         AmbiguousNameError: several distributions provide the name.
         BrokenPluginError: the plugin that provides it cannot be used.
+        UsageError: a loader of many datasets is named without one of them.
     """
-    return current_registry().datasets.get(name)
+    datasets = current_registry().datasets
+    prefix, _, parameter = name.partition(":")
+    if parameter and prefix in datasets.names():
+        spec = datasets.get(prefix)
+        if spec.parameter:
+            return replace(spec, build=partial(spec.build, name=parameter))
+    spec = datasets.get(name)
+    if spec.parameter:
+        raise UsageError(f"The dataset {spec.name!r} is one of many; name one of them: {spec.name}:{spec.parameter}.")
+    return spec
 
 
 def default_dataset() -> DatasetSpec:

@@ -255,6 +255,8 @@ class DatasetSpec(Spec):
         image_size: natural edge length in pixels, or height and width; ``None`` where the images vary.
         embedded: whether it needs neither a download nor ``--data``.
         is_default: whether ``train`` uses it when neither a dataset nor a folder is named.
+        parameter: what follows the name and a colon, for a loader of many datasets, such as ``"NAME"`` in ``hf:NAME``;
+            empty for a single dataset.
     """
 
     num_classes: int
@@ -262,9 +264,11 @@ class DatasetSpec(Spec):
     image_size: int | tuple[int, int] | None = None
     embedded: bool = False
     is_default: bool = False
+    parameter: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(self, parameter=str)
         _require(self, num_classes=int, num_images=int, image_size=int | tuple | None, embedded=bool, is_default=bool)
 
 
