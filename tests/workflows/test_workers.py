@@ -39,14 +39,14 @@ settings = {
     "fine_tuning.layer_decay": 0.8, "model.aux_heads": True, "optimizer.learning_rate": 0.05,
     "precision": "float32", "metrics": ["TopKCategoricalAccuracy,k=3"],
 }
-cnn_registry.train(
-    "parts", dataset="digits", settings=settings | {"epochs": 2}, out=sys.argv[1], report=False, distribute=sys.argv[2]
-)
+settings["epochs"] = 2
+for out, kind in zip(sys.argv[1::2], sys.argv[2::2]):
+    cnn_registry.train("parts", dataset="digits", settings=settings, out=out, report=False, distribute=kind)
 """
 
 
 @pytest.mark.slow
-def test_two_workers_and_two_devices_train_what_one_trains(tmp_path: Path) -> None:
+def test_two_workers_and_three_devices_train_what_one_trains(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     devices = (
@@ -56,7 +56,7 @@ def test_two_workers_and_two_devices_train_what_one_trains(tmp_path: Path) -> No
     (tmp_path / "devices.py").write_text(devices + SCRIPT)
     command = [sys.executable, str(script), "two", "auto"]
     launch = f"import sys; from cnn_registry.system.launch import launched; sys.exit(launched({command!r}, 2))"
-    for arguments in (["-c", launch], ["script.py", "one", "none"], ["devices.py", "three", "mirrored"]):
+    for arguments in (["-c", launch], ["devices.py", "one", "none", "three", "mirrored"]):
         done = subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
         )
@@ -78,7 +78,7 @@ def _arrays(path: Path) -> list[np.ndarray]:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    rows = list(csv.DictReader((path / "history.csv").open()))
+    rows = list(csv.DictReader((path / "history.csv").read_text().splitlines()))
     return [
         {name: float(value) for name, value in row.items() if name not in ("seconds", "images_per_second")}
         for row in rows
