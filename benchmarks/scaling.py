@@ -58,15 +58,15 @@ def pipeline_side(kind: str, count: int, directory: Path) -> None:
     """Batches of a dataset of ``count`` images, in random order."""
     from cnn_registry.data.form import Form
     from cnn_registry.data.pipeline.batches import training_batches
-    from cnn_registry.data.sources.files import StreamedImages
+    from cnn_registry.data.sources.files import StreamedImages, see
     from cnn_registry.data.sources.memory import ArrayImages
     from cnn_registry.recipes.load import load_recipe
 
     pixels = np.asarray(np.load(directory / "images.npy", mmap_mode="r")[:count])
-    files = sorted(directory.glob("*.jpg"))
+    seen = [see(file) for file in sorted(directory.glob("*.jpg"))]
     source: Any = ArrayImages(pixels)
     if kind == "streamed":
-        source = StreamedImages([files[index % FILES] for index in range(count)], Form.of(TINY))
+        source = StreamedImages([seen[index % FILES] for index in range(count)], Form.of(TINY))
     images = in_memory(pixels, np.arange(count) % CLASSES, source)
     recipe = load_recipe("default")
     batches = training_batches(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +95,9 @@ def test_a_parquet_file_is_made_at_the_end_and_resumed_from_its_lines(
     parquet = pytest.importorskip("pyarrow.parquet")
     out = tmp_path / "p.parquet"
     cnnreg("predict", trained, colours / "red", "-o", tmp_path / "p.jsonl")
-    shutil.copy(tmp_path / "p.jsonl", tmp_path / "p.parquet.part")
+    made_with = {"run": str(trained), "weights": "best", "tta": False, "top": 3}
+    begun = json.dumps({"made_with": made_with}) + "\n" + (tmp_path / "p.jsonl").read_text()
+    (tmp_path / "p.parquet.part").write_text(begun)
     ended = cnnreg("predict", trained, colours, "-o", out, "--resume")
     assert ended.code == 0, ended.err
     assert parquet.read_table(out).num_rows == 60

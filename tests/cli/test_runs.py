@@ -130,3 +130,25 @@ def test_entries_of_the_cache_are_removed(cnnreg: Cnnreg, cache: Path) -> None:
 
 def test_an_empty_cache(cnnreg: Cnnreg, own_cache: Path) -> None:
     assert cnnreg("cache").out == f"0 entries in {own_cache}, 0.0 MB\n"
+
+
+def test_a_folder_of_runs_with_other_files_is_not_an_entry(cnnreg: Cnnreg, runs: Path) -> None:
+    outer = runs.parent / "work"
+    outer.mkdir()
+    runs.rename(outer / "project")
+    shutil.copytree(outer / "project" / "first", outer / "[1]")
+    listed = json.loads(cnnreg("runs", outer, "--json").out)
+    assert [Path(row["run"]).name for row in listed] == ["[1]"]
+    assert cnnreg("runs", outer, "--prune", "*", "--yes").code == 0
+    assert names(outer) == {"project"}
+    shutil.copytree(outer / "project" / "first", outer / "[1]")
+    assert cnnreg("runs", outer, "--prune", "[1]", "--yes").code == 0  # a name that looks like a pattern
+    assert (outer / "project" / "notes" / "thesis.txt").read_text() == "mine"
+
+
+def test_the_run_of_the_current_directory_has_its_name(
+    cnnreg: Cnnreg, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs / "first")
+    assert cnnreg("runs", ".").out.splitlines()[1].split()[0] == "first"
+    assert cnnreg("runs", ".", "--prune", ".", "--yes").code == 2

@@ -52,7 +52,7 @@ def test_hostile_names_are_one_harmless_line_of_csv_each(tmp_path: Path) -> None
         assert text.count("\n") == len(predictions) + 1
         assert "\r" not in text
         assert "\x1b" not in text
-        assert list(csv_done(lines.read())) == [csv_path(prediction.image) for prediction in predictions]
+        assert list(csv_done(lines.read(), header(3))) == [csv_path(prediction.image) for prediction in predictions]
     rows = list(csv.DictReader(text.splitlines()))
     assert rows[0]["path"] == "./=cmd|' /C calc'!A0.jpg"
     assert (rows[0]["class"], rows[0]["probability"], rows[0]["class_2"]) == ("'=1+1", "0.75", "-1")

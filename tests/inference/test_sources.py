@@ -98,6 +98,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/none.png":
             self.send_error(404)
             return
+        if self.path == "/nowhere.png":
+            self.send_response(302)
+            self.send_header("Location", "http://[::1")  # which urllib cannot parse
+            self.end_headers()
+            return
         self.send_response(200)
         if self.path == "/large.png":
             self.send_header("Content-Length", str(10**9))
@@ -122,13 +127,21 @@ def server(folder: Path) -> Iterator[str]:
 
 def test_an_address_is_fetched_within_bounds(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MAX_DOWNLOAD", 2000)
-    good, *bad = find_pictures([f"{server}/{name}.png" for name in ("ok", "none", "large", "endless")], stdin())
+    good, *bad = find_pictures(
+        [f"{server}/{name}.png" for name in ("ok", "none", "large", "endless", "nowhere")], stdin()
+    )
     assert good.name == f"{server}/ok.png"
     assert (good.pixels(2) == (255, 0, 0)).all()
-    for picture, reason in zip(bad, ("HTTP 404", "more than 2,000 bytes", "more than 2,000 bytes"), strict=True):
+    reasons = ("HTTP 404", "more than 2,000 bytes", "more than 2,000 bytes", "Invalid IPv6 URL")
+    for picture, reason in zip(bad, reasons, strict=True):
         with pytest.raises(BadImageError) as caught:
             picture.pixels(2)
         assert reason in caught.value.reason
     [nobody] = find_pictures(["http://127.0.0.1:1/x.png"], stdin())
     with pytest.raises(BadImageError, match="no connection"):
         nobody.pixels(2)
+
+
+def test_a_list_without_ends_of_lines_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a line of more than 65,536 bytes"):
+        list(find_pictures(["@/dev/zero"], io.BufferedReader(io.BytesIO())))

@@ -51,7 +51,7 @@ def command(
     from cnn_registry.inference.features import embeddings, feature_predictor
     from cnn_registry.inference.results import (
         feature_row,
-        json_done,
+        features_done,
         parquet_of_features,
         write_npz,
     )
@@ -66,8 +66,8 @@ def command(
     predictor = feature_predictor(Run.open(run), weights, force=force)
     pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
     meter = Meter("Embedding")
-    with journal(out, resume) as lines:
-        remaining = resumed(lines, json_done(lines.read()), resume, meter).remaining(pictures, str)
+    with journal(out, resume, {"run": str(run), "weights": weights}) as lines:
+        remaining = resumed(lines, features_done(lines.read()), resume, meter).remaining(pictures, str)
         found = embeddings(predictor, remaining, on_bad_image=on_bad_image, max_pixels=max_pixels)
         for row in meter.watch(found):
             lines.write([feature_row(row.image, row.feature, row.reason)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -40,5 +41,13 @@ def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
 
 
 def print_json(data: Any) -> None:
-    """Print ``data`` as JSON on standard output."""
-    click.echo(json.dumps(data, indent=2, default=str))
+    """Print ``data`` as JSON on standard output; JSON has null for numbers that are not finite."""
+    click.echo(json.dumps(_finite(data), indent=2, default=str))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -104,7 +105,9 @@ def command(
 
     several = predictor.thresholds is not None
     if out:
-        _write(out, kind, top, resume, pictures, predicted, several, meter)
+        made_with = {"run": run, "weights": weights, "tta": tta, "top": top}
+        names = predictor.class_names if resume else None
+        _write(out, kind, top, resume, pictures, predicted, several, meter, made_with, names)
     elif as_json:
         print_json([_as_json(prediction) for prediction in predicted(pictures)])
     elif kind == "table":
@@ -174,6 +177,8 @@ def _write(
     predicted: Any,
     several: bool,
     meter: Meter,
+    made_with: dict[str, Any],
+    class_names: Sequence[str] | None,
 ) -> None:
     """Write the results to a file as they come; a Parquet file is made of lines of JSON at the end."""
     from cnn_registry.inference.results import (
@@ -190,12 +195,12 @@ def _write(
 
     if kind == "csv":
         with LineFile(out, csv_line(header(top, several=several)), resume=resume) as lines:
-            done = resumed(lines, csv_done(lines.read()), resume, meter)
+            done = resumed(lines, csv_done(lines.read(), header(top, several=several), class_names), resume, meter)
             for prediction in predicted(done.remaining(pictures, csv_path)):
                 lines.write([csv_row(prediction, top)])
         return
-    with LineFile(out, resume=resume) if kind == "jsonl" else journal(out, resume) as lines:
-        done = resumed(lines, json_done(lines.read()), resume, meter)
+    with LineFile(out, resume=resume) if kind == "jsonl" else journal(out, resume, made_with) as lines:
+        done = resumed(lines, json_done(lines.read(), class_names), resume, meter)
         for prediction in predicted(done.remaining(pictures, str)):
             lines.write([json_row(prediction)])
         if kind == "parquet":
@@ -203,24 +208,38 @@ def _write(
 
 
 def resumed(lines: LineFile, names: Iterable[str], resume: bool, meter: Meter) -> Done:
-    """Which pictures have a line already; a note says how many, and ``meter`` knows."""
+    """Which pictures have a line already; a note says how many, and ``meter`` knows.
+
+    Raises:
+        UsageError: there is a line that the same command would not have written.
+    """
     from cnn_registry.inference.results import Done
 
-    done = Done(names)
+    try:
+        done = Done(names)
+    except ValueError as error:
+        raise UsageError(f"{lines.path} cannot be continued: {error}. Name another file.") from error
     meter.before = done.count
+    lines.cut()
     if resume:
         note(f"{counted(done.count, 'image')} in {lines.path} already.")
     return done
 
 
-def journal(out: Path, resume: bool) -> LineFile:
-    """LineFile beside a file that cannot be written line by line; it is made of them at the end."""
+def journal(out: Path, resume: bool, made_with: dict[str, Any]) -> LineFile:
+    """LineFile beside a file that cannot be written line by line; it is made of them at the end.
+
+    Its first line says what makes it, so that it is not continued with another model.
+
+    Raises:
+        UsageError: the file is there, or was begun with another model or other options.
+    """
     from cnn_registry.inference.results import LineFile
 
     if out.exists():
         done = " It is complete; there is nothing to resume." if resume else ""
         raise UsageError(f"{out} is there already.{done} Name another file.")
-    return LineFile(out.with_name(f"{out.name}.part"), resume=resume)
+    return LineFile(out.with_name(f"{out.name}.part"), json.dumps({"made_with": made_with}), resume=resume)
 
 
 def assemble(lines: LineFile, out: Path, write: Any) -> None:

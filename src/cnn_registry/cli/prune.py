@@ -95,7 +95,9 @@ def _matching(listing: Listing[S], patterns: Sequence[str]) -> list[S]:
     """
     chosen: dict[str, S] = {}
     for pattern in patterns:
-        found = {name: item for name, item in listing.items.items() if fnmatchcase(name, pattern.rstrip("/"))}
+        wanted = pattern.rstrip("/")
+        exact = {wanted: listing.items[wanted]} if wanted in listing.items else {}  # a name may look like a pattern
+        found = exact or {name: item for name, item in listing.items.items() if fnmatchcase(name, wanted)}
         if not found:
             raise UsageError(
                 f"There is no {listing.noun} {pattern!r}.{suggestion(pattern, listing.items)} Nothing was removed."

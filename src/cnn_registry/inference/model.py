@@ -48,7 +48,7 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
             if run.record.status in ENDED
             else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
         )
-        raise RunError(f"{run.path} has no {path.name}: the run is {run.record.status!r}. {helps}")
+        raise RunError(f"{run.path} has no {path.name}: the run is {run.status!r}. {helps}")
     model = run.record.model
     spec = spec_of(run)
     refuse_unknown_options(spec, model.options)

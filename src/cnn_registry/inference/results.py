@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,12 @@ from .predict import Prediction
 
 BLOCK = 10_000
 """Rows that are held in memory while another format is made of them."""
+
+BEGINNING = b'{"path": '
+"""How each line of JSON begins."""
+
+LONGEST = 2**24
+"""Bytes of the longest line that is read."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
@@ -87,10 +93,11 @@ class LineFile:
     Args:
         path: the file.
         first: its first line, or an empty string.
-        resume: continue a file that is there, without a last line that was cut; otherwise it is refused.
+        resume: continue a file that is there; otherwise it is refused. A last line that was cut is removed when lines
+            are added, or by `cut`; until then the file stays as it is.
 
     Raises:
-        UsageError: it is there, or has another first line.
+        UsageError: it is there, has another first line, or holds something else than lines.
         DataError: it cannot be written.
     """
 
@@ -102,16 +109,28 @@ class LineFile:
             raise UsageError(f"{path} is not a regular file; name another.")
         try:
             self._file = path.open("r+b" if path.exists() else "x+b")
-            size = _cut_last(self._file)
+            self._end, rest = _last_line(self._file)
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
-        self._first = first
-        if not size:
-            self.write([first] if first else [])
-        elif first and self._file.readline().decode("utf-8", "replace").rstrip("\n") != first:
+        self._first = first.encode()
+        if fault := self._fault(rest):
             self.close()
-            raise UsageError(f"{path} has other columns. Resume with the same options, or name another file.")
-        self._file.seek(0, os.SEEK_END)
+            raise UsageError(f"{path} {fault}")
+        if not self._end:
+            self.write([first] if first else [])
+
+    def _fault(self, rest: bytes | None) -> str:
+        """Why the file cannot be continued, or an empty string."""
+        if rest is None:
+            return f"ends in a line of more than {LONGEST:,} bytes. Name another file."
+        self._file.seek(0)
+        if self._end and self._first and self._file.readline(len(self._first) + 1).rstrip(b"\n") != self._first:
+            return "has other columns, or was begun with other options. Resume with the same, or name another file."
+        if self._first:
+            is_ours = bool(self._end) or self._first.startswith(rest)
+        else:
+            is_ours = rest.startswith(BEGINNING) or BEGINNING.startswith(rest)
+        return "" if is_ours else "does not end in a line of results. Name another file."
 
     def __enter__(self) -> Self:
         return self
@@ -127,9 +146,24 @@ class LineFile:
         Raises:
             DataError: the disk is full, for instance.
         """
+        self.cut()
         try:
             self._file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
             self._file.flush()
+            self._end = self._file.tell()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be written: {error.strerror or error}.") from error
+
+    def cut(self) -> None:
+        """Remove a last line that was cut.
+
+        Raises:
+            DataError: that cannot be done.
+        """
+        try:
+            if self._file.seek(0, os.SEEK_END) > self._end:
+                self._file.truncate(self._end)
+            self._file.seek(self._end)
         except OSError as error:
             raise DataError(f"{self.path} cannot be written: {error.strerror or error}.") from error
 
@@ -139,15 +173,27 @@ class LineFile:
             self._file.close()
 
     def read(self) -> Iterator[str]:
-        """The lines after the first one that was asked for."""
-        with self.path.open(encoding="utf-8", newline="\n") as file:
-            yield from (line.rstrip("\n") for line in islice(file, 1 if self._first else 0, None))
+        """The whole lines after the first one that was asked for.
+
+        Raises:
+            ValueError: a line is too long, or is not text.
+        """
+        with self.path.open("rb") as file:
+            if self._first:
+                file.readline()
+            while file.tell() < self._end:
+                line = file.readline(LONGEST)
+                if not line.endswith(b"\n"):
+                    raise ValueError(f"it has a line of more than {LONGEST:,} bytes")
+                yield line[:-1].decode()
 
 
-def _cut_last(file: BinaryIO) -> int:
-    """Remove what follows the last end of a line, and return the bytes that are left."""
+def _last_line(file: BinaryIO) -> tuple[int, bytes | None]:
+    """Where the last whole line ends, and the beginning of what follows it; ``None`` where that is too long."""
     size = end = file.seek(0, os.SEEK_END)
     while end:
+        if size - end >= LONGEST:
+            return end, None
         start = max(0, end - 65536)
         file.seek(start)
         found = file.read(end - start).rfind(b"\n")
@@ -155,10 +201,8 @@ def _cut_last(file: BinaryIO) -> int:
             end = start + found + 1
             break
         end = start
-    if end < size:
-        file.truncate(end)
-    file.seek(0)
-    return end
+    file.seek(end)
+    return end, file.read(min(size - end, 65536))
 
 
 class Done:
@@ -197,14 +241,106 @@ def _digest(name: str) -> np.uint64:
     )
 
 
-def csv_done(lines: Iterable[str]) -> Iterator[str]:
-    """The paths in lines of `csv_row`."""
-    return (row[0] for row in csv.reader(lines) if row)
+def csv_done(lines: Iterable[str], columns: Sequence[str], class_names: Collection[str] | None = None) -> Iterator[str]:
+    """The paths in lines of `csv_row`.
+
+    Args:
+        lines: after the header.
+        columns: that there are, from `header`.
+        class_names: which there can be; default any.
+
+    Raises:
+        ValueError: a line is something else.
+    """
+    known = None if class_names is None else {printable(_harmless(name)) for name in class_names}
+    for number, line in enumerate(lines, start=2):
+        try:
+            rows = list(csv.reader([line], strict=True))
+        except csv.Error as error:
+            raise ValueError(f"line {number} is not CSV") from error
+        if len(rows) != 1 or len(rows[0]) != len(columns):
+            raise ValueError(f"line {number} does not have {len(columns)} columns")
+        _check_class(rows[0][1] or None, known, number)
+        yield rows[0][0]
 
 
-def json_done(lines: Iterable[str]) -> Iterator[str]:
-    """The paths in lines of JSON."""
-    return (str(json.loads(line)["path"]) for line in lines)
+def json_done(lines: Iterable[str], class_names: Collection[str] | None = None) -> Iterator[str]:
+    """The paths in lines of `json_row`.
+
+    Args:
+        lines: the lines.
+        class_names: which there can be; default any.
+
+    Raises:
+        ValueError: a line is something else.
+    """
+    for number, row in enumerate(_predicted(lines), start=1):
+        _check_class(row.get("class"), class_names, number)
+        yield row["path"]
+
+
+def features_done(lines: Iterable[str]) -> Iterator[str]:
+    """The paths in lines of `feature_row`.
+
+    Raises:
+        ValueError: a line is something else, or has a feature of another length.
+    """
+    return (path for path, _, _ in _features(lines))
+
+
+def _check_class(name: object, known: Collection[str] | None, number: int) -> None:
+    if name is not None and known is not None and name not in known:
+        raise ValueError(f"line {number} has the class {printable(str(name))!r}, which this model does not have")
+
+
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines of JSON with their numbers; each is an object with a path, and perhaps an error."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number} is not JSON") from error
+        if not isinstance(row, dict) or not isinstance(row.get("path"), str):
+            raise ValueError(f"line {number} has no path")
+        if not isinstance(row.get("error", ""), str):
+            raise ValueError(f"line {number} has an error that is not text")
+        yield number, row
+
+
+def _predicted(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Lines of `json_row` as they were before."""
+    for number, row in _rows(lines):
+        top, labels = row.get("top"), row.get("labels", [])
+        is_whole = isinstance(top, list) and all(map(_is_pair, top)) and _is_class(row.get("class"))
+        if not is_whole or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError(f"line {number} is not a prediction")
+        yield row
+
+
+def _is_pair(pair: object) -> bool:
+    known = isinstance(pair, dict) and isinstance(pair.get("class"), str)
+    return known and isinstance(pair.get("probability"), int | float)  # type: ignore[attr-defined]  # it is a dict
+
+
+def _is_class(name: object) -> bool:
+    return name is None or isinstance(name, str)
+
+
+def _features(lines: Iterable[str]) -> Iterator[tuple[str, np.ndarray | None, str]]:
+    """Lines of `feature_row` as path, feature and error. All features have the same length."""
+    length = 0
+    for number, row in _rows(lines):
+        if "error" in row:
+            yield row["path"], None, row["error"]
+            continue
+        try:
+            feature = feature_of(row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number} has no feature") from error
+        length = length or len(feature)
+        if len(feature) != length or not length:
+            raise ValueError(f"line {number} has a feature of {len(feature)} numbers, where others have {length}")
+        yield row["path"], feature, ""
 
 
 def parquet_of_predictions(lines: Iterable[str], top: int, target: Path, *, several: bool = False) -> None:
@@ -219,13 +355,12 @@ def parquet_of_predictions(lines: Iterable[str], top: int, target: Path, *, seve
     if several:
         kinds[names.index("labels")] = arrow.list_(arrow.string())
 
-    def row(line: str) -> list[Any]:
-        found = json.loads(line)
-        pairs = [cell for pair in found["top"][:top] for cell in (pair["class"], pair["probability"])]
-        labels = [found["labels"]] if several else []
-        return [_text(found["path"]), *pairs, *[None] * (2 * top - len(pairs)), *labels, found.get("error")]
+    def cells(row: dict[str, Any]) -> list[Any]:
+        pairs = [cell for pair in row["top"][:top] for cell in (pair["class"], pair["probability"])]
+        labels = [row.get("labels")] if several else []
+        return [_text(row["path"]), *pairs, *[None] * (2 * top - len(pairs)), *labels, row.get("error")]
 
-    write_parquet(target, arrow.schema(list(zip(names, kinds, strict=True))), map(row, lines))
+    write_parquet(target, arrow.schema(list(zip(names, kinds, strict=True))), map(cells, _predicted(lines)))
 
 
 def write_parquet(target: Path, schema: Any, rows: Iterable[Sequence[Any]]) -> None:
@@ -257,13 +392,12 @@ def write_npz(lines: Iterable[str], target: Path) -> None:
         paths: list[bytes] = []
         bad: list[tuple[str, str]] = []
         with raw.open("wb") as file:
-            for line in lines:
-                row = json.loads(line)
-                if "error" in row:
-                    bad.append((_text(row["path"]), row["error"]))
+            for path, feature, error in _features(lines):
+                if feature is None:
+                    bad.append((_text(path), error))
                 else:
-                    file.write(feature_of(row).tobytes())
-                    paths.append(_text(row["path"]).encode())
+                    file.write(feature.tobytes())
+                    paths.append(_text(path).encode())
         count = len(paths)
         features: Any = np.empty((0, 0), np.float32)
         if count:
@@ -286,8 +420,12 @@ def feature_row(name: Path | str | None, feature: np.ndarray | None, reason: str
 
 
 def feature_of(row: dict[str, Any]) -> np.ndarray:
-    """The feature in a row of `feature_row`, float32 ``(C,)``."""
-    return np.frombuffer(base64.b64decode(row["feature"]), "<f4")
+    """The feature in a row of `feature_row`, float32 ``(C,)``.
+
+    Raises:
+        KeyError, TypeError, ValueError: there is none.
+    """
+    return np.frombuffer(base64.b64decode(row["feature"], validate=True), "<f4")
 
 
 def parquet_of_features(lines: Iterable[str], target: Path) -> None:
@@ -301,9 +439,5 @@ def parquet_of_features(lines: Iterable[str], target: Path) -> None:
         [("path", arrow.string()), ("feature", arrow.list_(arrow.float32())), ("error", arrow.string())]
     )
 
-    def row(line: str) -> list[Any]:
-        found = json.loads(line)
-        feature = None if "error" in found else feature_of(found)
-        return [_text(found["path"]), feature, found.get("error")]
-
-    write_parquet(target, schema, map(row, lines))
+    rows = ([_text(path), feature, error or None] for path, feature, error in _features(lines))
+    write_parquet(target, schema, rows)

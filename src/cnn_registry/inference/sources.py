@@ -23,6 +23,9 @@ SORTED_UP_TO = 100_000
 MAX_STDIN = 2**28
 """The largest image in bytes that is read from standard input."""
 
+MAX_LINE = 2**16
+"""Bytes of the longest line of a list."""
+
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _IMAGE = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|.{0,63}\0", re.DOTALL)
 """How an image begins, and no list of paths."""
@@ -39,7 +42,9 @@ class Peekable(Protocol):
         """The next bytes."""
         ...
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def readline(self, size: int = -1, /) -> bytes:
+        """The next bytes to the end of the line, at most ``size``."""
+        ...
 
 
 def find_pictures(sources: Sequence[str], stdin: Peekable, *, must_exist: bool = False) -> Iterator[Picture]:
@@ -85,10 +90,10 @@ def _of_line(line: str, must_exist: bool = False) -> Iterator[Picture]:
     if _ADDRESS.match(line):
         return iter([Picture(line, line)])
     path = Path(line)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path's, false for a name that is too long
         _refuse_empty(path)
         return _of_folder(path)
-    if must_exist and not path.is_file():
+    if must_exist and not os.path.isfile(path):  # noqa: PTH113 - as above
         raise BadImageError(line, "no such file")
     return iter([Picture(path, path)])
 
@@ -147,8 +152,19 @@ def _of_stdin(stdin: Peekable) -> Iterator[Picture]:
     return iter([Picture("-", content)])
 
 
-def _lines(stream: Iterable[bytes]) -> Iterator[str]:
-    return (line for line in (os.fsdecode(line.rstrip(b"\r\n")) for line in stream) if line.strip())
+def _lines(stream: Peekable | BinaryIO) -> Iterator[str]:
+    """The lines that are not empty.
+
+    Raises:
+        DataError: one is longer than any path or address.
+    """
+    while line := stream.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise DataError(
+                f"A list has a line of more than {MAX_LINE:,} bytes; expected a path or an address per line."
+            )
+        if (text := os.fsdecode(line.rstrip(b"\r\n"))).strip():
+            yield text
 
 
 def _of_lines(lines: Iterable[str]) -> Iterator[Picture]:

@@ -18,6 +18,7 @@ from cnn_registry.inference.predictor import Predictor, run_predictor
 from cnn_registry.runs.history import Epoch, read_history
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
+from cnn_registry.system.files import is_own_file
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
 
@@ -294,11 +295,13 @@ def _size(run: Run) -> tuple[int, int]:
         if isinstance(item, h5py.Dataset) and "vars" in str(item.name):
             count += item.size
 
+    if not is_own_file(run.best_weights):  # to open a pipe may take for ever
+        return 0, 0
     try:
         with h5py.File(run.best_weights) as file:
             file.visititems(add)
         return count, run.best_weights.stat().st_size
-    except OSError:
+    except Exception:  # HDF5 has many for a damaged file
         return 0, 0
 
 

@@ -220,7 +220,7 @@ def _sentence(run: Run, history: Sequence[Epoch]) -> str:
         f"{record.model.spec['name']} was trained on {counted(len(record.split.train), 'image')} of "
         f"{counted(len(record.data.class_names), 'class')} at {height}x{width} pixels and validated on "
         f"{len(record.split.val):,} others, with the recipe {record.recipe.name}: {done} in {duration(seconds)}. "
-        f"Status: {record.status}."
+        f"Status: {run.status}."
     )
 
 
@@ -430,7 +430,7 @@ def _provenance(run: Run, history: Sequence[Epoch]) -> list[tuple[str, str]]:
     rows = [
         ("run", str(run.path)),
         ("begun", record.created),
-        ("status", record.status),
+        ("status", run.status),
         ("command", " ".join(record.command)),
         ("model", f"{record.model.name} {provider['version'] or ''}, input {shape}{f', {options}' if options else ''}"),
         ("network", record.model.fingerprint or "not recorded"),

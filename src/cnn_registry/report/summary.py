@@ -14,6 +14,7 @@ from cnn_registry.errors import RunError
 from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import check_own, read_regular
+from cnn_registry.text import shorten
 
 from .facts import DataFacts
 from .measures import Calibration, Measure, calibration, measures_of_counts, measures_of_probabilities
@@ -213,7 +214,7 @@ def read_summary(run: Run) -> Summary | None:
         raise RunError(f"{file} cannot be read: {error.strerror or error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
+        where = shorten(".".join(map(str, first["loc"])), 100) or "the file"
         raise RunError(f"{file} is damaged: {where}: {first['msg']}.") from error
     if [row.name for row in summary.classes] != run.record.data.class_names:
         raise RunError(f"{file} is damaged: its classes are not those of run.json.")

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cnn_registry.errors import RunError
 from cnn_registry.system.files import check_own, is_own_folder, is_temporary, whole_directory, whole_file
 from cnn_registry.system.progress import note
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, shorten
 
 from .history import Epoch
 from .snapshot import ArraySpec, Layout, Snapshot, matched
@@ -315,7 +315,7 @@ def _first_line(error: ValidationError) -> str:
     """What is wrong in ``state.json`` in one line."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{STATE}: {where}{': ' if where else ''}{first['msg']}"
+    return shorten(f"{STATE}: {where}{': ' if where else ''}{first['msg']}", 400)
 
 
 def _limit(specs: Sequence[ArraySpec]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import statistics
 from collections.abc import Iterator
@@ -10,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
 from cnn_registry.system.files import is_own_file, is_own_folder, size_of
 
+from . import lock
 from .record import ENDED
 from .run import Run
 
@@ -45,7 +46,7 @@ class RunEntry:
         if not self.runs:
             return "damaged"
         if self.expected == 1:
-            return self.runs[0].record.status
+            return self.runs[0].status
         return f"{sum(run.record.status in ENDED for run in self.runs)} of {self.expected} folds"
 
     @property
@@ -61,12 +62,12 @@ def run_entries(out: Path) -> list[RunEntry]:
         RunError: there is no such directory.
     """
     if is_own_file(out / "run.json"):
-        return [_entry(out)]
+        return [_entry(out if out.name not in ("", "..") else out.resolve())]
     try:
         folders = sorted(path for path in out.iterdir() if is_own_folder(path))
     except OSError as error:
         raise RunError(f"The runs in {out} cannot be listed: {error.strerror or error}.") from error
-    found = [_entry(path) for path in folders if is_own_file(path / "run.json") or any(_folds(path))]
+    found = [_entry(path) for path in folders if is_own_file(path / "run.json") or _holds_folds(path)]
     return sorted(found, key=lambda entry: entry.created.timestamp() if entry.created else 0.0)
 
 
@@ -75,8 +76,14 @@ def _entry(path: Path) -> RunEntry:
     runs = tuple(run for run in map(_readable, paths) if run)
     if paths == [path]:
         return RunEntry(path, runs, 1, size_of(path))
-    folds = [int(match[1]) for run in runs if (match := re.search(r"-of-([0-9]{1,4})$", run.record.split.name))]
+    folds = [int(match[2]) for run in runs if (match := FOLD.fullmatch(run.record.split.name))]
     return RunEntry(path, runs, max([*folds, len(paths)]), size_of(path))
+
+
+def _holds_folds(path: Path) -> bool:
+    """Whether a folder is that of a cross-validation; one that holds other runs is somebody's own."""
+    runs = list(filter(None, map(_readable, _folds(path))))
+    return bool(runs) and all(FOLD.fullmatch(run.record.split.name) for run in runs)
 
 
 def _best_accuracy(run: Run) -> float | None:
@@ -119,13 +126,9 @@ def remove(entry: RunEntry) -> None:
 
 
 def _check_idle(path: Path) -> None:
-    from filelock import FileLock, Timeout
-
-    lock = path / ".lock"
-    if not is_own_file(lock):
-        return
     try:
-        with FileLock(lock, timeout=0):
-            return
-    except Timeout:
-        raise RunError(f"Another process is training in {path}; stop it first.") from None
+        busy = lock.is_locked(path)
+    except OSError as error:
+        raise RunError(f"{path / lock.NAME} cannot be read: {error.strerror or error}.") from error
+    if busy:
+        raise RunError(f"Another process is training in {path}; stop it first.")

@@ -9,6 +9,8 @@ from typing import Any
 
 from cnn_registry import backend
 
+from .record import ProcessRecord
+
 LIBRARIES = ("cnn-registry", "keras", "tensorflow", "tensorflow-cpu", "numpy", "pillow", "scikit-learn")
 
 
@@ -21,6 +23,11 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def training_process() -> ProcessRecord:
+    """This process, as a run records it."""
+    return ProcessRecord(host=platform.node()[:300], pid=os.getpid())
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypedDict
 
@@ -158,6 +159,18 @@ class OptionsRecord(BaseModel):
     max_pixels: int | None = Field(default=None, gt=0)
 
 
+class ProcessRecord(BaseModel):
+    """The process that trains, or did so last.
+
+    Attributes:
+        host: the name of its machine.
+        pid: its number there.
+    """
+
+    host: str = Field(max_length=300)
+    pid: int = Field(ge=0, lt=2**63)
+
+
 class RunRecord(BaseModel):
     """The content of ``run.json``.
 
@@ -169,6 +182,7 @@ class RunRecord(BaseModel):
         model, recipe, data, split, options: see there.
         versions: of Python and the libraries.
         machine: what its speed depends on.
+        process: which process trains it, or did so last; ``None`` in runs of earlier versions.
         resumed: each time that the training went on after it had been stopped.
         rollbacks: how often the training went back with half the learning rate.
         result: figures of the last and of the best epoch, and of the report.
@@ -186,6 +200,7 @@ class RunRecord(BaseModel):
     split: SplitRecord
     versions: dict[str, str]
     machine: dict[str, Any]
+    process: ProcessRecord | None = None
     resumed: list[Resumption] = Field(default_factory=list)
     options: OptionsRecord = OptionsRecord()
     rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
@@ -233,11 +248,16 @@ class RunRecord(BaseModel):
     def _has_figures(cls, result: dict[str, Any]) -> dict[str, Any]:
         for name in ("last", "best"):
             row = result.get(name, {})
+            if row and isinstance(row, dict):
+                row = _with_nan(row)
+                result = result | {name: row}
             own = row.get("metrics", {}) if isinstance(row, dict) else None
-            if not isinstance(own, dict) or not all(isinstance(value, int | float) for value in _figures(row, own)):
+            if not isinstance(own, dict) or not all(map(_is_number, _figures(row, own))):
                 raise ValueError(f"expected the figures of the {name} epoch")
             if row and not {"epoch", "val_loss", "val_accuracy"} <= row.keys():
                 raise ValueError(f"expected the validation loss and accuracy of the {name} epoch")
+            if row and not isinstance(row["epoch"], int):
+                raise ValueError(f"expected the number of the {name} epoch")
         return result
 
     @model_validator(mode="after")
@@ -245,6 +265,18 @@ class RunRecord(BaseModel):
         if len(self.data.class_names) != self.model.num_classes:
             raise ValueError(f"{self.model.num_classes} classes and {len(self.data.class_names)} names of classes")
         return self
+
+
+def _with_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's row with NaN for what is not a finite number, which JSON has as null."""
+    found = {name: math.nan if value is None and name != "epoch" else value for name, value in row.items()}
+    own = row.get("metrics")
+    return found | ({"metrics": _with_nan(own)} if isinstance(own, dict) else {})
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number, and not one of more digits than a float has room for."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _figures(row: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[Any]:
@@ -261,6 +293,7 @@ class RecordChanges(TypedDict, total=False):
     data: DataRecord
     options: OptionsRecord
     versions: dict[str, str]
+    process: ProcessRecord
     resumed: list[Resumption]
     rollbacks: int
     result: dict[str, Any]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +22,7 @@ from cnn_registry.errors import RunError, UsageError
 from cnn_registry.system.files import check_own, is_own_folder, write_file
 from cnn_registry.text import counted, printable, shorten, suggestion
 
+from . import lock
 from .checkpoints import Checkpoints
 from .history import Epoch, read_history
 from .record import RecordChanges, RunRecord, Status
@@ -38,6 +40,9 @@ SEAL = b',\n  "sha256": "'
 MAX_BYTES = 2**28
 """The largest ``run.json`` that is read: a million images are half of it."""
 
+GONE = "interrupted (process gone)"
+"""The status of a run whose process has died without recording how it ended."""
+
 FOLDERS = ("checkpoints", "tensorboard")
 FILES = (
     "run.json",
@@ -49,7 +54,7 @@ FILES = (
     "curves.png",
     "confusion.png",
     "report.html",
-    ".lock",
+    lock.NAME,
 )
 """What a training writes."""
 
@@ -85,7 +90,7 @@ class Run:
         facts = {
             "model": record.model.spec["name"],
             "data": f"{record.data.name} ({counted(len(names), 'class')})",
-            "status": record.status,
+            "status": self.status,
         }
         if best := record.result.get("best"):
             facts["best epoch"] = f"validation accuracy {best['val_accuracy']:.1%} in epoch {best['epoch']:.0f}"
@@ -123,6 +128,21 @@ class Run:
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of the model's outputs."""
         return tuple(self.record.data.class_names)
+
+    @property
+    def status(self) -> str:
+        """How the training ended, or that it runs; ``"interrupted (process gone)"`` where its process has died.
+
+        A process that is killed, or runs out of memory, leaves a record that says ``"running"``. Whether it is still
+        there is known on its own machine only.
+        """
+        process = self.record.process
+        if self.record.status != "running" or process is None or process.host != platform.node()[:300]:
+            return self.record.status
+        try:
+            return self.record.status if lock.is_locked(self.path) else GONE
+        except OSError:
+            return self.record.status
 
     @property
     def history(self) -> list[Epoch]:
@@ -249,7 +269,7 @@ class Run:
             record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
         except (OSError, ValidationError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            where = shorten(".".join(str(part) for part in first["loc"]), 100) or "the file"
             raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
         # A record without a digest is one that a person wrote or changed, and says so by having none.
         if seal and content != _sealed(body):
@@ -266,21 +286,10 @@ class Run:
         Raises:
             RunError: one does, or the directory contains a link, a pipe or a device, or a folder in place of a file.
         """
-        from filelock import FileLock, Timeout
-
         _check_own(self.path)
         _check_kinds(self.path)
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise RunError(f"Another process is training in {self.path}; wait for its end, or stop it.") from None
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}.") from error
-        try:
+        with lock.locked(self.path):
             yield
-        finally:
-            lock.release()
 
     def export(
         self,
@@ -440,7 +449,7 @@ def _check_kinds(path: Path) -> None:
     """Refuse folders where a training writes files, and files where it makes folders.
 
     Raises:
-        RunError: there is one, or the lock is another file's second name.
+        RunError: there is one.
     """
     for name in FOLDERS:
         if os.path.lexists(path / name) and not is_own_folder(path / name):
@@ -448,10 +457,26 @@ def _check_kinds(path: Path) -> None:
     for name in FILES:
         if is_own_folder(path / name):
             raise RunError(f"{path / name} is a folder; expected a file. Move it elsewhere.")
-    lock = path / ".lock"
-    if lock.exists() and lock.stat().st_nlink > 1 and lock.stat().st_size:
-        # filelock 3 empties the file when it takes the lock.
-        raise RunError(f"{lock} is a second name of a file that is not empty; remove it.")
+
+
+@contextmanager
+def reserved(out: Path, stem: str) -> Iterator[Path]:
+    """A new directory in ``out`` that no other process uses; it is removed again if the block leaves it empty.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        path = _new_directory(out, stem)
+    except OSError as error:
+        raise RunError(f"No directory can be made in {out}: {error.strerror or error}.") from error
+    try:
+        yield path
+    finally:
+        for folder in (path, *missing):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def stamped(*parts: str) -> str:

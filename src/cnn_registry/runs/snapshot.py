@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_registry.errors import RunError
+from cnn_registry.text import shorten
 
 from .history import Epoch
 
@@ -54,7 +55,7 @@ class ArraySpec(NamedTuple):
         return math.prod(self.shape) * self.numpy_type.itemsize
 
     def __str__(self) -> str:
-        return f"{self.path} {self.shape} {self.dtype}"
+        return shorten(f"{self.path} {self.shape} {self.dtype}", 200)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def download(
         try:
             _fetch(url, part, size, patience or Patience())
             _check(part, size, digest)
-        except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             failures.append(f"{url}: {_reason(error)}")
         else:
             part.replace(target)
@@ -105,7 +105,7 @@ def fetch(url: str, *, limit: int, seconds: float = 60.0) -> bytes:
             content += block
             if len(content) > limit:
                 raise DownloadError(f"more than {limit:,} bytes")
-    except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise DownloadError(_reason(error)) from error
     finally:
         answer.close()

@@ -112,7 +112,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise RunError(f"{path} cannot be written: {_why(error, path)}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -155,10 +155,17 @@ def whole_directory(path: Path) -> Iterator[Path]:
         if old in made and not path.exists():
             with suppress(OSError):
                 old.replace(path)
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise RunError(f"{path} cannot be written: {_why(error, path)}.") from error
     finally:
         for left in made:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _why(error: OSError, path: Path) -> str:
+    """Why ``path`` cannot be written, in a few words."""
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+        return f"{path.parent} is not there; if it was moved or removed meanwhile, restore it"
+    return error.strerror or str(error)
 
 
 def is_temporary(path: Path) -> bool:

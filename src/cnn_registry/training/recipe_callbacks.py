@@ -66,7 +66,17 @@ def states(callbacks: Callbacks) -> dict[str, Any]:
 
 
 def restore_states(callbacks: Callbacks, kept: Mapping[str, Any]) -> None:
-    """Give each callback what it kept."""
+    """Give each callback what it kept.
+
+    Raises:
+        RunError: it does not take it, for instance because the checkpoint was changed.
+    """
     for text, callback in callbacks.items():
-        if text in kept and hasattr(callback, STATE[1]):
+        if text not in kept or not hasattr(callback, STATE[1]):
+            continue
+        try:
             callback.set_state(kept[text])
+        except Exception as error:  # a callback may be anyone's code
+            raise RunError(
+                f"The state of the callback {text} in the checkpoint cannot be restored: {one_line(error)}."
+            ) from error

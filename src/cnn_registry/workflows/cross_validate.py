@@ -7,26 +7,31 @@ import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribute
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.inference.evaluate import evaluate, joined
+from cnn_registry.recipes.resolution import NOT_SETTINGS, leaves
 from cnn_registry.recipes.schema import Recipe
+from cnn_registry.registry.models import get_spec
 from cnn_registry.report.plots import plot_confusion
 from cnn_registry.runs.record import ENDED
-from cnn_registry.runs.run import Run, stamped
+from cnn_registry.runs.run import Run, reserved, stamped
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
 from cnn_registry.training.options import OnNaN
 
+from .plan import plan_training
 from .resume import resume
 from .train import listed_callbacks, train
 from .workers import refuse_workers
@@ -101,6 +106,8 @@ def train_folds(
     on_nan: OnNaN = "stop",
     max_pixels: int | None = None,
     distribute: Distribute = "auto",
+    time_limit: str | None = None,
+    report: bool = True,
 ) -> Folds:
     """Train ``count`` models, each validated on a different part of the images, and report on all images together.
 
@@ -117,22 +124,28 @@ def train_folds(
         dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan,
             max_pixels: as for `train`.
         distribute: ``"auto"`` or ``"none"``, as folds are trained in one process.
+        time_limit, report: as for `train`, of each fold.
 
     Returns:
         The trainings; after Ctrl-C those so far.
 
     Raises:
         UsageError: a split was given, or ``count`` is not from 2 to 9999.
-        RunError: ``resume_from`` holds runs of another cross-validation.
+        RunError: ``resume_from`` holds runs of another cross-validation, or its folds were trained with another recipe
+            or on other images.
         CnnRegistryError: as `train`. The folds that were trained before stay.
     """
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
     refuse_workers("A cross-validation", distribute)
     callbacks = listed_callbacks(callbacks)
-    with warned_once():
-        path = Path(resume_from or Path(out) / stamped(model.rpartition(":")[2], f"{count}-folds"))
+    if time_limit is not None:
+        settings = {**(settings or {}), "time_limit": time_limit}
+    stem = stamped(model.rpartition(":")[2], f"{count}-folds")
+    with warned_once(), nullcontext(Path(resume_from)) if resume_from else reserved(Path(out), stem) as path:
         before = _begun(path, model, count) if resume_from else {}
+        if before:
+            _refuse_others(before, model, dataset, data, recipe, settings, on_bad_image, max_pixels)
         runs: list[Run] = []
         for number in range(1, count + 1):
             name = f"fold-{number}-of-{count}"
@@ -153,9 +166,10 @@ def train_folds(
                     on_nan=on_nan,
                     max_pixels=max_pixels,
                     distribute="none",
+                    report=report,
                 )
             elif run.record.status not in ENDED:
-                run = resume(run.path, callbacks=callbacks, distribute="none")
+                run = resume(run.path, data=data, callbacks=callbacks, distribute="none", report=report)
             runs.append(run)
             if run.record.status in ("interrupted", "terminated"):
                 break
@@ -165,7 +179,7 @@ def train_folds(
                 f"{', '.join(cut)} was cut short and does not count. Resume with: {_resume_command(model, count, path)}"
             )
         if folds.runs:
-            _report(folds)
+            _report(folds, dataset, data)
         return folds
 
 
@@ -194,11 +208,55 @@ def _begun(path: Path, model: str, count: int) -> dict[str, Run]:
     return {run.record.split.name: run for run in runs}
 
 
-def _report(folds: Folds) -> None:
+def _refuse_others(
+    before: Mapping[str, Run],
+    model: str,
+    dataset: str | None,
+    data: str | Path | Manifest | None,
+    recipe: str | Path | Recipe | None,
+    settings: Mapping[str, Any] | None,
+    on_bad_image: OnBadImage,
+    max_pixels: int | None,
+) -> None:
+    """Refuse to mix folds: all have the same recipe, so that their parts fit together, and the same images.
+
+    Raises:
+        RunError: what is asked for now differs from what a fold was trained with.
+        CnnRegistryError: as `plan_training`.
+    """
+    with backend.process_kept():
+        plan = plan_training(
+            get_spec(model),
+            dataset=dataset,
+            data=data,
+            recipe=recipe,
+            settings=settings,
+            split=min(before),
+            on_bad_image=on_bad_image,
+            max_pixels=max_pixels,
+        )
+    now = dict(leaves(plan.recipe.to_dict()))
+    for run in before.values():
+        then = dict(leaves(run.record.recipe.to_dict()))
+        for key in sorted(now.keys() | then.keys()):
+            if now.get(key) != then.get(key) and key not in NOT_SETTINGS:
+                raise RunError(
+                    f"{run.path} was trained with {key} = {then.get(key)}; this asks for {now.get(key)}. Resume with "
+                    f"the options that the cross-validation began with."
+                )
+        if plan.data.digest != run.record.data.digest:
+            raise RunError(
+                f"{run.path} was trained on other images than those at {plan.data.source}, or they have changed since. "
+                f"Name the same with --data."
+            )
+
+
+def _report(folds: Folds, dataset: str | None, data: str | Path | Manifest | None) -> None:
     """Write ``folds.json``, and ``report.json`` and ``confusion.png`` of all folds' validation images."""
     write_file(folds.path / "folds.json", json.dumps(folds.summary(), indent=2) + "\n")
     note("Evaluating the folds together")
-    each = [evaluate(run, weights="last") for run in folds.runs]
+    named = None if data is None else dataset  # the run's own are found by its record
+    each = [evaluate(run, dataset=named, data=data, part="val", weights="last") for run in folds.runs]
     evaluation = joined(each, f"validation images of {len(each)} folds, last weights")
     report = evaluation.report()
     write_file(folds.path / "report.json", json.dumps(report, indent=2) + "\n")

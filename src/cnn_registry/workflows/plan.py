@@ -24,7 +24,7 @@ from cnn_registry.recipes.resolution import Layer, Resolved, resolve
 from cnn_registry.recipes.schema import PhotoSettings, Recipe
 from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.runs.machine import machine, versions
+from cnn_registry.runs.machine import machine, training_process, versions
 from cnn_registry.runs.record import (
     ACTIVATION,
     HASH_DIGITS,
@@ -91,6 +91,7 @@ class Plan:
             split=self.parts,
             versions=versions(),
             machine=machine(),
+            process=training_process(),
             options=options,
         )
 

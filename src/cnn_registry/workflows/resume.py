@@ -24,9 +24,10 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
-from cnn_registry.runs.machine import versions
+from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
+from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import counted
 from cnn_registry.training.fit import Fit, Images
@@ -145,16 +146,17 @@ def plan_resumption(
         resolved.with_layer(Layer("--set", settings, own=True)) if settings else resolved,
         images,
         _split(images, record.split),
-        record.data if data is None else _moved(record.data, source),
+        record.data if data is None else _moved(record.data, images, source),
         record.split,
     )
     return plan, changed
 
 
-def _moved(record: DataRecord, source: Path | Manifest | None) -> DataRecord:
+def _moved(record: DataRecord, images: Images, source: Path | Manifest | None) -> DataRecord:
     """The record of images that are somewhere else now."""
     assert source is not None
-    return record.model_copy(update={"given": str(path_of(source).absolute()), "columns": columns_of(source)})
+    places = {"given": as_text(str(path_of(source).absolute())), "source": as_text(images.evaluation.dataset.source)}
+    return record.model_copy(update=places | {"columns": columns_of(source)})
 
 
 def _recorded(recipe: Recipe, settings: Mapping[str, Any]) -> set[str]:
@@ -243,6 +245,7 @@ def _resumed(
     snapshot = None if trains_on else fit.restore(run)
     if trains_on:
         fit.train_on(run.last_weights, history, before.data.class_names)
+        _keep(fit, run, options)
     step = fit.progress.step
     resumption = Resumption(at=datetime.now(UTC).isoformat(timespec="seconds"), step=step, changed=changed)
     with stop_requests() as request:
@@ -252,6 +255,7 @@ def _resumed(
             recipe=plan.recipe,
             data=plan.data,
             versions=versions(),
+            process=training_process(),
             options=record,
             resumed=[*before.resumed, resumption],
             result={},
@@ -266,6 +270,22 @@ def _resumed(
             note(f"{run.path} has no checkpoint; its training starts again.")
         note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
         return carry_out(fit, plan, run, options, request, before)
+
+
+def _keep(fit: Fit, run: Run, options: RunOptions) -> None:
+    """Write a checkpoint of a finished run before it is trained on: without one it would be resumed from nothing.
+
+    Raises:
+        RunError: it cannot be written, and the options do not allow to continue without checkpoints.
+    """
+    snapshot = fit.state.snapshot()  # of all workers, if there are several
+    try:
+        if run.writes:
+            run.checkpoints.save(snapshot)
+    except RunError as error:
+        if not options.keep_going:
+            raise
+        note(f"{error} If training on is cut short, it can only start again.")
 
 
 def unfinished(
@@ -328,9 +348,9 @@ def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str
 
 def _changed_images(record: RunRecord, images: Images) -> Iterator[str]:
     if images.evaluation.digest != record.data.digest:
-        yield f"the images at {record.data.source} or their classes have changed"
+        yield f"the images at {as_text(images.evaluation.dataset.source)} or their classes have changed"
     if weights_digest(images.evaluation.dataset) != record.data.weights:
-        yield f"the weights of the images at {record.data.source} have changed"
+        yield f"the weights of the images at {as_text(images.evaluation.dataset.source)} have changed"
 
 
 def _split(images: Images, recorded: SplitRecord) -> Split:

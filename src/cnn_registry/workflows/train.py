@@ -141,11 +141,11 @@ def train(
             findings = plan.findings()
             with stop_requests() as request:  # from here on there is a record, which says how the training ended
                 run = created(distribution, Path(out), record)
-                note(f"{plan.line()}{distribution.line()}, into {run.path}")
-                for finding in findings:
-                    note(finding)
-                note_forgetful(fit)
                 with run.locked():
+                    note(f"{plan.line()}{distribution.line()}, into {run.path}")
+                    for finding in findings:
+                        note(finding)
+                    note_forgetful(fit)
                     return carry_out(fit, plan, run, options, request)
 
 
@@ -277,6 +277,8 @@ def carry_out(
         elif before and fit.progress.step == first_step:
             with suppress(RunError):
                 Run(run.path, before).save()
+                if before.status in ENDED:
+                    run.checkpoints.remove()
         else:
             _record_failure(fit, plan, run, error)
         raise

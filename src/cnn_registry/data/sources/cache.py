@@ -16,15 +16,15 @@ import numpy as np
 from cnn_registry.backend import memory_limit as usable_memory
 from cnn_registry.data.dataset import Bytes, ImageDataset
 from cnn_registry.data.form import Form
-from cnn_registry.data.image import as_image, check_file, decoder, lasts, pixels
+from cnn_registry.data.image import as_image, decoder, lasts, pixels
 from cnn_registry.data.threads import in_flight, in_threads
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.system.paths import decoded_dir
 from cnn_registry.system.progress import note, progress
-from cnn_registry.text import counted
+from cnn_registry.text import counted, listing
 
 from .entry import Content, read_entry, write_entry
-from .files import StreamedImages, decode_each
+from .files import Seen, StreamedImages, decode_each, file_hash, see
 from .memory import ArrayImages, ResizedImages
 from .source import ImageSource
 
@@ -101,7 +101,9 @@ def load_forms(
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, a class has no readable image, or a few
             images in one of the forms are larger than the memory.
     """
-    wanted, hashes = list(dict.fromkeys(forms)), image_hashes(dataset)
+    wanted = list(dict.fromkeys(forms))
+    seen = [] if isinstance(dataset.images, np.ndarray) else list(in_threads(see, dataset.images))
+    hashes = [file.digest for file in seen] or image_hashes(dataset)
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
     needed = sum(form.values for form in wanted)
     _check_room(wanted, needed)
@@ -111,20 +113,20 @@ def load_forms(
         sources = {form: _array_source(dataset.images, form, in_memory) for form in wanted}
         return {form: LoadedImages(dataset, sources[form], (), digest, tuple(hashes)) for form in wanted}
     keys = {form: _key(hashes, form, max_pixels) for form in wanted}
-    decoded, reasons = _cached(dataset.images, keys, in_memory, max_pixels, keep=keep)
+    decoded, reasons = _cached(seen, keys, in_memory, max_pixels, keep=keep)
     bad = tuple(BadImage(dataset.ids[index], reason) for index, reason in reasons.items())
     readable = np.ones(len(dataset), bool)
     readable[list(reasons)] = False
     if bad:
         _report(bad, len(dataset), on_bad_image)
-        dataset, hashes = dataset.select(readable), [hashes[index] for index in np.flatnonzero(readable)]
+        dataset, seen = dataset.select(readable), [seen[index] for index in np.flatnonzero(readable)]
     _check_classes(dataset)
-    files, digest = dataset.images, _digest(dataset, hashes)
-    assert isinstance(files, tuple)
+    hashes = [file.digest for file in seen]
+    digest = _digest(dataset, hashes)
 
     def source(form: Form) -> ImageSource:
         own = decoded[form]
-        return StreamedImages(files, form, max_pixels) if own is None else ArrayImages(own, form)
+        return StreamedImages(seen, form, max_pixels) if own is None else ArrayImages(own, form)
 
     return {form: LoadedImages(dataset, source(form), bad, digest, tuple(hashes)) for form in wanted}
 
@@ -152,16 +154,6 @@ def image_hashes(dataset: ImageDataset) -> list[bytes]:
     return list(in_threads(file_hash, dataset.images))
 
 
-def file_hash(file: Path) -> bytes:
-    """The SHA-256 of a file's content; empty where it cannot be read."""
-    try:
-        check_file(file)
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").digest()
-    except (OSError, BadImageError):
-        return b""
-
-
 def _key(hashes: Sequence[bytes], form: Form, max_pixels: int | None) -> str:
     made_by = f"{FORMAT} {form.key} {decoder(max_pixels)}".encode()
     return hashlib.sha256(b"\0".join([made_by, *hashes])).hexdigest()[:32]
@@ -172,19 +164,33 @@ def _digest(dataset: ImageDataset, hashes: Sequence[bytes]) -> str:
 
 
 def _cached(
-    files: Sequence[Path], keys: Mapping[Form, str], in_memory: bool, max_pixels: int | None, *, keep: bool
+    files: Sequence[Seen], keys: Mapping[Form, str], in_memory: bool, max_pixels: int | None, *, keep: bool
 ) -> tuple[dict[Form, Bytes | None], dict[int, str]]:
-    """The pixels of all readable ``files`` by form, ``None`` if not ``in_memory``, and why others are not readable."""
+    """The pixels of all readable ``files`` by form, ``None`` if not ``in_memory``, and why others are not readable.
+
+    Raises:
+        DataError: files have changed between being hashed and being decoded.
+    """
     entries = {form: decoded_dir() / key for form, key in keys.items()}
     found = {form: read_entry(entry, len(files), form.shape, with_pixels=in_memory) for form, entry in entries.items()}
     if missing := [form for form in entries if found[form] is None]:
-        decoded, reasons, lasting = _decode_all(files, missing, in_memory, max_pixels)
+        decoded, reasons, lasting = _decode_all([file.path for file in files], missing, in_memory, max_pixels)
+        _refuse_changed(files)
         for form in missing:
             if keep and lasting and write_entry(entries[form], decoded[form], reasons):
                 found[form] = read_entry(entries[form], len(files), form.shape, with_pixels=in_memory)
             found[form] = found[form] or Content(decoded[form], reasons)
     every = {form: content for form, content in found.items() if content is not None}
     return {form: content.pixels for form, content in every.items()}, next(iter(every.values())).reasons
+
+
+def _refuse_changed(files: Sequence[Seen]) -> None:
+    changed = [str(file.path) for file in files if file.has_changed]
+    if changed:
+        raise DataError(
+            f"{counted(len(changed), 'image')} changed while they were read: {listing(changed, 3)}. Start again when "
+            f"nothing writes there any more."
+        )
 
 
 def _decode_all(

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.form import Form
-from cnn_registry.data.image import attempt, decode
+from cnn_registry.data.image import attempt, check_file, decode
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError
+
+
+class Seen(NamedTuple):
+    """A file as it was when its content was hashed.
+
+    Attributes:
+        path: the file.
+        state: when it was last written, and its size; ``None`` where there was no file.
+        digest: the SHA-256 of its content; empty where it could not be read.
+    """
+
+    path: Path
+    state: tuple[int, int] | None
+    digest: bytes
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it has another content now."""
+        return _state(self.path) != self.state and file_hash(self.path) != self.digest
+
+
+def see(file: Path) -> Seen:
+    """A file with a hash of its content."""
+    state = _state(file)
+    return Seen(file, state, file_hash(file))
+
+
+def file_hash(file: Path) -> bytes:
+    """The SHA-256 of a file's content; empty where it cannot be read."""
+    try:
+        check_file(file)
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except (OSError, BadImageError):
+        return b""
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size
 
 
 class StreamedImages:
@@ -24,7 +69,7 @@ class StreamedImages:
         max_pixels: as for `decode_forms`.
     """
 
-    def __init__(self, files: Sequence[Path], form: Form, max_pixels: int | None = None) -> None:
+    def __init__(self, files: Sequence[Seen], form: Form, max_pixels: int | None = None) -> None:
         self._files = files
         self._max_pixels = max_pixels
         self.form = form
@@ -36,11 +81,16 @@ class StreamedImages:
         """The images at ``indices``, ``(B, height, width, channels)``.
 
         Raises:
-            BadImageError: a file can no longer be read.
+            BadImageError: a file can no longer be read, or has another content than at first.
         """
-        files = [self._files[index] for index in indices]
-        images = list(in_threads(partial(decode, form=self.form, max_pixels=self._max_pixels), files))
+        images = list(in_threads(self._decoded, [self._files[index] for index in indices]))
         return np.stack(images) if images else np.empty((0, *self.form.shape), np.uint8)
+
+    def _decoded(self, file: Seen) -> Bytes:
+        image = decode(file.path, form=self.form, max_pixels=self._max_pixels)
+        if file.has_changed:
+            raise BadImageError(str(file.path), "its content has changed since it was first read")
+        return image
 
 
 def decode_each(

@@ -72,8 +72,15 @@ class TimeLimit(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships 
         return {"seconds": self.before + time.monotonic() - self._began, "share": self.share}
 
     def set_state(self, state: dict[str, float]) -> None:
-        """Continue from a checkpoint."""
-        self.before, self.share = state["seconds"], state["share"]
+        """Continue from a checkpoint.
+
+        Raises:
+            ValueError: that is not what one keeps.
+        """
+        seconds, share = float(state["seconds"]), float(state["share"])
+        if not (0 <= seconds < math.inf and 0 <= share <= 1):
+            raise ValueError(f"expected seconds and a share of the training; got {seconds:g} and {share:g}")
+        self.before, self.share = seconds, share
 
     @property
     def epochs_in_all(self) -> int:
