@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .training.range_test import LearningRates as LearningRates
     from .tuning.tune import Tuned as Tuned
     from .tuning.tune import tune as tune
+    from .workflows.augmented import augmented as augmented
     from .workflows.cross_validate import Folds as Folds
     from .workflows.cross_validate import train_folds as train_folds
     from .workflows.lr_find import find_learning_rate as find_learning_rate
@@ -71,6 +72,7 @@ _HOMES = {
     "Recipe": "recipes.schema",
     "Run": "runs.run",
     "Tuned": "tuning.tune",
+    "augmented": "workflows.augmented",
     "create_model": "networks.build",
     "evaluate": "inference.evaluate",
     "find_learning_rate": "workflows.lr_find",

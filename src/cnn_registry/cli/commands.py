@@ -3,6 +3,7 @@
 COMMANDS = (
     "list",
     "info",
+    "augmented",
     "train",
     "launch",
     "lr-find",

@@ -68,6 +68,15 @@ class Lettering:
         width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
         return float(width) / 72
 
+    def set_in(self, figure: Any) -> None:
+        """Have all texts of a figure drawn in these fonts, letter by letter: a dollar sign in a name is one."""
+        from matplotlib.text import Text
+
+        for text in figure.findobj(Text):
+            text.set_fontfamily(list(self.families))
+            text.set_parse_math(False)
+            text.set_usetex(False)
+
     def shown(self, text: str) -> str:
         """``text`` as it can be drawn, with boxes for missing letters."""
         return "".join(BOX if letter in self.missing else letter for letter in drawn(text))

@@ -233,12 +233,8 @@ def _title_lines(title: str, room: float, letters: Lettering) -> list[str]:
 
 def _save(figure: Figure, path: Path, letters: Lettering) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
 
     FigureCanvasAgg(figure)
-    for text in figure.findobj(Text):
-        text.set_fontfamily(list(letters.families))
-        text.set_parse_math(False)  # a dollar sign in a name is one
-        text.set_usetex(False)
+    letters.set_in(figure)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")

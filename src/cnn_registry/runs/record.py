@@ -186,6 +186,7 @@ class RunRecord(BaseModel):
         resumed: each time that the training went on after it had been stopped.
         rollbacks: how often the training went back with half the learning rate.
         result: figures of the last and of the best epoch, and of the report.
+        steps: what own steps of the augmentation say of themselves, by how the recipe lists them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -205,6 +206,7 @@ class RunRecord(BaseModel):
     options: OptionsRecord = OptionsRecord()
     rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
     result: dict[str, Any] = Field(default_factory=dict)
+    steps: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def form(self) -> Form:

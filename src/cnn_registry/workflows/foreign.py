@@ -62,7 +62,12 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """The settings that name an object by its path, and what they name."""
     names = [("optimizer.name", recipe.optimizer.name), ("schedule.name", recipe.schedule.name)]
     names.append(("loss.name", recipe.loss.name))
-    for key, listed in (("metrics", recipe.metrics), ("callbacks", recipe.callbacks)):
+    several = {
+        "metrics": recipe.metrics,
+        "callbacks": recipe.callbacks,
+        "augmentation.steps": recipe.augmentation.steps,
+    }
+    for key, listed in several.items():
         names += [(key, Reference.parse(text).name) for text in listed]
     return ((key, name) for key, name in names if ":" in name)
 

@@ -16,6 +16,7 @@ from cnn_registry.data.form import IN_WORDS, Size, height_and_width, in_proporti
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.batches import check_memory
+from cnn_registry.data.pipeline.steps import check_steps, configurations
 from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_forms
 from cnn_registry.data.split import make_split, split_name
 from cnn_registry.errors import UsageError
@@ -93,6 +94,7 @@ class Plan:
             machine=machine(),
             process=training_process(),
             options=options,
+            steps=configurations(self.recipe.augmentation.steps),
         )
 
     def findings(self) -> list[str]:
@@ -133,12 +135,13 @@ def plan_training(
     wanted = chosen_recipe(spec, recipe, settings or {})
     if weights := wanted.recipe.fine_tuning.weights:
         find_source(spec, weights).check_reader()
-    refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", _from_files(recipe, wanted))
+    refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", from_files(recipe, wanted))
     check_parts(wanted.recipe)
     found = load_dataset(dataset, as_source(data))
     resolved = settled(wanted, spec, found)
-    shape = checked_input_shape(spec, _input_shape(spec, resolved, found))
+    shape = checked_input_shape(spec, trained_shape(spec, resolved, found))
     chosen = resolved.recipe
+    check_steps(chosen.augmentation.steps, shape)
     sizes = [shape[:2], chosen.decoded_form(shape).size, *chosen.sizes(shape)]
     check_memory(min(chosen.batch_size, len(found)), sizes, shape[2])
     images = decoded(found, chosen, shape, on_bad_image, max_pixels, keep=keep)
@@ -185,7 +188,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     return resolve(asked, spec.recipe_settings, spec.name, [Layer(f"weights {weights}", needs)]).with_layer(single)
 
 
-def _from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[str]:
+def from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[str]:
     """The settings that come from a file or a run, by dotted key."""
     if recipe is None or isinstance(recipe, Recipe):
         return set()
@@ -290,7 +293,7 @@ def photo_sizes(resolved: Resolved, spec: ModelSpec) -> PhotoSettings:
     )
 
 
-def _input_shape(spec: ModelSpec, resolved: Resolved, dataset: ImageDataset) -> tuple[int, int, int]:
+def trained_shape(spec: ModelSpec, resolved: Resolved, dataset: ImageDataset) -> tuple[int, int, int]:
     """The shape that the model is built for."""
     size = resolved.recipe.image_size or _natural_size(spec, dataset)
     return (*(height_and_width(size) if size else spec.input_shape[:2]), resolved.recipe.channels)

@@ -14,6 +14,7 @@ from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
+from cnn_registry.data.pipeline.steps import configurations
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError
@@ -340,6 +341,9 @@ def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str
     if not record.model.fingerprint:  # with one, the network itself is compared
         before[str(provider["distribution"])] = provider["version"]
         now[str(provider["distribution"])] = spec.provider.version
+    steps = configurations(recipe.augmentation.steps)
+    before |= {f"augmentation step {name}": config for name, config in record.steps.items() if name in steps}
+    now |= {f"augmentation step {name}": config for name, config in steps.items() if name in record.steps}
     free = FREE_AT_THE_END if record.status in ENDED else ()
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name) and name.partition(".")[0] not in free:

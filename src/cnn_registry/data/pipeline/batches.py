@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cnn_registry import backend
 from cnn_registry.backend.replicas import ALL, Replicas
 from cnn_registry.data.balance import Sampling, epoch_order
-from cnn_registry.data.dataset import ImageDataset, Indices
+from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
 from cnn_registry.data.form import Size, height_and_width
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DataError
@@ -25,6 +25,7 @@ from cnn_registry.registry.spec import Pixels
 
 from .augment import Augmentation, Rows, augment
 from .mix import UNMIXED, Mixing, mix
+from .steps import build_steps
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -156,6 +157,37 @@ def part_bounds(number: T, replica: T, of: int) -> tuple[T, T]:
     return replica * number // of, (replica + 1) * number // of
 
 
+def training_looks(
+    images: LoadedImages,
+    *,
+    at: Sequence[int],
+    epochs: int,
+    seed: int,
+    augmentation: Augmentation,
+    mixing: Mixing,
+    sizes: Sequence[Size],
+) -> Iterator[tuple[Bytes, NDArray[np.float32]]]:
+    """How a training varies all ``images``, which stay in their order, at some of its epochs.
+
+    Args:
+        images, epochs, seed, augmentation, mixing, sizes: as for `training_batches`.
+        at: epochs, counted from 0; one that is there twice gives two different looks.
+
+    Returns:
+        Pixels ``(N, height, width, channels)`` from 0 to 255 and labels ``(N, classes)``, for each of the epochs.
+    """
+    every = np.arange(len(images.dataset))
+
+    def choose(step: int) -> Choice:
+        epoch = at[step]
+        draw = np.random.SeedSequence((seed, epoch, step)).generate_state(2).view(np.int32)
+        return Choice(every, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
+
+    batches = _batches(images, range(len(at)), choose, augmentation, mixing, "unit", sizes)
+    for pixels, labels in batches.as_numpy_iterator():
+        yield np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8), labels
+
+
 @contextmanager
 def reading(*images: LoadedImages) -> Iterator[None]:
     """While batches are read: an image that can no longer be read is reported by its name.
@@ -216,7 +248,7 @@ def _batches(
     tf = backend.tensorflow()
     form, only = images.source.form, sizes[0] if len(set(sizes)) == 1 else None
     columns = len(images.dataset.class_names) + (weights is not None)
-    is_whole = replicas.of == 1
+    is_whole, own_steps = replicas.of == 1, build_steps(augmentation.steps)
 
     def places(number: int, replica: int) -> NDArray[np.int32]:
         start, stop = part_bounds(number, replica, replicas.of)
@@ -252,7 +284,7 @@ def _batches(
         for scalar in (mixed, number):
             scalar.set_shape(())
         rows = None if is_whole else Rows(places, number)
-        batch = scale(augment(batch, draw, augmentation, only or size, rows), pixels)
+        batch = scale(augment(batch, draw, augmentation, only or size, rows, own_steps), pixels)
         if mixing.mixes:
             batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing, rows), lambda: (batch, labels))
         if rows is not None:
