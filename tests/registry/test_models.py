@@ -524,9 +524,8 @@ def refused(path: Path, **options: Any) -> str:
     return message
 
 
-@pytest.mark.parametrize("options", [{"width": 5}, {"input_shape": (8, 8, 1)}])
-def test_weights_of_another_form_are_refused(saved: Path, options: dict[str, Any]) -> None:
-    assert "could not be loaded" in refused(saved, **options)
+def test_weights_of_another_form_are_refused(saved: Path) -> None:
+    assert "could not be loaded" in refused(saved, width=5)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])

@@ -107,7 +107,7 @@ def test_a_provider_as_text(provider: Provider, text: str) -> None:
         (Spec, "deprecated", True, r"str \| None"),
         (ModelSpec, "trainable_params", "5 M", "int"),
         (ModelSpec, "recipe_settings", ["article"], "Mapping"),
-        (DatasetSpec, "image_size", 32.0, r"int \| None"),
+        (DatasetSpec, "image_size", 32.0, r"int \| tuple \| None"),
     ],
 )
 def test_a_field_of_a_wrong_type_is_refused(kind: type[Spec], field: str, value: Any, wanted: str) -> None:
