@@ -19,6 +19,7 @@ COMMANDS = (
     "serve",
     "new",
     "check",
+    "pack",
     "datasets",
     "data",
     "recipes",

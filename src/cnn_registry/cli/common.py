@@ -82,8 +82,8 @@ tta_option = click.option("--tta", is_flag=True, help="Average the predictions f
 
 
 DATA = (
-    "A folder with one folder of images per class, or a table (.csv, .tsv, .parquet) of paths and labels; with "
-    "--dataset, that dataset's archive or folder."
+    "A folder with one folder of images per class, packed images, or a table (.csv, .tsv, .parquet) of paths and "
+    "labels; with --dataset, that dataset's archive or folder."
 )
 """What ``--data`` is for a training."""
 

@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
@@ -19,8 +19,9 @@ from cnn_registry.errors import BadImageError
 
 from . import formats
 from .colour import load_pixels, over_white
-from .dataset import Bytes
+from .dataset import Bytes, EncodedImage
 from .form import FILL, Form
+from .records import PackedImage
 from .screening import screen
 
 MAX_BYTES = 2**30
@@ -43,12 +44,14 @@ _TURNS = {
 """What makes an image upright, for each orientation in EXIF data."""
 
 
-def decode(source: Path | BinaryIO, form: int | Form, *, max_pixels: int | None = None) -> Bytes:
+def decode(source: EncodedImage | BinaryIO, form: int | Form, *, max_pixels: int | None = None) -> Bytes:
     """`decode_forms` in one form."""
     return decode_forms(source, (form,), max_pixels=max_pixels)[0]
 
 
-def decode_forms(source: Path | BinaryIO, forms: Iterable[int | Form], *, max_pixels: int | None = None) -> list[Bytes]:
+def decode_forms(
+    source: EncodedImage | BinaryIO, forms: Iterable[int | Form], *, max_pixels: int | None = None
+) -> list[Bytes]:
     """Read an image once, and give its pixels in each form.
 
     The orientation in EXIF data is honoured. CMYK, palette and other images become grey, RGB or RGBA, those with more
@@ -59,7 +62,7 @@ def decode_forms(source: Path | BinaryIO, forms: Iterable[int | Form], *, max_pi
 
     Args:
         source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a seekable binary
-            stream of one.
+            stream of one; or a packed image.
         forms: the forms; an integer stands for RGB squares with this edge length in pixels.
         max_pixels: the largest image that is decoded, width times height; default ``PIL.Image.MAX_IMAGE_PIXELS``.
 
@@ -77,7 +80,7 @@ def decode_forms(source: Path | BinaryIO, forms: Iterable[int | Form], *, max_pi
         return [pixels(whole, form) for form in wanted]
 
 
-def decode_image(source: Path | BinaryIO, *, alpha: bool = False, max_pixels: int | None = None) -> Image.Image:
+def decode_image(source: EncodedImage | BinaryIO, *, alpha: bool = False, max_pixels: int | None = None) -> Image.Image:
     """The image at its own size, upright, as RGB, or as RGBA; otherwise as `decode_forms`.
 
     Raises:
@@ -112,7 +115,7 @@ def converted(image: Image.Image, *, alpha: bool = False, max_pixels: int | None
 
 
 @contextmanager
-def _reported(source: Path | BinaryIO | str, max_pixels: int | None) -> Iterator[None]:
+def _reported(source: EncodedImage | BinaryIO | str, max_pixels: int | None) -> Iterator[None]:
     """Whatever a decoder raises becomes the reason why the file cannot be read."""
     try:
         yield
@@ -123,18 +126,28 @@ def _reported(source: Path | BinaryIO | str, max_pixels: int | None) -> Iterator
         raise BadImageError(name, _reason(error, pixel_limit(max_pixels))) from error
 
 
-def _read(source: Path | BinaryIO, max_pixels: int | None, *, alpha: bool) -> Image.Image:
+def _read(source: EncodedImage | BinaryIO, max_pixels: int | None, *, alpha: bool) -> Image.Image:
     _silence_pillow()
-    if isinstance(source, Path):
-        check_file(source)
-    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream, _allowed(max_pixels):
+    with _opened(source) as stream, _allowed(max_pixels):
         try:
             return _whole(stream, pixel_limit(max_pixels), alpha=alpha)
         except UnidentifiedImageError as error:
             raise ValueError(_unidentified(stream)) from error
 
 
-def attempt(file: Path, forms: Iterable[Form], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
+@contextmanager
+def _opened(source: EncodedImage | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, PackedImage):
+        yield source.open()
+    elif isinstance(source, Path):
+        check_file(source)
+        with source.open("rb") as stream:
+            yield stream
+    else:
+        yield source
+
+
+def attempt(file: EncodedImage, forms: Iterable[Form], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
     """`decode_forms`, which returns its error: for many files, of which some may be bad."""
     try:
         return decode_forms(file, forms, max_pixels=max_pixels)
@@ -172,12 +185,11 @@ def check_file(file: Path) -> None:
             raise BadImageError(str(file), f"more than {MAX_BYTES:,} bytes")
 
 
-def image_size(file: Path) -> tuple[int, int] | None:
+def image_size(file: EncodedImage) -> tuple[int, int] | None:
     """Width and height of an upright image, from the beginning of its file; ``None`` where it cannot be read."""
     _silence_pillow()
     try:
-        check_file(file)
-        with Image.open(file, formats=formats.pillow_names()) as image:
+        with _opened(file) as stream, Image.open(stream, formats=formats.pillow_names()) as image:
             width, height = image.size
             turned = _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
             return (height, width) if turned else (width, height)

@@ -15,6 +15,7 @@ from .dataset import ImageDataset, Split
 from .folder import load_folder
 from .form import MODES
 from .manifest import Manifest, load_manifest
+from .packed import is_packed, load_packed
 from .table import is_table
 
 
@@ -24,8 +25,8 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
     Args:
         name: a dataset's name. ``None`` reads the folder or the table ``source``, or the default dataset if there is no
             ``source``.
-        source: an archive or a folder that holds the data, or a manifest; ``None`` if the dataset finds or downloads
-            its own.
+        source: an archive or a folder that holds the data, packed images of any dataset, or a manifest; ``None`` if the
+            dataset finds or downloads its own.
         min_classes: classes that a folder or a manifest must have images of.
 
     Raises:
@@ -38,6 +39,11 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
         if name is not None:
             raise UsageError(f"Columns are those of a table; the dataset {name!r} reads {source.path} by itself.")
         return source.load(min_classes=min_classes)
+    if source is not None and is_packed(source):
+        packed = load_packed(source, min_classes=min_classes)
+        if fault := _loader_fault(packed):
+            raise DataError(f"The tables of {source} are damaged: {fault.replace('it returned', 'they have')}.")
+        return packed
     if name is None and source is not None:
         load = load_manifest if is_table(source) and not source.is_dir() else load_folder
         return load(source, min_classes=min_classes)

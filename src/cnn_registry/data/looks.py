@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from cnn_registry.errors import BadImageError
 from cnn_registry.system.extras import need
 
-from .dataset import Bytes
+from .dataset import Bytes, EncodedImage
 from .image import as_image, decode_image
 from .threads import in_threads
 
@@ -45,11 +44,11 @@ class Look(NamedTuple):
     height: int
 
 
-def looks(images: Sequence[Path] | Bytes, max_pixels: int | None = None) -> Iterator[Look | BadImageError]:
+def looks(images: Sequence[EncodedImage] | Bytes, max_pixels: int | None = None) -> Iterator[Look | BadImageError]:
     """Look at images, in threads; an error stands in the place of one that cannot be read.
 
     Args:
-        images: files, or the images themselves.
+        images: files or packed images, or the images themselves.
         max_pixels: as for `cnn_registry.train`.
 
     Raises:
@@ -58,12 +57,12 @@ def looks(images: Sequence[Path] | Bytes, max_pixels: int | None = None) -> Iter
     need("Looking for near duplicates", "imagehash", extra="data", distributions=PACKAGES)
     import imagehash
 
-    def look(image: Path | Bytes) -> Look | BadImageError:
+    def look(image: EncodedImage | Bytes) -> Look | BadImageError:
         try:
-            if isinstance(image, Path):
-                picture = decode_image(image, max_pixels=max_pixels)
-            else:
+            if isinstance(image, np.ndarray):
                 picture = as_image(image).convert("RGB")
+            else:
+                picture = decode_image(image, max_pixels=max_pixels)
         except BadImageError as error:
             return error
         small = picture.resize((EDGE, EDGE), Image.Resampling.BOX)

@@ -15,6 +15,8 @@ from .formats import HEIF_HINT, suffixes
 NOT_DATA = {
     "run.json": "run directory",
     "folds.json": "cross-validation",
+    "packed.json": "packed dataset",
+    "packing.json": "packed dataset",
     "pyvenv.cfg": "virtual environment",
     "CACHEDIR.TAG": "cache directory",
     "args.yaml": "run directory",

@@ -8,12 +8,11 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cnn_registry.data.dataset import Bytes, ImageDataset
+from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset
 from cnn_registry.data.image import as_image, decode_image, fitted, in_channels, pixels
 from cnn_registry.data.sources.files import file_hash
 from cnn_registry.data.split import positions
@@ -152,7 +151,7 @@ def draw(
     }
 
 
-def content_hash(source: Path | Bytes) -> str:
+def content_hash(source: EncodedImage | Bytes) -> str:
     """The beginning of the SHA-256 of an image's content, as a run records it."""
     digest = hashlib.sha256(source.tobytes()).digest() if isinstance(source, np.ndarray) else file_hash(source)
     return digest.hex()[:HASH_DIGITS]

@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from cnn_registry.backend import memory_limit as usable_memory
-from cnn_registry.data.dataset import Bytes, ImageDataset
+from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset
 from cnn_registry.data.form import Form
 from cnn_registry.data.image import as_image, decoder, lasts, pixels
 from cnn_registry.data.threads import in_flight, in_threads
@@ -194,7 +193,7 @@ def _refuse_changed(files: Sequence[Seen]) -> None:
 
 
 def _decode_all(
-    files: Sequence[Path], forms: Sequence[Form], in_memory: bool, max_pixels: int | None
+    files: Sequence[EncodedImage], forms: Sequence[Form], in_memory: bool, max_pixels: int | None
 ) -> tuple[dict[Form, Bytes | None], dict[int, str], bool]:
     """The pixels by form, why files cannot be read, and whether that will be the same another time."""
     kept = {form: np.empty((len(files), *form.shape), np.uint8) for form in forms} if in_memory else {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cnn_registry.data.dataset import Bytes, Indices
+from cnn_registry.data.dataset import Bytes, EncodedImage, Indices
 from cnn_registry.data.form import Form
 from cnn_registry.data.image import attempt, check_file, decode
+from cnn_registry.data.records import PackedImage
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError
 
@@ -21,12 +21,12 @@ class Seen(NamedTuple):
     """A file as it was when its content was hashed.
 
     Attributes:
-        path: the file.
+        path: the file, or the packed image.
         state: when it was last written, and its size; ``None`` where there was no file.
         digest: the SHA-256 of its content; empty where it could not be read.
     """
 
-    path: Path
+    path: EncodedImage
     state: tuple[int, int] | None
     digest: bytes
 
@@ -36,14 +36,16 @@ class Seen(NamedTuple):
         return _state(self.path) != self.state and file_hash(self.path) != self.digest
 
 
-def see(file: Path) -> Seen:
+def see(file: EncodedImage) -> Seen:
     """A file with a hash of its content."""
     state = _state(file)
     return Seen(file, state, file_hash(file))
 
 
-def file_hash(file: Path) -> bytes:
+def file_hash(file: EncodedImage) -> bytes:
     """The SHA-256 of a file's content; empty where it cannot be read."""
+    if isinstance(file, PackedImage):
+        return file.digest
     try:
         check_file(file)
         with file.open("rb") as content:
@@ -52,7 +54,9 @@ def file_hash(file: Path) -> bytes:
         return b""
 
 
-def _state(file: Path) -> tuple[int, int] | None:
+def _state(file: EncodedImage) -> tuple[int, int] | None:
+    if isinstance(file, PackedImage):
+        return None  # its content is checked whenever it is read
     try:
         facts = file.stat()
     except OSError:
@@ -64,7 +68,7 @@ class StreamedImages:
     """Images that are decoded each time they are read, for datasets larger than memory.
 
     Args:
-        files: readable image files.
+        files: readable image files, or packed images.
         form: the form in which they are read.
         max_pixels: as for `decode_forms`.
     """
@@ -94,7 +98,7 @@ class StreamedImages:
 
 
 def decode_each(
-    files: Sequence[Path], forms: Collection[Form], *, max_pixels: int | None = None
+    files: Sequence[EncodedImage], forms: Collection[Form], *, max_pixels: int | None = None
 ) -> Iterator[list[Bytes] | BadImageError]:
     """Decode files in threads, and return the error of a bad one in its place.
 
