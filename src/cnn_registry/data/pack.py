@@ -91,7 +91,8 @@ def pack(
     A JPEG or PNG file is kept byte for byte if neither edge is longer than ``max_edge`` and the file has at most 8
     bytes for each pixel, besides 64 KiB. All others are decoded and turned upright, as for training. Where an edge is
     longer, the image is shrunk with a Lanczos filter, keeps its aspect ratio, and becomes a JPEG of quality 95 without
-    subsampled colours; a transparent one becomes a PNG. Otherwise it becomes a PNG with the same pixels. Order, labels, splits, groups and weights stay.
+    subsampled colours; a transparent one becomes a PNG. Otherwise it becomes a PNG with the same pixels. Order, labels,
+    splits, groups and weights stay.
 
     A shard appears when it is whole, and the index, which makes the folder a dataset, when all are there. After a kill
     the same call continues with the first missing shard.
