@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
@@ -288,13 +289,22 @@ def _listed(found: Classes, class_names: Sequence[str]) -> tuple[list[Path], lis
     return files, labels
 
 
+def _ids(root: Path, files: Iterable[Path]) -> Iterator[str]:
+    """The paths of files relative to the root, with forward slashes."""
+    start = os.path.join(root, "")  # noqa: PTH118 - cutting it off is ten times as fast as Path.relative_to
+    for file in files:
+        path = str(file)
+        inner = path[len(start) :] if path.startswith(start) else str(file.relative_to(root))
+        yield as_text(inner.replace(os.sep, "/"))
+
+
 def _dataset(
     root: Path, class_names: tuple[str, ...], files: list[Path], labels: list[int], splits: dict[str, Split]
 ) -> ImageDataset:
     return ImageDataset(
         name=root.resolve().name,
         class_names=tuple(map(as_text, class_names)),
-        ids=tuple(as_text(file.relative_to(root).as_posix()) for file in files),
+        ids=tuple(_ids(root, files)),
         labels=np.array(labels, np.int64),
         images=tuple(files),
         splits=splits,

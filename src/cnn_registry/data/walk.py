@@ -87,7 +87,7 @@ class Walk:
             if _is_folder(entry):
                 yield from self.images(Path(entry.path))
             elif os.path.splitext(entry.name)[1].lower() in self._suffixes:  # noqa: PTH122 - twice as fast as Path
-                yield Path(entry.path)  # a link to nowhere and a pipe are images that cannot be read
+                yield folder / entry.name  # a link to nowhere and a pipe are images that cannot be read
             else:
                 self._pass_over(entry.name)
 
@@ -131,19 +131,29 @@ def kind_of(folder: Path) -> str:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in ``folder`` that are not hidden, in natural order."""
-    return [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
+    with os.scandir(folder) as entries:  # not sorted before the files are gone, of which there may be many
+        found = [entry for entry in entries if _is_shown(entry) and _is_folder(entry)]
+    return [Path(entry.path) for entry in sorted(found, key=_order)]
 
 
 def _entries(folder: Path, sorted_up_to: int | None = None) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        shown = (entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in _LITTER)
+        shown = (entry for entry in entries if _is_shown(entry))
         first = list(islice(shown, sorted_up_to))
         following = next(shown, None)
         if following is None:
-            first.sort(key=lambda entry: (natural_key(entry.name), entry.name))
+            first.sort(key=_order)
             yield from first
         else:
             yield from chain(first, [following], shown)
+
+
+def _is_shown(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.name.lower() not in _LITTER
+
+
+def _order(entry: os.DirEntry[str]) -> tuple[list[tuple[int, str]], str]:
+    return natural_key(entry.name), entry.name
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
