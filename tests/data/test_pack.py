@@ -205,6 +205,11 @@ def rewritten(packed: Path, file: str, **changes: Any) -> None:
     (packed / "packed.json").write_text(json.dumps({"sha256": sealed(index), **index}), encoding="utf-8")
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 TABLE, SHARD = "shard-00001-of-00003.json", "shard-00001-of-00003.array_record"
 
 
@@ -216,9 +221,9 @@ TABLE, SHARD = "shard-00001-of-00003.json", "shard-00001-of-00003.array_record"
         (lambda p: os.truncate(p / "packed.json", 300), r"packed\.json is damaged: it is not an index"),
         (lambda p: os.truncate(p / TABLE, 30), rf"{TABLE} is damaged: its SHA-256 is not that in packed"),
         (lambda p: os.truncate(p / SHARD, 1000), rf"{SHARD} has 1,000 bytes, not [\d,]+: it was cut off"),
-        (lambda p: ((p / SHARD).unlink(), os.mkfifo(p / SHARD)), rf"{SHARD} is missing, or is not a regular file"),
+        (lambda p: pipe(p / SHARD), rf"{SHARD} is missing, or is not a regular file"),
         (lambda p: ((p / SHARD).rename(p.parent / "s"), (p / SHARD).symlink_to(p.parent / "s")), "not a regular file"),
-        (lambda p: ((p / TABLE).unlink(), os.mkfifo(p / TABLE)), rf"{TABLE} is missing, or is not a regular file"),
+        (lambda p: pipe(p / TABLE), rf"{TABLE} is missing, or is not a regular file"),
         (lambda p: rewritten(p, TABLE, bytes=[1 << 40] * 4), r"its images are larger than its shard"),
         (lambda p: rewritten(p, TABLE, bytes=[1]), r"its columns have different lengths"),
         (lambda p: rewritten(p, TABLE, sha256=["x" * 64] * 4), r"its digests are not SHA-256"),

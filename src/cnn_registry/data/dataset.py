@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .records import PackedImage
+
 Indices = NDArray[np.int64]
 """Positions of images in a dataset."""
 
 Bytes = NDArray[np.uint8]
 """Pixels, ``(N, height, width, channels)``: grey, RGB or RGBA."""
+
+EncodedImage = Path | PackedImage
+"""Where an encoded image is: a file, or a record of a packed dataset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,7 @@ class ImageDataset:
         ids: a unique and stable name of each image: its path relative to the root in POSIX form, or ``"digits/0001"``.
         labels: ``(N,)``, the class of each image; or, where it may show several or none, ``(N, num_classes)``, 1 for
             each class that it shows and 0 for the others.
-        images: files to decode, or the images themselves, ``(N, height, width, channels)`` with 1,
+        images: files or packed images to decode, or the images themselves, ``(N, height, width, channels)`` with 1,
             3 or 4 channels.
         splits: the splits that come with the data, by name; may be empty.
         default_split: the split that is used unless another is named; ``None`` means a stratified split.
@@ -57,7 +62,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     ids: tuple[str, ...]
     labels: NDArray[np.integer[Any]]
-    images: tuple[Path, ...] | Bytes
+    images: tuple[EncodedImage, ...] | Bytes
     splits: Mapping[str, Split]
     default_split: str | None
     source: str

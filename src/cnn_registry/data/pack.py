@@ -326,7 +326,7 @@ def _bytes_of(image: EncodedImage) -> bytes:
 
 def _opaque(image: Image.Image) -> Image.Image:
     """An image without the channel for alpha if all of it is opaque."""
-    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB")
     return image
 
