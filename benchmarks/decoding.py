@@ -45,7 +45,7 @@ def plain_side(data: Path | None, edges: tuple[int, int]) -> None:
 
     dataset = load_dataset(DATASET, data)
     assert isinstance(dataset.images, tuple)
-    folder, edge = dataset.images[0].parent, max(edges)
+    folder, edge = Path(str(dataset.images[0])).parent, max(edges)
 
     def read() -> None:
         every = keras.utils.image_dataset_from_directory(

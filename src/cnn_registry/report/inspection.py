@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_registry.data.checks import Finding, Kind, findings
-from cnn_registry.data.dataset import Bytes, ImageDataset, Split
+from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset, Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.looks import Look, look_alikes, looks
 from cnn_registry.data.manifest import Manifest
@@ -41,7 +41,7 @@ class Item(NamedTuple):
 
     Attributes:
         id: its id; that of the other source begins with its name.
-        image: its file, or its pixels.
+        image: its file or packed image, or its pixels.
         labels: the names of its classes.
         part: ``"train"``, ``"val"``, ``"test"``, the name of the other source, or an empty string.
         digest: the SHA-256 of its content.
@@ -49,7 +49,7 @@ class Item(NamedTuple):
     """
 
     id: str
-    image: Path | Bytes
+    image: EncodedImage | Bytes
     labels: tuple[str, ...]
     part: str
     digest: bytes

@@ -254,7 +254,7 @@ def test_sets_larger_than_memory_are_read_from_their_files(
     np.testing.assert_array_equal(streamed.source.read(indices), cached.source.read(indices))
     assert streamed.source.read(indices[:0]).shape == (0, 8, 8, 3)
     assert streamed.digest == cached.digest
-    dataset.images[0].unlink()
+    Path(str(dataset.images[0])).unlink()
     assert len(cached.source.read(indices)) == 6
     with pytest.raises(DataError, match=r"0\.png cannot be read"):
         streamed.source.read(indices)
