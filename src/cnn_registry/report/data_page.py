@@ -76,8 +76,8 @@ def _picture(item: Item | None) -> str:
     if item is None:
         return ""
     try:
-        if isinstance(item.image, Path):
-            return picture_address(np.asarray(fitted(decode_image(item.image), EDGE)))
-        return picture_address(np.asarray(as_image(item.image).convert("RGB")))
+        if isinstance(item.image, np.ndarray):
+            return picture_address(np.asarray(as_image(item.image).convert("RGB")))
+        return picture_address(np.asarray(fitted(decode_image(item.image), EDGE)))
     except BadImageError:
         return ""
