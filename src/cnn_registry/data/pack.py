@@ -30,9 +30,9 @@ from .packed import (
     INDEX,
     MAX_SHARDS,
     Index,
+    PackPlan,
     PartPositions,
-    Plan,
-    Table,
+    ShardTable,
     read_index,
     read_table,
     sealed,
@@ -119,7 +119,7 @@ def pack(
     count = -(-len(dataset) // PER_SHARD) if shards is None else shards
     if not 1 <= count <= min(len(dataset), MAX_SHARDS):
         raise UsageError(f"Expected 1 to {min(len(dataset), MAX_SHARDS):,} shards of these images; got {count:,}.")
-    plan = Plan(
+    plan = PackPlan(
         source=dataset.source, content=_content(dataset), max_edge=max_edge, max_pixels=max_pixels, shards=count
     )
     folder = Path(out)
@@ -159,7 +159,7 @@ def _content(dataset: ImageDataset) -> str:
 
 
 @contextmanager
-def _begun(folder: Path, plan: Plan) -> Iterator[None]:
+def _begun(folder: Path, plan: PackPlan) -> Iterator[None]:
     """The folder for this packing alone, with its plan in it."""
     from filelock import FileLock, Timeout
 
@@ -186,7 +186,7 @@ def _begun(folder: Path, plan: Plan) -> Iterator[None]:
         lock.release()
 
 
-def _check_inside(folder: Path, plan: Plan) -> None:
+def _check_inside(folder: Path, plan: PackPlan) -> None:
     """Refuse a folder that holds anything but this packing."""
     if not folder.is_dir():
         return
@@ -201,13 +201,13 @@ def _check_inside(folder: Path, plan: Plan) -> None:
             raise DataError(f"{item} is not a regular file of its own; remove it, or pack into a new folder.")
 
 
-def _check_plan(folder: Path, plan: Plan) -> None:
+def _check_plan(folder: Path, plan: PackPlan) -> None:
     """Refuse to resume the packing of something else."""
     if is_own_file(folder / INDEX):
         before = read_index(folder).plan
     elif is_own_file(folder / BEGUN):
         try:
-            before = Plan.model_validate_json((folder / BEGUN).read_bytes())
+            before = PackPlan.model_validate_json((folder / BEGUN).read_bytes())
         except (ValueError, OSError) as error:
             raise DataError(f"{folder / BEGUN} is damaged; remove the folder and pack again.") from error
     else:
@@ -219,7 +219,7 @@ def _check_plan(folder: Path, plan: Plan) -> None:
             raise DataError(f"{folder} holds another packing: {what}. Pack into a new folder, or remove this one.")
 
 
-def _write(dataset: ImageDataset, folder: Path, plan: Plan, on_bad_image: OnBadImage) -> list[Table]:
+def _write(dataset: ImageDataset, folder: Path, plan: PackPlan, on_bad_image: OnBadImage) -> list[ShardTable]:
     """The shards that are not there yet, and the tables of all."""
     bounds = np.linspace(0, len(dataset), plan.shards + 1).round().astype(int)
     tables = []
@@ -238,7 +238,7 @@ def _write(dataset: ImageDataset, folder: Path, plan: Plan, on_bad_image: OnBadI
     return tables
 
 
-def _present(path: Path) -> Table | None:
+def _present(path: Path) -> ShardTable | None:
     """The table of a shard that was written before and is whole."""
     if not is_own_file(path.with_suffix(".json")):
         return None
@@ -250,8 +250,8 @@ def _present(path: Path) -> Table | None:
 
 
 def _write_shard(
-    dataset: ImageDataset, positions: range, path: Path, plan: Plan, on_bad_image: OnBadImage, advance: Any
-) -> Table:
+    dataset: ImageDataset, positions: range, path: Path, plan: PackPlan, on_bad_image: OnBadImage, advance: Any
+) -> ShardTable:
     from array_record.python.array_record_module import ArrayRecordWriter
 
     bad: dict[str, str] = {}
@@ -280,7 +280,7 @@ def _write_shard(
         except RuntimeError as error:
             raise DataError(f"{path} cannot be written: {one_line(error)}.") from error
         size = temporary.stat().st_size
-    return Table(
+    return ShardTable(
         ids=[dataset.ids[position] for position in kept],
         labels=[np.flatnonzero(row).tolist() for row in dataset.labels[kept]]
         if dataset.multi_label
@@ -295,12 +295,12 @@ def _write_shard(
     )
 
 
-def _records(images: Iterable[EncodedImage | Bytes], plan: Plan) -> Iterator[tuple[bytes, bool] | str]:
+def _records(images: Iterable[EncodedImage | Bytes], plan: PackPlan) -> Iterator[tuple[bytes, bool] | str]:
     """The record of each image and whether it is encoded for it, or why the image cannot be read."""
     return in_threads(partial(_record, plan=plan), images)
 
 
-def _record(image: EncodedImage | Bytes, plan: Plan) -> tuple[bytes, bool] | str:
+def _record(image: EncodedImage | Bytes, plan: PackPlan) -> tuple[bytes, bool] | str:
     try:
         if isinstance(image, np.ndarray):
             return _encoded(as_image(image), plan.max_edge), True
@@ -342,7 +342,7 @@ def _encoded(image: Image.Image, max_edge: int) -> bytes:
     return stream.getvalue()
 
 
-def _finish(dataset: ImageDataset, folder: Path, plan: Plan, tables: list[Table]) -> None:
+def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[ShardTable]) -> None:
     """Write the index of shards that are all there."""
     bad = {image_id for table in tables for image_id in table.bad}
     kept = dataset.select(np.array([image_id not in bad for image_id in dataset.ids], bool)) if bad else dataset

@@ -37,7 +37,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Plan(_Stored):
+class PackPlan(_Stored):
     """What is packed, and how; a packing is resumed only with the same plan.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan(_Stored):
     shards: int
 
 
-class Table(_Stored):
+class ShardTable(_Stored):
     """What one shard holds, in order.
 
     Attributes:
@@ -104,7 +104,7 @@ class Index(_Stored):
     image_size: int | tuple[int, int] | None
     default_split: str | None
     splits: dict[str, PartPositions]
-    plan: Plan
+    plan: PackPlan
     images: int
     tables: list[str]
 
@@ -186,7 +186,7 @@ def read_index(folder: Path) -> Index:
     return index
 
 
-def read_table(file: Path, digest: str | None = None) -> Table:
+def read_table(file: Path, digest: str | None = None) -> ShardTable:
     """The table of a shard.
 
     Args:
@@ -199,7 +199,7 @@ def read_table(file: Path, digest: str | None = None) -> Table:
     content = _content(file)
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise _damaged(file, f"its SHA-256 is not that in {INDEX}")
-    table: Table = _parsed(Table, content, file)
+    table: ShardTable = _parsed(ShardTable, content, file)
     columns = (table.ids, table.labels, table.bytes, table.sha256, table.groups, table.weights)
     if len({len(column) for column in columns if column is not None}) != 1:
         raise _damaged(file, "its columns have different lengths")
@@ -215,7 +215,7 @@ def sealed(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _shards(folder: Path, index: Index) -> Iterator[tuple[Shard, Table]]:
+def _shards(folder: Path, index: Index) -> Iterator[tuple[Shard, ShardTable]]:
     for number, digest in enumerate(index.tables):
         path = shard_path(folder, number, index.plan.shards)
         table = read_table(path.with_suffix(".json"), digest)
@@ -225,7 +225,7 @@ def _shards(folder: Path, index: Index) -> Iterator[tuple[Shard, Table]]:
         yield shard, table
 
 
-def _labels(table: Table, index: Index, file: Path) -> NDArray[np.integer[Any]]:
+def _labels(table: ShardTable, index: Index, file: Path) -> NDArray[np.integer[Any]]:
     """The labels of one table, as `ImageDataset` has them."""
     several = [label for label in table.labels if isinstance(label, list)]
     if len(several) != (len(table.labels) if index.multi_label else 0):
