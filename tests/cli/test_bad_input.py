@@ -298,3 +298,12 @@ def test_traceback_of_hostile_input_is_escaped_too(cnnreg: Cnnreg, trained: Path
     ended = cnnreg("-v", "evaluate", trained)
     assert "Traceback" in ended.err
     assert "".join(ended.err.splitlines()).isprintable()
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["predict", "x"], ["report"], ["recipes"]])
+def test_a_name_that_no_file_system_takes_is_refused(
+    cnnreg: Cnnreg, untouched: Callable[[], None], command: list[str]
+) -> None:
+    untouched()
+    name, *others = command
+    assert len(refusal(cnnreg, name, "a" * 300, *others)) < 500

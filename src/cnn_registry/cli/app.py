@@ -16,7 +16,7 @@ import click
 from cnn_registry import __version__
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.progress import note
-from cnn_registry.text import suggestion
+from cnn_registry.text import shorten, suggestion
 
 from .commands import COMMANDS
 from .common import common_options, is_verbose
@@ -25,6 +25,9 @@ from .hints import option_hint
 
 INTERRUPTED = 130
 TERMINATED = 143
+
+LONGEST_NAME = 120
+"""Columns for the name of a file in a message."""
 
 
 class LazyGroup(click.Group):
@@ -104,6 +107,9 @@ def _run() -> int:
     except Exception as error:
         if isinstance(error, OSError) and _is_of_printing(error):
             _report_unwritten(error)
+            return 1
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            _complain(f"Error: {shorten(str(error.filename), LONGEST_NAME)}: {error.strerror}.")
             return 1
         reason = " ".join(str(error).split()) or "no message"
         _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
