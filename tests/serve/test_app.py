@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,9 +62,10 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def serving(**options: Any) -> Iterator[Running]:
+def serving(thresholds: Sequence[float] | None = None, **options: Any) -> Iterator[Running]:
     """A server in a thread."""
     predictor = ByColour()
+    predictor.thresholds = thresholds
     served = Served("colours <b>here</b>", predictor, lambda squares: np.ones((len(squares), 2, 2), np.float32))
     with listen("127.0.0.1", 0) as listener:
         made = make_server(make_app(served, **options))
@@ -104,6 +105,13 @@ def test_pictures_are_answered_with_their_classes(server: Running) -> None:
     assert [row["class"] for row in first["classes"]] == [COLOURS[2]]
     assert "not an image in a readable format" in broken["error"]
     assert last["classes"][0]["class"] == "red"
+
+
+def test_where_a_picture_may_show_several_classes_those_that_it_shows_are_named() -> None:
+    with serving(thresholds=[0.4, 0.4, 0.9]) as server:
+        red, yellow, blue = post(server, picture(), picture("#ff0"), picture("#00f")).json()["predictions"]
+    assert (red["labels"], sorted(yellow["labels"]), blue["labels"]) == (["red"], sorted(COLOURS[:2]), [COLOURS[2]])
+    assert len(blue["classes"]) == 3
 
 
 def test_a_picture_comes_as_the_body_or_in_either_field(server: Running) -> None:

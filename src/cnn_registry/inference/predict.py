@@ -161,7 +161,7 @@ def predictions(
             yield Prediction(picture.name, (), row.reason, None if predictor.thresholds is None else ())
         else:
             classes = most_probable(row, predictor.class_names, top)
-            yield Prediction(picture.name, classes, labels=_shown(row, predictor))
+            yield Prediction(picture.name, classes, labels=labels_shown(row, predictor))
 
 
 def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
@@ -196,7 +196,7 @@ def most_probable(probabilities: np.ndarray, names: Sequence[str], top: int) -> 
     return tuple((names[index], float(probabilities[index])) for index in order)
 
 
-def _shown(probabilities: np.ndarray, predictor: Predictor) -> tuple[str, ...] | None:
+def labels_shown(probabilities: np.ndarray, predictor: Predictor) -> tuple[str, ...] | None:
     """The classes that reach their thresholds, the most probable first; ``None`` where there are none to reach."""
     if predictor.thresholds is None:
         return None

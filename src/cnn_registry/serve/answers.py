@@ -28,6 +28,9 @@ class PicturePrediction(BaseModel):
 
     file: str = Field(description="The name that was sent.")
     classes: list[ClassProbability] | None = Field(default=None, description="The most probable first.")
+    labels: list[str] | None = Field(
+        default=None, description="The classes that reach their thresholds, where a picture may show several."
+    )
     explanation: str | None = Field(default=None, description="A data URL.")
     error: str | None = Field(default=None, description="Why the picture cannot be read.")
 

@@ -19,7 +19,7 @@ from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.image import decode_image, fitted, in_channels, pixels
 from cnn_registry.errors import BadImageError
 from cnn_registry.explain import overlay
-from cnn_registry.inference.predict import most_probable
+from cnn_registry.inference.predict import labels_shown, most_probable
 from cnn_registry.inference.predictor import Predictor
 
 from .answers import ClassProbability, PicturePrediction
@@ -111,11 +111,14 @@ class Service:
             if isinstance(item, BadImageError):
                 answers.append(PicturePrediction(file=upload.name, error=str(item)))
             else:
-                classes = most_probable(next(rows), self._served.predictor.class_names, top)
+                row = next(rows)
+                classes = most_probable(row, self._served.predictor.class_names, top)
+                labels = labels_shown(row, self._served.predictor)
                 answers.append(
                     PicturePrediction(
                         file=upload.name,
                         classes=[ClassProbability(name=name, probability=p) for name, p in classes],
+                        labels=None if labels is None else list(labels),
                         explanation=next(explained, None),
                     )
                 )

@@ -36,8 +36,9 @@ function fail(entry, message) {
 
 function fill(entry, prediction) {
   entry.text.lastChild.remove();
+  if (prediction.labels) entry.text.append(element("p", "labels", prediction.labels.join(", ") || "none of the classes"));
   for (const found of prediction.classes) {
-    const row = element("div", "class");
+    const row = element("div", prediction.labels?.includes(found.class) ? "class shown" : "class");
     const meter = element("meter");
     meter.value = found.probability;
     meter.setAttribute("aria-hidden", "true");
