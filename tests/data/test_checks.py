@@ -80,9 +80,9 @@ def test_images_in_memory_are_compared_as_well(dataset: Made) -> None:
     ("counts", "text"),
     [
         ((300, 15), "300 images of 'class 0' and 15 images of 'class 1': accuracy hides how well small classes are "),
-        ((300, 9), "1 class with fewer than 10 images. 300 images of 'class 0' and 9 images of 'class 1': accuracy "),
-        ((9, 9), "2 classes with fewer than 10 images. 9 images of 'class 0': accuracy hides "),
-        ((9, 8, 30), "2 classes with fewer than 10 images. 30 images of 'class 2' and 8 images of 'class 1': "),
+        ((300, 9), "1 class with fewer than 10 images: 'class 1'. 300 images of 'class 0' and 9 images of 'class 1': "),
+        ((9, 9), "2 classes with fewer than 10 images: 'class 0', 'class 1'. 9 images of 'class 0': accuracy hides "),
+        ((9, 8, 30), "2 classes with fewer than 10 images: 'class 0', 'class 1'. 30 images of 'class 2' and 8 images "),
     ],
 )
 def test_unequal_and_small_classes_are_pointed_out(dataset: Made, counts: tuple[int, ...], text: str) -> None:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
-from cnn_registry import load_recipe, tune
+from cnn_registry import backend, load_recipe, train, tune
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.runs.run import Run
 from cnn_registry.tuning.study import ERROR, OWNER, RETRY_OF, named_part
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
+
+keras = backend.keras()
 
 SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "best_by": "accuracy"}
 SPACE = """
@@ -40,16 +42,26 @@ def study_in(folder: Path, name: str = "tiny on colours") -> optuna.Study:
 
 
 @pytest.mark.slow
-def test_a_tuning_ends_with_the_best_recipe_and_is_continued(
-    tiny: str, colours: Path, tmp_path: Path, space: Path, cnnreg: Cnnreg
+def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
+    tiny: str, colours: Path, tmp_path: Path, space: Path, cnnreg: Cnnreg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(*arguments: Any, callbacks: Any, **options: Any) -> Run:
+        stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: signal.raise_signal(signal.SIGINT))
+        return train(*arguments, callbacks=[*callbacks, stop], **options)
+
     out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("cnn_registry.tuning.tune.train", interrupted)
+        stopped = tune(tiny, data=colours, settings=SETTINGS, space=space, out=out, trials=2)
+    assert stopped.stopped == "interrupted"
+    assert [row["state"] for row in stopped.trials] == ["lost", "waiting"]
     found = tune(tiny, data=colours, settings=SETTINGS, space=space, out=out, trials=2)
-    assert [row["state"] for row in found.trials] == ["complete", "complete"]
-    first = found.trials[0]["settings"]
-    assert first == {"optimizer.learning_rate": 0.05, "model.filters": 8}  # the recipe as it is
+    assert [row["state"] for row in found.trials] == ["lost", "complete", "complete"]
+    first = found.trials[1]
+    assert first["settings"] == {"optimizer.learning_rate": 0.05, "model.filters": 8}  # the recipe as it is
+    assert [resumption.step for resumption in Run.open(Path(str(first["run"]))).record.resumed] == [6]
     assert found.run
-    best = max(found.trials, key=lambda row: row["value"])
+    best = max(found.trials[1:], key=lambda row: row["value"])
     assert found.best == best["settings"]
     # Trials have seen neither of the images that the result is about, and the last run chooses nothing by them.
     trial = Run.open(Path(str(best["run"])))
@@ -71,7 +83,7 @@ def test_a_tuning_ends_with_the_best_recipe_and_is_continued(
     more = cnnreg("tune", "--resume", "-o", out, "--trials", 3, "--json")
     assert more.code == 0, more.err
     data = json.loads(more.out)
-    assert [row["number"] for row in data["trials"]] == [0, 1, 2]
+    assert [row["number"] for row in data["trials"]] == [0, 1, 2, 3]
     assert "continues after 2 trials" in more.err
     changed = [f"--set={key}={value}" for key, value in (SETTINGS | {"epochs": 3}).items()]
     other = cnnreg("tune", tiny, "--data", colours, "--trials", 3, "-o", out, "--space", space, *changed)

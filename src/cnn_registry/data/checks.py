@@ -118,7 +118,8 @@ def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
     sizes = " and ".join(f"{counted(int(counts[label]), 'image')} of {dataset.class_names[label]!r}" for label in ends)
     text = f"{sizes}: accuracy hides how well small classes are recognised; look at the recall of each class."
     if len(few):
-        text = f"{counted(len(few), 'class')} with fewer than {FEW_IMAGES} images. {text}"
+        named = listing(dataset.class_names[label] for label in few)
+        text = f"{counted(len(few), 'class')} with fewer than {FEW_IMAGES} images: {named}. {text}"
     yield Finding("imbalance", max(len(few), 1), text)
 
 

@@ -16,7 +16,7 @@ from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
-from .space import Range, Space, brief, chosen_settings
+from .space import Range, Space, as_it_is, brief, chosen_settings
 from .task import Task
 
 if TYPE_CHECKING:
@@ -65,15 +65,16 @@ def write_tuning_page(
     """
     by = what.base.best_by
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    complete = [trial for trial in trials if trial.values]
-    first = next((trial for trial in complete if trial.number == 0), None)
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    as_before = as_it_is(what.space, what.base, what.spec)
+    first = next((trial for trial in complete if trial.params == as_before), None)
     summary = read_summary(run)
     accuracy = summary.measures.get("accuracy") if summary else None
     figures = [
         (f"{WATCHED[by]}, trial {best.number}", f"{best.value:.4f}", "on the images that settings were chosen by")
     ]
     if first:
-        figures.append((f"{WATCHED[by]}, trial 0", f"{first.value:.4f}", "the recipe as it was"))
+        figures.append((f"{WATCHED[by]}, trial {first.number}", f"{first.value:.4f}", "the recipe as it was"))
     if summary and accuracy and accuracy.low is not None and accuracy.high is not None:
         interval = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}"
         figures.insert(0, ("accuracy, retrained", percent(accuracy.value), f"{interval}; on images that no trial saw"))
@@ -138,7 +139,7 @@ def _importances(study: optuna.Study, complete: Sequence[FrozenTrial]) -> tuple[
 
 def _history(trials: Sequence[FrozenTrial], best: FrozenTrial, by: str) -> Chart:
     """The value of each trial, and the best so far."""
-    known = [trial for trial in trials if trial.values]
+    known = [trial for trial in trials if trial.state.name == "COMPLETE"]
     values = [float(trial.value) for trial in known if trial.value is not None]
     low, high = min(values), max(values)
     if by == "val_loss" and len(values) > 3:  # one that did not learn would press the others together
