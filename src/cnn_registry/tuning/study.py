@@ -131,8 +131,8 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
                 return opened()
         except ImportError as error:
             raise UsageError(
-                f"The storage {without_password(url)} needs a database driver that is not installed. For PostgreSQL: pip "
-                f"install 'psycopg[binary]'. For MySQL: pip install pymysql, and an address with mysql+pymysql://."
+                f"The storage {without_password(url)} needs a database driver that is not installed. For PostgreSQL: "
+                f"pip install 'psycopg[binary]'. For MySQL: pip install pymysql, and an address with mysql+pymysql://."
             ) from error
         except Exception as error:  # of SQLAlchemy, of the driver, of Optuna
             raise UsageError(
