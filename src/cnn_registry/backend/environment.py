@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import BackendError
+from cnn_registry.system.quiet import quiet_matplotlib
 
 from .processors import usable_cpus
 
@@ -92,7 +93,7 @@ def keras() -> Any:
         hint = INSTALL_HINT if wanted == "tensorflow" else "Install it, or set KERAS_BACKEND=tensorflow."
         raise BackendError(f"Keras' backend {wanted!r} is not installed. {hint}")
     try:
-        with prepared_imports(), _without_native_notes():
+        with prepared_imports(), _without_native_notes(), quiet_matplotlib():  # which Keras imports
             return importlib.import_module("keras")
     except ImportError as error:
         raise BackendError(f"Keras cannot be imported ({error}). {INSTALL_HINT}") from error

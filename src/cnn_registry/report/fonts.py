@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from cnn_registry.system.progress import note
+from cnn_registry.system.quiet import quiet_matplotlib
 from cnn_registry.text import JOINER, printable
 
 DEFAULT = "DejaVu Sans"
@@ -82,19 +82,7 @@ class Lettering:
         return "".join(BOX if letter in self.missing else letter for letter in drawn(text))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Matplotlib's notes about its cache from standard error, where it has no directory to keep one."""
-    logger = logging.getLogger("matplotlib")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@quiet()
+@quiet_matplotlib()
 def lettering(texts: Iterable[str]) -> Lettering:
     """Fonts for ``texts``. A note names the letters that no installed font has."""
     from matplotlib.font_manager import findfont

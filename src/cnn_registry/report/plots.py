@@ -14,9 +14,10 @@ import numpy as np
 from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.system.files import whole_file
+from cnn_registry.system.quiet import quiet_matplotlib
 from cnn_registry.text import cell_width, shorten, shorten_all
 
-from .fonts import Lettering, lettering, quiet
+from .fonts import Lettering, lettering
 from .scales import loss_limit
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ MOST_NAMED = 110
 """With more classes the confusion matrix has no room for their names."""
 
 
-@quiet()
+@quiet_matplotlib()
 def plot_curves(
     history: Sequence[Epoch],
     path: Path,
@@ -97,7 +98,7 @@ def _draw(axes: Axes, history: Sequence[Epoch], name: str, best: Epoch) -> None:
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1.2)
 
 
-@quiet()
+@quiet_matplotlib()
 def plot_confusion(
     confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str, letters: Lettering | None = None
 ) -> None:
@@ -145,7 +146,7 @@ def plot_confusion(
     _save(figure, path, letters)
 
 
-@quiet()
+@quiet_matplotlib()
 def plot_rates(
     rates: Sequence[float],
     losses: Sequence[float],

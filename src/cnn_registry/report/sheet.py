@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnn_registry.data.dataset import Bytes
+from cnn_registry.system.quiet import quiet_matplotlib
 from cnn_registry.text import shorten
 
-from .fonts import lettering, quiet
+from .fonts import lettering
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,7 +34,7 @@ class SheetCell(NamedTuple):
     label: str
 
 
-@quiet()
+@quiet_matplotlib()
 def draw_sheet(title: str, heads: Sequence[str], rows: Sequence[Sequence[SheetCell]]) -> Image.Image:
     """Rows of images under a title.
 
