@@ -109,7 +109,7 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
         UsageError: it cannot be opened.
     """
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import OperationalError, ProgrammingError
+    from sqlalchemy.exc import DBAPIError
 
     options = {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
 
@@ -126,7 +126,7 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
         try:
             try:
                 return opened()
-            except (OperationalError, ProgrammingError):  # another process may be making the tables
+            except DBAPIError:  # another process may be making the tables
                 time.sleep(OPENING)
                 return opened()
         except ImportError as error:
