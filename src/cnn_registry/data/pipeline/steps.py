@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnn_registry import backend
 from cnn_registry.errors import UsageError
 from cnn_registry.system.objects import Reference, called, named_object
@@ -83,6 +81,8 @@ def check_steps(listed: Sequence[str], shape: tuple[int, int, int]) -> None:
     """
     if not listed:
         return
+    import numpy as np  # a recipe is read without it
+
     tf = backend.tensorflow()
     sample = tf.constant(np.random.default_rng(0).uniform(0, 255, (SAMPLE, *shape)), tf.float32)
     seed = tf.constant([1, 2])
