@@ -52,7 +52,7 @@ def command(
     OUT is then what --data takes. JPEG and PNG files stay as they are unless they are larger than --max-edge. A packing
     that was stopped is resumed by the same command.
     """
-    from cnn_registry.data.pack import pack
+    from cnn_registry.data.packing import pack
 
     done = pack(source, out, max_edge=max_edge, shards=shards, on_bad_image=on_bad_image, max_pixels=max_pixels)
     if as_json:

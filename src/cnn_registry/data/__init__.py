@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from .loading import load_dataset as load_dataset
     from .manifest import Manifest as Manifest
     from .manifest import load_manifest as load_manifest
-    from .pack import Packing as Packing
-    from .pack import pack as pack
+    from .packing import Packing as Packing
+    from .packing import pack as pack
     from .split import make_split as make_split
 
 _HOMES = {
     "ImageDataset": "data.dataset",
     "Manifest": "data.manifest",
-    "Packing": "data.pack",
+    "Packing": "data.packing",
     "Split": "data.dataset",
     "datasets_dir": "system.paths",
     "download": "system.download",
@@ -40,7 +40,7 @@ _HOMES = {
     "load_folder": "data.folder",
     "load_manifest": "data.manifest",
     "make_split": "data.split",
-    "pack": "data.pack",
+    "pack": "data.packing",
     "register_dataset": "registry.datasets",
 }
 

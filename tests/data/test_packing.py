@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_registry.data import pack as pack_module
+from cnn_registry.data import packing as pack_module
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.image import decode, decode_image
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.pack import Packing, pack
 from cnn_registry.data.packed import sealed
+from cnn_registry.data.packing import Packing, pack
 from cnn_registry.data.records import PackedImage
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import BadImageError, DataError, UsageError
@@ -140,7 +140,7 @@ def test_a_packing_that_was_killed_continues_with_the_first_missing_shard(
 ) -> None:
     root, out = folder(*PATHS), tmp_path / "packed"
     code = (
-        "import os, sys; from cnn_registry.data import pack as p; write = p.write_file\n"
+        "import os, sys; from cnn_registry.data import packing as p; write = p.write_file\n"
         "def kill(path, text):\n"
         "    if path.name.startswith('shard-00001'): os.kill(os.getpid(), 9)\n"
         "    write(path, text)\n"
