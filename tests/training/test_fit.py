@@ -179,7 +179,9 @@ def test_a_network_that_flattens_its_maps_takes_no_other_sizes(
 ) -> None:
     source = plugins.declaration("flat").replace("GlobalAveragePooling2D", "Flatten")
     plugins.install("cnnreg-flat", source=source, entries={"flat": "cnnreg_flat:flat"})
-    with pytest.raises(UsageError, match=r"flat has other weights at 8 pixels than at 16, so it cannot go through"):
+    with pytest.raises(
+        UsageError, match=r"flat has other weights at 8x8 pixels than at 16x16, so it cannot go through"
+    ):
         train("flat", data=colours, settings=SETTINGS | {"train_sizes": [8, 16]}, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
