@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Environment
 
 ROOT = Path(__file__).parents[1]
-PROGRESS = re.compile(r"^(preparing|epoch \d+/\d+)  \d+/\d+.*\n", re.MULTILINE)
+PROGRESS = re.compile(r"^((preparing|epoch \d+/\d+)  \d+/\d+.*|Classifying .*)\n", re.MULTILINE)
 """Lines of a training that takes seconds, of which there are more on a slower machine."""
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

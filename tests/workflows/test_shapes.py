@@ -43,7 +43,7 @@ def wide(plugins: FakePlugins) -> str:
     """A model whose own shape is a rectangle."""
     source = re.sub(r"input_shape=\(\d+, \d+, \d\)", "input_shape=(24, 40, 3)", TINY)
     assert source != TINY
-    plugins.install("cnnreg-tiny", source=source, entries={"tiny": "cnnreg_tiny:tiny"})
+    plugins.install("cnnreg-wide", source=source, entries={"tiny": "cnnreg_wide:tiny"})
     return "tiny"
 
 
