@@ -27,6 +27,7 @@ def test_every_command_of_the_page_prints_what_it_shows(tmp_path: Path) -> None:
     folder.mkdir()
     try:
         Reader(Here(), folder).follow((ROOT / "docs" / "use-what-you-trained.md").read_text(encoding="utf-8"))
+        assert len((folder / "results.csv").read_text(encoding="utf-8").splitlines()) == 1 + 41
     finally:
         if (folder / "serve.pid").exists():
             with suppress(ProcessLookupError):

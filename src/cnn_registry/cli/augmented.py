@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnn_registry.errors import UsageError
-
 from .common import common_options, training_options
-from .output import tell
+from .output import check_new_png, tell
 
 if TYPE_CHECKING:
     from cnn_registry.data.manifest import Manifest
@@ -56,12 +54,7 @@ def command(
 
     if split:
         raise click.UsageError("Images are taken from the whole dataset; remove --split.")
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"The sheet is a PNG; expected a name that ends in .png, got {out}.")
-    if out.exists():
-        raise UsageError(f"{out} is there already; name another file with -o, or remove it.")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {out.parent}; make it first.")
+    check_new_png(out, "The sheet")
     sheet = augmented(
         model,
         dataset=dataset,

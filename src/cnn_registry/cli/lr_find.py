@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnn_registry.errors import UsageError
-
 from .common import common_options, data_arguments, json_option, training_options
-from .output import print_json, tell
+from .output import check_new_png, print_json, tell
 
 if TYPE_CHECKING:
     from cnn_registry.data.manifest import Manifest
@@ -67,12 +65,7 @@ def command(
 
     if out:
         need("A plot", "matplotlib")
-        if out.suffix.lower() != ".png":
-            raise UsageError(f"The plot is a PNG; expected a name that ends in .png, got {out}.")
-        if out.exists():
-            raise UsageError(f"{out} is there already; name another file with -o, or remove it.")
-        if not out.absolute().parent.is_dir():
-            raise UsageError(f"There is no folder {out.parent}; make it first.")
+        check_new_png(out, "The plot")
     found = find_learning_rate(
         model,
         dataset=dataset,

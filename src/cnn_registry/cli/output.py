@@ -7,10 +7,12 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
+from cnn_registry.errors import UsageError
 from cnn_registry.text import cell_width, printable, wrapped
 
 
@@ -28,6 +30,20 @@ def tell(text: str, *, wrap: bool = True) -> None:
     """
     width = terminal_width() if wrap else None
     click.echo(wrapped(printable(text), width) if width else printable(text))
+
+
+def check_new_png(path: Path, what: str) -> None:
+    """Refuse a file for a picture that cannot be written as a new PNG, before work is done for it.
+
+    Raises:
+        UsageError: it has another ending, exists, or has no folder.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{what} is a PNG; expected a name that ends in .png, got {path}.")
+    if path.exists():
+        raise UsageError(f"{path} is there already; name another file with -o, or remove it.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}; make it first.")
 
 
 def print_facts(facts: Mapping[str, str], indent: str = "") -> None:
