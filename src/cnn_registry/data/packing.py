@@ -19,7 +19,7 @@ from PIL import Image
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.files import is_own_file, is_temporary, whole_file, write_file
 from cnn_registry.system.progress import note, progress
-from cnn_registry.text import counted, listing, one_line
+from cnn_registry.text import counted, one_line
 
 from .dataset import Bytes, EncodedImage, ImageDataset
 from .image import as_image, check_file, decode_image, fitted
@@ -39,7 +39,7 @@ from .packed import (
     shard_path,
 )
 from .records import Shard, need_array_record
-from .sources.cache import OnBadImage
+from .sources.cache import OnBadImage, check_classes
 from .threads import in_threads
 
 QUALITY = 95
@@ -346,9 +346,7 @@ def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[Sh
     """Write the index of shards that are all there."""
     bad = {image_id for table in tables for image_id in table.bad}
     kept = dataset.select(np.array([image_id not in bad for image_id in dataset.ids], bool)) if bad else dataset
-    counts = kept.class_counts()
-    if missing := [name for name, number in zip(dataset.class_names, counts, strict=True) if not number]:
-        raise DataError(f"{dataset.source} has no readable image of {listing(map(repr, missing))}.")
+    check_classes(kept)
     index = Index(
         name=dataset.name,
         class_names=list(dataset.class_names),

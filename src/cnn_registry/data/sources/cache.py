@@ -119,7 +119,7 @@ def load_forms(
     if bad:
         _report(bad, len(dataset), on_bad_image)
         dataset, seen = dataset.select(readable), [seen[index] for index in np.flatnonzero(readable)]
-    _check_classes(dataset)
+    check_classes(dataset)
     hashes = [file.digest for file in seen]
     digest = _digest(dataset, hashes)
 
@@ -223,7 +223,12 @@ def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> No
     note(f"{len(bad)} of {counted(total, 'image')} cannot be read and are left out: {named}.")
 
 
-def _check_classes(dataset: ImageDataset) -> None:
+def check_classes(dataset: ImageDataset) -> None:
+    """Refuse what is left of a dataset where a class has no image any more.
+
+    Raises:
+        DataError: one has none.
+    """
     counts = dataset.class_counts()
     if missing := [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]:
         raise DataError(
