@@ -71,6 +71,11 @@ def test_a_table_keeps_its_splits_groups_and_weights(folder: Folder, tmp_path: P
     assert found.weights is not None
     np.testing.assert_array_equal(found.groups, np.asarray(kept.groups))
     np.testing.assert_array_equal(found.weights, np.asarray(kept.weights))
+    text = (root / "t.csv").read_text(encoding="utf-8")
+    for change in (("val,g4", "train,g4"), ("g4,4", "g5,4"), ("g4,4", "g4,2")):
+        (root / "t.csv").write_text(text.replace(*change, 1), encoding="utf-8")
+        with pytest.raises(DataError, match="holds another packing"):
+            pack(root / "t.csv", tmp_path / "p")
 
 
 def test_only_what_is_too_large_or_of_another_format_is_encoded_again(tmp_path: Path, picture: Any) -> None:
@@ -133,6 +138,8 @@ def test_unreadable_images_are_left_out_or_stop_the_packing(
     assert done.bad == {"a/2.png": "truncated"}
     assert "1 of 10 images cannot be read and are left out: a/2.png (truncated)." in capsys.readouterr().err
     assert "a/2.png" not in load_dataset(None, done.path).ids
+    with pytest.raises(DataError, match="1 of 10 images cannot be read"):
+        pack(root, tmp_path / "packed", on_bad_image="error")
 
 
 def test_a_packing_that_was_killed_continues_with_the_first_missing_shard(

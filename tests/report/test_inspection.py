@@ -78,19 +78,21 @@ def test_findings_name_what_is_wrong_the_worst_first(pictures: Path) -> None:
 def test_the_command_draws_a_page_and_compares_with_other_images(
     pictures: Path, tmp_path: Path, cnnreg: Cnnreg
 ) -> None:
-    later = tmp_path / "later"
+    later = tmp_path / "val"  # the name of a part of the first
     (later / "cat").mkdir(parents=True)
     (later / "cat" / "new.png").write_bytes((pictures / "train" / "cat" / "5.png").read_bytes())
     page = tmp_path / "page.html"
     code, out, _ = cnnreg("data", pictures, "--data", later, "-o", page, "--json")
     found = json.loads(out)
     assert (code, found["images"], found["page"]) == (0, 39, str(page))
+    of_the_other = [group for group in found["same"] if "val: cat/new.png" in group["images"]]
+    assert [group["where"] for group in of_the_other] == ["across parts"]
     assert found["same"][0] == {
         "exact": True,
         "where": "across parts",
         "images": ["train/cat/0.png", "val/cat/leaked.png"],
     }
-    assert {"later: cat/new.png"} <= {image for group in found["same"] for image in group["images"]}
+    assert {"val: cat/new.png"} <= {image for group in found["same"] for image in group["images"]}
     text = page.read_text(encoding="utf-8")
     assert "Images that are there twice" in text
     assert text.count("data:image/") > 10

@@ -141,6 +141,8 @@ def test_the_default_space_lies_around_the_recipe(tiny: str) -> None:
     assert chosen_settings(first, space)["augmentation.crop_area"] == [0.3, 1.0]
     bare = default_space(load_recipe("article"), get_spec(tiny))
     assert not [key for key in bare if key.startswith(("augmentation", "mixing"))]
+    without = recipe.with_settings({"optimizer.weight_decay": 0.0})
+    assert "optimizer.weight_decay" not in default_space(without, get_spec(tiny))
 
 
 def test_a_models_dropout_is_searched() -> None:

@@ -50,12 +50,13 @@ def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
         return train(*arguments, callbacks=[*callbacks, stop], **options)
 
     out = tmp_path / "out"
+    settings = SETTINGS | {"optimizer.learning_rate": 0.1, "optimizer.for_images": 16}  # 0.05 for batches of 8
     with monkeypatch.context() as patched:
         patched.setattr("cnn_registry.tuning.tune.train", interrupted)
-        stopped = tune(tiny, data=colours, settings=SETTINGS, space=space, out=out, trials=2)
+        stopped = tune(tiny, data=colours, settings=settings, space=space, out=out, trials=2, sampler="random")
     assert stopped.stopped == "interrupted"
     assert [row["state"] for row in stopped.trials] == ["lost", "waiting"]
-    found = tune(tiny, data=colours, settings=SETTINGS, space=space, out=out, trials=2)
+    found = tune(tiny, data=colours, settings=settings, space=space, out=out, trials=2, sampler="random")
     assert [row["state"] for row in found.trials] == ["lost", "complete", "complete"]
     first = found.trials[1]
     assert first["settings"] == {"optimizer.learning_rate": 0.05, "model.filters": 8}  # the recipe as it is
@@ -65,6 +66,7 @@ def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
     assert found.best == best["settings"]
     # Trials have seen neither of the images that the result is about, and the last run chooses nothing by them.
     trial = Run.open(Path(str(best["run"])))
+    assert trial.record.recipe.optimizer.learning_rate == best["settings"]["optimizer.learning_rate"]
     assert set(found.run.record.split.val) == set(trial.record.split.test)
     assert set(found.run.record.split.train) == {*trial.record.split.train, *trial.record.split.val}
     assert found.run.record.recipe.best_by == "last"
@@ -85,7 +87,8 @@ def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
     data = json.loads(more.out)
     assert [row["number"] for row in data["trials"]] == [0, 1, 2, 3]
     assert "continues after 2 trials" in more.err
-    changed = [f"--set={key}={value}" for key, value in (SETTINGS | {"epochs": 3}).items()]
+    assert json.loads((out / "tune.json").read_text())["sampler"] == "random"
+    changed = [f"--set={key}={value}" for key, value in (settings | {"epochs": 3}).items()]
     other = cnnreg("tune", tiny, "--data", colours, "--trials", 3, "-o", out, "--space", space, *changed)
     assert (other.code, other.err.count("\n")) == (2, 1)
     assert "has recipe.epochs = 2, not 3" in other.err

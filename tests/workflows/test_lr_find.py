@@ -89,6 +89,8 @@ def test_from_the_command_line(cnnreg: Cnnreg, tiny: str, colours: Path, tmp_pat
     assert float(last.rpartition(" ")[2]) == pytest.approx(found["suggestion"], rel=0.05)
     assert len(found["rates"]) == len(found["losses"])
     assert not (Path.cwd() / "runs" / "tiny").exists()
+    scaled = cnnreg("lr-find", tiny, *options, "--set", "optimizer.for_images=64", "--steps", 60, "--range", 1e-4, 100)
+    assert " --set optimizer.for_images=8 --lr " in scaled.out, scaled.err  # the rate is that of batches of 8
     again = cnnreg("lr-find", tiny, *options, "-o", picture)
     assert (again.code, again.err.count("\n")) == (2, 1)
     assert "is there already" in again.err

@@ -94,4 +94,6 @@ def command(
     words = [shlex.quote(word) for word in data_arguments(data)]
     words += [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
     words += [f"--set {shlex.quote(text)}" for text in assignments]
+    if found.for_images:
+        words.append(f"--set optimizer.for_images={found.for_images}")
     tell(f"train with: cnnreg train {' '.join([model, *words])} --lr {found.suggestion:.2g}", wrap=False)

@@ -118,6 +118,7 @@ def command(
         "storage": storage,
         "study": study,
     }
+    parts: dict[str, Any] = {"sampler": sampler, "pruner": pruner}
     if model is None:
         if not (resume and out):
             raise click.UsageError("Name a model; see: cnnreg list. To continue a tuning: cnnreg tune --resume -o DIR")
@@ -129,10 +130,14 @@ def command(
         recorded = tuning_in(out)
         if recorded["storage"] == "" and storage is None:
             raise click.UsageError("The storage has a password, which is not recorded; name it with --storage.")
+        for name in parts:
+            kept = recorded.pop(name, None)
+            if kept and source(name) is not ParameterSource.COMMANDLINE:
+                parts[name] = kept
         what = recorded | {name: what[name] for name in ("trials", "storage") if what[name] is not None}
         if time is not None and trials is None:
             what["trials"] = None
-    _report(tune(**what, time=time, sampler=sampler, pruner=pruner, out=out, resume=resume), wide, as_json)
+    _report(tune(**what, time=time, **parts, out=out, resume=resume), wide, as_json)
 
 
 def _report(found: Tuned, wide: bool, as_json: bool) -> None:

@@ -39,7 +39,7 @@ from .packed import (
     shard_path,
 )
 from .records import Shard, need_array_record
-from .sources.cache import OnBadImage, check_classes
+from .sources.cache import BadImage, OnBadImage, check_classes, report_bad
 from .threads import in_threads
 
 QUALITY = 95
@@ -132,7 +132,7 @@ def pack(
             _finish(dataset, folder, plan, tables)
     bad = {image_id: reason for table in tables for image_id, reason in table.bad.items()}
     if bad:
-        note(f"{len(bad)} of {counted(len(dataset), 'image')} cannot be read and are left out: {_named(bad)}.")
+        report_bad([BadImage(*item) for item in bad.items()], len(dataset), on_bad_image)
     images, encoded, size = (
         sum(values) for values in zip(*((len(t.ids), t.encoded, t.size) for t in tables), strict=True)
     )
@@ -140,17 +140,22 @@ def pack(
 
 
 def _content(dataset: ImageDataset) -> str:
-    """A digest of what is packed; of files, their sizes and times."""
+    """A digest of what is packed, splits, groups and weights included; of files, their sizes and times."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([dataset.class_names, dataset.ids, dataset.labels.tolist()]).encode())
+    splits = {
+        name: [part.tolist() for part in (split.train, split.val, split.test)] for name, split in dataset.splits.items()
+    }
+    columns = [None if column is None else column.tolist() for column in (dataset.groups, dataset.weights)]
+    facts = [dataset.class_names, dataset.ids, dataset.labels.tolist(), splits, dataset.default_split, *columns]
+    digest.update(json.dumps(facts).encode())
     if isinstance(dataset.images, np.ndarray):
         digest.update(np.ascontiguousarray(dataset.images).data)
         return digest.hexdigest()
     for file in dataset.images:
         if isinstance(file, Path):
             try:
-                facts = file.stat()
-                digest.update(f"{facts.st_size} {facts.st_mtime_ns}\n".encode())
+                found = file.stat()
+                digest.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
             except OSError:
                 digest.update(b"missing\n")
         else:
@@ -375,8 +380,3 @@ def _table(folder: Path, number: int, count: int) -> Path:
 
 def _refuse(image_id: str, reason: str) -> None:
     raise DataError(f"{image_id} cannot be read: {reason}. Fix or remove it, or use --on-bad-image skip.")
-
-
-def _named(bad: dict[str, str]) -> str:
-    shown = ", ".join(f"{image_id} ({reason})" for image_id, reason in list(bad.items())[:5])
-    return shown + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")

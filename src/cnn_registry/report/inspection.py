@@ -164,7 +164,8 @@ def inspect(
         more = None if other is None else _loaded(other)
     items, bad = _items(dataset, dict(_parts(dataset)), "", max_pixels)
     if more:
-        further, also_bad = _items(more, dict.fromkeys(range(len(more)), more.name), f"{more.name}: ", max_pixels)
+        other_part = dict.fromkeys(range(len(more)), f"{more.name} (other)")  # not the name of a part of the first
+        further, also_bad = _items(more, other_part, f"{more.name}: ", max_pixels)
         items, bad = [*items, *further], [*bad, *also_bad]
     same = _same(items)
     blank = tuple(item for item in items if item.look.blank)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class LearningRates:
         steepest: the rate at which the smoothed loss falls fastest.
         minimum: the rate at which it is lowest.
         diverged: whether the loss rose so far, or became NaN, that the test ended.
+        for_images: the images of a step, where the recipe scales the rate with them.
     """
 
     rates: tuple[float, ...]
@@ -52,6 +53,7 @@ class LearningRates:
     steepest: float
     minimum: float
     diverged: bool
+    for_images: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What was measured, JSON-ready; ``None`` for a loss that is not finite."""
@@ -109,7 +111,8 @@ def range_test(fit: Fit, rates: Sequence[float]) -> LearningRates:
         raise TrainingError(fit.failed(error)) from error
     finally:
         fit.state.restore(before)
-    return judged(rates[: len(ramp.losses)], ramp.losses, SIGMA * len(rates), diverged=ramp.diverged)
+    found = judged(rates[: len(ramp.losses)], ramp.losses, SIGMA * len(rates), diverged=ramp.diverged)
+    return replace(found, for_images=fit.recipe.optimizer.for_images)
 
 
 def judged(rates: Sequence[float], losses: Sequence[float], sigma: float, *, diverged: bool) -> LearningRates:

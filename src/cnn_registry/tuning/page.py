@@ -16,7 +16,7 @@ from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
-from .space import Range, Space, as_it_is, brief, chosen_settings
+from .space import Range, Space, as_it_is, brief, chosen_settings, settings_of
 from .task import Task
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def write_tuning_page(
         interval = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}"
         figures.insert(0, ("accuracy, retrained", percent(accuracy.value), f"{interval}; on images that no trial saw"))
     settings = chosen_settings(best.params, what.space)
-    before = what.base.to_dict()
+    before = settings_of(what.base, what.spec)
     importances, note = _importances(study, complete)
     axes, lines = _parallel(what.space, complete, best, by) if complete else ((), ())
     context = {
@@ -88,7 +88,7 @@ def write_tuning_page(
         "sentence": _sentence(what, trials, complete),
         "figures": figures,
         "best_number": best.number,
-        "settings": [[key, brief(_at(before, key)), brief(value)] for key, value in settings.items()],
+        "settings": [[key, brief(before.get(key, "the default")), brief(value)] for key, value in settings.items()],
         "importances": [(key, percent(share), round(100 * share, 1)) for key, share in importances.items()],
         "history": _history(trials, best, by),
         "axes": axes,
@@ -115,13 +115,6 @@ def _sentence(what: Task, trials: Sequence[FrozenTrial], complete: Sequence[Froz
         f"trained on {counted(len(split.train), 'image')} and validated on {len(split.val):,} others. The best was "
         f"then trained on all {len(split.train) + len(split.val):,}, and evaluated once on images that no trial saw."
     )
-
-
-def _at(settings: dict[str, Any], key: str) -> Any:
-    """The value of a dotted key."""
-    for part in key.split("."):
-        settings = settings.get(part, {}) if isinstance(settings, dict) else {}
-    return settings if settings != {} else "the default"
 
 
 def _importances(study: optuna.Study, complete: Sequence[FrozenTrial]) -> tuple[dict[str, float], str]:

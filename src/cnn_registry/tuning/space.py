@@ -248,12 +248,13 @@ def default_space(recipe: Recipe, spec: ModelSpec) -> Space:
     Learning rate and weight decay within a factor of 10 and 30, half and twice the batch size, the model's dropout, and
     how strongly images are varied and mixed.
     """
-    rate, decay, batch = recipe.optimizer.learning_rate, recipe.optimizer.weight_decay or 1e-4, recipe.batch_size
+    rate, decay, batch = recipe.optimizer.learning_rate, recipe.optimizer.weight_decay, recipe.batch_size
     space: dict[str, Range | Choices] = {
         "optimizer.learning_rate": Range(_rounded(rate / 10), _rounded(rate * 10), log=True),
-        "optimizer.weight_decay": Range(_rounded(decay / 30), _rounded(decay * 30), log=True),
         "batch_size": Choices(tuple(sorted({max(batch // 2, 1), batch, 2 * batch}))),
     }
+    if decay:
+        space["optimizer.weight_decay"] = Range(_rounded(decay / 30), _rounded(decay * 30), log=True)
     for name in DROPOUTS:
         if isinstance(spec.options.get(name), int | float):
             space[f"model.{name}"] = Range(0.0, MOST_DROPPED)
@@ -276,9 +277,14 @@ def _rounded(number: float) -> float:
     return float(f"{number:.3g}")
 
 
+def settings_of(recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
+    """All settings by their dotted keys, the model's options among them."""
+    return {f"model.{name}": value for name, value in spec.options.items()} | dict(leaves(recipe.to_dict()))
+
+
 def as_it_is(space: Space, recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
     """What the recipe itself has, as far as the space has it, in the terms of a study."""
-    settings = {f"model.{name}": value for name, value in spec.options.items()} | dict(leaves(recipe.to_dict()))
+    settings = settings_of(recipe, spec)
     found = {}
     for key, entry in space.items():
         value = settings.get(key)

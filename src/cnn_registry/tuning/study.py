@@ -288,21 +288,27 @@ def give_back_lost(study: optuna.Study) -> None:
             enqueue_again(study, trial)
 
 
-def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Mark a running trial as failed and enqueue it again, unless another process has been quicker."""
+def give_back(study: optuna.Study, trial: FrozenTrial, *, lost: bool = True) -> None:
+    """Mark a running trial as failed and enqueue it again, unless another process has been quicker.
+
+    Args:
+        study: the trial's.
+        trial: running.
+        lost: whether its process was lost, of which there may be `MOST_TRIES`; false where it was asked to stop.
+    """
     import optuna
 
     with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError), silent_optuna():
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        enqueue_again(study, trial)
+        enqueue_again(study, trial, lost=lost)
 
 
-def enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+def enqueue_again(study: optuna.Study, trial: FrozenTrial, *, lost: bool = True) -> None:
     """Put a trial that failed for no reason of its own into the queue, with the folder of its run."""
     kept = {name: trial.user_attrs[name] for name in (OUT,) if name in trial.user_attrs}
-    tries = trial.user_attrs.get(TRIES, 1)
+    tries = trial.user_attrs.get(TRIES, 1) + lost
     with silent_optuna():
-        study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: trial.number, TRIES: tries + 1})
+        study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: trial.number, TRIES: tries})
 
 
 def was_lost(trial: FrozenTrial) -> bool:

@@ -51,7 +51,11 @@ class Task:
 
     def arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those of `train`, with these settings in the place of the recipe's."""
-        return {**self.images, "recipe": self.recipe, "settings": {**self.settings, **settings}}
+        rate = self.base.optimizer
+        # The rate of the plan is that of its batches already.
+        scaled = {"optimizer.learning_rate": rate.learning_rate, "optimizer.for_images": rate.for_images}
+        base = {**self.settings, **(scaled if rate.for_images else {})}
+        return {**self.images, "recipe": self.recipe, "settings": {**base, **settings}}
 
     def subject(self) -> dict[str, Any]:
         """What a study is of, JSON-ready."""

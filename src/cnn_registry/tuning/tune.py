@@ -177,7 +177,8 @@ def tune(
     elif storage is None:
         folder = _new_folder(what)
     made = _study(what, storage, name, folder, sampler, pruner, resume=resume)
-    tuning = Tuning(what, *made, trials, began + seconds)
+    parts = {"sampler": sampler, "pruner": pruner}
+    tuning = Tuning(what, *made, trials, began + seconds, parts)
     with storage_errors(tuning.url):
         return tuning.carry_out()
 
@@ -281,6 +282,7 @@ class Tuning:
         folder: where everything is written.
         trials: how many there will be in all processes; ``None`` for any number.
         deadline: by the monotonic clock.
+        parts: sampler and pruner as they were given.
     """
 
     def __init__(
@@ -292,9 +294,10 @@ class Tuning:
         folder: Path,
         trials: int | None,
         deadline: float,
+        parts: Mapping[str, Any],
     ) -> None:
         self.what, self.study, self.storage, self.url, self.folder = what, study, storage, url, folder
-        self.trials, self.deadline = trials, deadline
+        self.trials, self.deadline, self.parts = trials, deadline, parts
         self._longest = 0.0
 
     def carry_out(self) -> Tuned:
@@ -340,6 +343,7 @@ class Tuning:
             "storage": "" if storage and has_password(storage) else storage,
             "study": self.study.study_name,
             "trials": self.trials,
+            **{name: part if isinstance(part, str) else None for name, part in self.parts.items()},
         }
         write_file(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
 
@@ -390,14 +394,15 @@ class Tuning:
             self.study.tell(trial, state=states.PRUNED)  # not failed: samplers would not learn from it
             note(f"Trial {trial.number} diverged.")
             return ""
-        except (TrainingError, UsageError) as error:
-            return self._failed(trial, str(error))
-        except BaseException:
+        except BaseException as error:
+            # The disk or the storage is not the trial's fault, a batch that does not fit the memory is.
+            if isinstance(error, CnnRegistryError) and not isinstance(error, RunError):
+                return self._failed(trial, str(error))
             with suppress(Exception):
-                give_back(self.study, self.study.trials[trial.number])
+                give_back(self.study, self.study.trials[trial.number], lost=not isinstance(error, KeyboardInterrupt))
             raise
         if run.record.status in STOPPED:
-            give_back(self.study, self.study.trials[trial.number])
+            give_back(self.study, self.study.trials[trial.number], lost=False)
             return run.record.status
         self._tell(trial, run, pruned=pruned)
         return ""
@@ -410,17 +415,23 @@ class Tuning:
         reporter = Reporter(trial, base.best_by, int(settings.get("epochs", base.epochs)))
         before = _newest(out)
         if before and before.record.status in ENDED:  # its process was lost before it could tell
-            return before, before.record.status == "stopped early" and not base.early_stopping
+            return before, before.record.status == "stopped early" and not before.record.recipe.early_stopping
         if before:
             for epoch in before.history if before.history_csv.exists() else []:
                 with suppress(ValueError):
                     trial.report(measure_of(epoch, base.best_by), epoch.epoch)
             try:
-                return resume(before.path, callbacks=[reporter], report=False), reporter.pruned
+                return resume(before.path, callbacks=[reporter], report=False, distribute="none"), reporter.pruned
             except RunError as error:
                 note(f"{error} The trial begins again.")
         run = train(
-            self.what.model, **self.what.arguments(settings), split=TUNING, out=out, callbacks=[reporter], report=False
+            self.what.model,
+            **self.what.arguments(settings),
+            split=TUNING,
+            out=out,
+            callbacks=[reporter],
+            report=False,
+            distribute="none",  # processes of one study train different trials
         )
         return run, reporter.pruned
 
@@ -488,26 +499,33 @@ class Tuning:
         out = self.folder / RETRAINED / f"trial-{best.number:04d}"
         out.mkdir(parents=True, exist_ok=True)
         settings = chosen_settings(best.params, self.what.space) | {"best_by": "last"}
-        if self.what.base.early_stopping:
+        if self._stopping(best):
+            settings = {key: value for key, value in settings.items() if not key.startswith("early_stopping.")}
             settings |= {"early_stopping": None, "epochs": best.user_attrs["best_epoch"]}
         with FileLock(self.folder / ".lock"):
             before = _newest(out)
             if before and before.record.status in ENDED and "report" in before.record.result:
                 run = before
             elif before and before.record.status not in ENDED:
-                run = resume(before.path)
+                run = resume(before.path, distribute="none")
             else:
                 note(f"Training with the settings of trial {best.number} on all training images")
-                run = train(self.what.model, **self.what.arguments(settings), split=STRATIFIED, out=out)
+                arguments = self.what.arguments(settings)
+                run = train(self.what.model, **arguments, split=STRATIFIED, out=out, distribute="none")
         return run, run.record.result.get("report", {}).get("accuracy")
+
+    def _stopping(self, best: FrozenTrial) -> dict[str, Any] | None:
+        """The early stopping of the best trial, which may be among the settings that are searched."""
+        own = {**self.what.settings, **chosen_settings(best.params, self.what.space)}
+        found = chosen_recipe(self.what.spec, self.what.recipe, own).recipe.to_dict()["early_stopping"]
+        return None if found is None else dict(found)
 
     def _best_recipe(self, run: Run, best: FrozenTrial) -> str:
         """The best recipe as TOML."""
         base = self.what.base
         epochs = chosen_settings(best.params, self.what.space).get("epochs", base.epochs)
         kept = {"best_by": base.best_by, "epochs": epochs}
-        stopping = base.to_dict()["early_stopping"]
-        recipe = run.record.recipe.with_settings(kept | {"early_stopping": stopping}).to_dict()
+        recipe = run.record.recipe.with_settings(kept | {"early_stopping": self._stopping(best)}).to_dict()
         summary = f"{self.what.spec.name} on {self.what.plan.data.name}: trial {best.number} of {len(self._finished())}"
         recipe |= {"name": "best", "summary": summary, "extends": None}
         return "\n".join(toml_lines(recipe)) + "\n"

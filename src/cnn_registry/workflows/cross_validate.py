@@ -249,6 +249,12 @@ def _refuse_others(
                 f"{run.path} was trained on other images than those at {plan.data.source}, or they have changed since. "
                 f"Name the same with --data."
             )
+    first = before[min(before)]
+    if (plan.parts.val, plan.parts.test) != (first.record.split.val, first.record.split.test):
+        raise RunError(
+            f"{first.path} was validated on other images than those that this fold has now. Resume with the table and "
+            f"the columns that the cross-validation began with."
+        )
 
 
 def _report(folds: Folds, dataset: str | None, data: str | Path | Manifest | None) -> None:

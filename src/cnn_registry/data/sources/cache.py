@@ -117,7 +117,7 @@ def load_forms(
     readable = np.ones(len(dataset), bool)
     readable[list(reasons)] = False
     if bad:
-        _report(bad, len(dataset), on_bad_image)
+        report_bad(bad, len(dataset), on_bad_image)
         dataset, seen = dataset.select(readable), [seen[index] for index in np.flatnonzero(readable)]
     check_classes(dataset)
     hashes = [file.digest for file in seen]
@@ -212,7 +212,12 @@ def _decode_all(
     return {form: kept[form][:done] if in_memory else None for form in forms}, reasons, lasting
 
 
-def _report(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> None:
+def report_bad(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) -> None:
+    """Name the first images that cannot be read.
+
+    Raises:
+        DataError: ``on_bad_image`` is ``"error"``.
+    """
     shown = ", ".join(f"{image.id} ({image.reason})" for image in bad[:5])
     named = shown + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     if on_bad_image == "error":
