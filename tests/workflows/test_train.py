@@ -112,7 +112,8 @@ def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
 ) -> None:
     losses = {}
     for short in (True, False):
-        monkeypatch.setattr(backend, "computes_bfloat16", lambda short=short: short)
+        flags = {"avx512_bf16"} if short else set()
+        monkeypatch.setattr("cnn_registry.backend.precision.cpu_flags", lambda flags=flags: flags)
         run = train(tiny, data=colours, settings=FAST | {"precision": "auto"}, out=tmp_path, report=True)
         assert run.record.recipe.precision == ("bfloat16" if short else "float32")
         assert ("in bfloat16" in capsys.readouterr().err) == short
