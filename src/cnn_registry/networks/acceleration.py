@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 
@@ -49,6 +50,10 @@ FULL_STEP = "full_step"
 """The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
 
 
+_retyped: WeakSet[Any] = WeakSet()
+"""Layers whose type `set_precision` has set, not their author."""
+
+
 def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, accelerating: bool = True) -> None:
     """Have the layers of a functional or sequential ``model`` compute in another type; their weights stay float32.
 
@@ -76,20 +81,23 @@ def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, acc
         return
     if not graph_is_known() or not policy_is_settable():
         return
-    layers, mixed = backend.keras().layers, ("mixed_bfloat16", "mixed_float16")
-    before, after = (mixed, "float32") if precision == "float32" else (("float32",), f"mixed_{precision}")
+    if precision == "float32":
+        for layer in _retyped.intersection(model.layers):
+            layer.dtype_policy = precision
+            _retyped.discard(layer)
+        return
+    layers, after = backend.keras().layers, f"mixed_{precision}"
     ends = {id(call_of(tensor).operation) for tensor in (*model.inputs, *model.outputs)}
-    sums_biases = after == "float32" or (accelerating and methods_are_replaceable() and _agrees("bias"))
+    sums_biases = accelerating and methods_are_replaceable() and _agrees("bias")
     for layer in model.layers:
         is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
-        if not is_keras or layer.dtype_policy.name not in before or id(layer) in ends:
-            continue
-        if after == "mixed_float16":  # for GPUs, whose gradients are right
-            layer.dtype_policy = after
+        if not is_keras or layer.dtype_policy.name != "float32" or id(layer) in ends:
             continue
         is_exact = not getattr(layer, "use_bias", False) or (sums_biases and _adds_bias_last(layer))
-        if is_exact and not _exceeds_maps(layer, share):
+        # The gradients of GPUs, for which float16 is, are right.
+        if precision == "float16" or (is_exact and not _exceeds_maps(layer, share)):
             layer.dtype_policy = after
+            _retyped.add(layer)
 
 
 def _exceeds_maps(layer: Any, share: float) -> bool:
