@@ -39,7 +39,7 @@ from .packed import (
     shard_path,
 )
 from .records import Shard, need_array_record
-from .sources.cache import BadImage, OnBadImage, check_classes, report_bad
+from .sources.cache import BadImage, OnBadImage, refuse_empty_classes, report_bad
 from .threads import in_threads
 
 QUALITY = 95
@@ -351,7 +351,7 @@ def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[Sh
     """Write the index of shards that are all there."""
     bad = {image_id for table in tables for image_id in table.bad}
     kept = dataset.select(np.array([image_id not in bad for image_id in dataset.ids], bool)) if bad else dataset
-    check_classes(kept)
+    refuse_empty_classes(kept)
     index = Index(
         name=dataset.name,
         class_names=list(dataset.class_names),

@@ -16,7 +16,7 @@ from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
-from .space import Range, Space, as_it_is, brief, chosen_settings, settings_of
+from .space import Range, Space, as_it_is, brief, chosen_settings, recipe_and_options
 from .task import Task
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def write_tuning_page(
         interval = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}"
         figures.insert(0, ("accuracy, retrained", percent(accuracy.value), f"{interval}; on images that no trial saw"))
     settings = chosen_settings(best.params, what.space)
-    before = settings_of(what.base, what.spec)
+    before = recipe_and_options(what.base, what.spec)
     importances, note = _importances(study, complete)
     axes, lines = _parallel(what.space, complete, best, by) if complete else ((), ())
     context = {

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.recipes.installed import MAX_BYTES
 from cnn_registry.recipes.messages import short
-from cnn_registry.recipes.resolution import leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.recipes.toml import toml_value
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.report.recipe_rows import value_text
+from cnn_registry.report.recipe_rows import settings_of, value_text
 from cnn_registry.system.files import read_regular
 
 if TYPE_CHECKING:
@@ -277,14 +276,14 @@ def _rounded(number: float) -> float:
     return float(f"{number:.3g}")
 
 
-def settings_of(recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
+def recipe_and_options(recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
     """All settings by their dotted keys, the model's options among them."""
-    return {f"model.{name}": value for name, value in spec.options.items()} | dict(leaves(recipe.to_dict()))
+    return {f"model.{name}": value for name, value in spec.options.items()} | settings_of(recipe)
 
 
 def as_it_is(space: Space, recipe: Recipe, spec: ModelSpec) -> dict[str, Any]:
     """What the recipe itself has, as far as the space has it, in the terms of a study."""
-    settings = settings_of(recipe, spec)
+    settings = recipe_and_options(recipe, spec)
     found = {}
     for key, entry in space.items():
         value = settings.get(key)

@@ -119,7 +119,7 @@ def load_forms(
     if bad:
         report_bad(bad, len(dataset), on_bad_image)
         dataset, seen = dataset.select(readable), [seen[index] for index in np.flatnonzero(readable)]
-    check_classes(dataset)
+    refuse_empty_classes(dataset)
     hashes = [file.digest for file in seen]
     digest = _digest(dataset, hashes)
 
@@ -228,7 +228,7 @@ def report_bad(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) ->
     note(f"{len(bad)} of {counted(total, 'image')} cannot be read and are left out: {named}.")
 
 
-def check_classes(dataset: ImageDataset) -> None:
+def refuse_empty_classes(dataset: ImageDataset) -> None:
     """Refuse what is left of a dataset where a class has no image any more.
 
     Raises:
