@@ -270,7 +270,7 @@ def test_the_options_of_the_beginning_hold_when_a_run_is_resumed(tiny: str, colo
         on_bad_image="error",
     )
     options = run.record.options
-    assert (options.tensorboard, options.on_nan, options.checkpoint_minutes) == (True, "rollback", 3.0)
+    assert (options.track, options.on_nan, options.checkpoint_minutes) == (["tensorboard"], "rollback", 3.0)
     assert options.on_bad_image == "error"
     count = len(list((run.path / "tensorboard").rglob("events.*")))
     resumed = resume(run.path, checkpoint_minutes=5.0)

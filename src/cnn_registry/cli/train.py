@@ -56,6 +56,7 @@ class What(TypedDict):
 class How(TypedDict):
     """Arguments that do not change the result of a training."""
 
+    track: tuple[str, ...]
     tensorboard: bool
     checkpoint_minutes: float
     keep_going: bool
@@ -152,7 +153,13 @@ class Given(How, total=False):
     help="When the loss becomes NaN or infinite: stop, or roll back to the latest checkpoint and halve the learning "
     "rate.",
 )
-@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run directory.")
+@click.option(
+    "--track",
+    multiple=True,
+    type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+    help="Send settings, curves, results and weights there as well (repeatable).",
+)
+@click.option("--tensorboard", is_flag=True, help="The same as --track tensorboard.")
 @click.option(
     "--on-bad-image",
     type=click.Choice(["skip", "error"]),
@@ -201,6 +208,7 @@ def command(
     checkpoint_minutes: float,
     keep_going: bool,
     on_nan: Literal["stop", "rollback"],
+    track: tuple[str, ...],
     tensorboard: bool,
     on_bad_image: Literal["skip", "error"],
     max_pixels: int | None,
@@ -231,6 +239,7 @@ def command(
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
     what = What(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
     how = How(
+        track=track,
         tensorboard=tensorboard,
         checkpoint_minutes=checkpoint_minutes,
         keep_going=keep_going,

@@ -109,6 +109,9 @@ class DataRecord(BaseModel):
         return columns
 
 
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+"""A tracker that follows a training."""
+
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 that tell the images of a run apart."""
 
@@ -148,15 +151,23 @@ class OptionsRecord(BaseModel):
     """How a training is carried out, which changes nothing of what it ends with; resumed with the same.
 
     Attributes:
-        tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `cnn_registry.train`.
+        track, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `cnn_registry.train`.
     """
 
-    tensorboard: bool = False
+    track: list[TrackerName] = Field(default_factory=list)
     checkpoint_minutes: float = Field(default=10.0, gt=0)
     keep_going: bool = False
     on_nan: Literal["stop", "rollback"] = "stop"
     on_bad_image: Literal["skip", "error"] = "skip"
     max_pixels: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_earlier(cls, data: Any) -> Any:
+        """Records of earlier versions know TensorBoard alone, as a switch."""
+        if isinstance(data, dict) and data.get("tensorboard") is True and "track" not in data:
+            return data | {"track": ["tensorboard"]}
+        return data
 
 
 class ProcessRecord(BaseModel):
@@ -187,6 +198,7 @@ class RunRecord(BaseModel):
         rollbacks: how often the training went back with half the learning rate.
         result: figures of the last and of the best epoch, and of the report.
         steps: what own steps of the augmentation say of themselves, by how the recipe lists them.
+        trackers: the id of the run in each tracker that follows it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -207,6 +219,7 @@ class RunRecord(BaseModel):
     rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
     result: dict[str, Any] = Field(default_factory=dict)
     steps: dict[str, Any] = Field(default_factory=dict)
+    trackers: dict[TrackerName, Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]] = Field(default_factory=dict)
 
     @property
     def form(self) -> Form:
@@ -299,3 +312,4 @@ class RecordChanges(TypedDict, total=False):
     resumed: list[Resumption]
     rollbacks: int
     result: dict[str, Any]
+    trackers: dict[TrackerName, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -212,7 +212,13 @@ class Fit:
         averages = self.average.averages if self.average else []
         backend.forget([*self.model.variables, *self.model.optimizer.variables, *averages])
 
-    def train(self, run: Run, options: RunOptions, request: StopRequest | None = None) -> Trained:
+    def train(
+        self,
+        run: Run,
+        options: RunOptions,
+        request: StopRequest | None = None,
+        follow: Callable[[Epoch], None] | None = None,
+    ) -> Trained:
         """Train, and write history, checkpoints and weights into ``run``.
 
         The first Ctrl-C, SIGTERM or SIGHUP ends it after the step, with a checkpoint; a second Ctrl-C at once.
@@ -221,6 +227,7 @@ class Fit:
             run: where everything is written; its record is the caller's.
             options: how it is carried out; ``on_nan`` is the caller's.
             request: where the caller catches the signals already; they are caught here otherwise.
+            follow: called with each epoch when it has ended and is in the history.
 
         Raises:
             TrainingError: the loss or a weight is no longer finite, or a step or a callback failed.
@@ -233,7 +240,8 @@ class Fit:
         if self.clock:
             self.clock.start(options.began)
         with self._bar() as bar, nullcontext(request) if request else stop_requests() as stop:
-            callbacks = [*self._own_callbacks(run, options, stop, bar), *options.callbacks, *self._last_callbacks()]
+            own = self._own_callbacks(run, options, stop, bar, follow)
+            callbacks = [*own, *options.callbacks, *self._last_callbacks()]
             try:
                 self.state.share(self.distribution)
                 with reading(*self.images), self.distribution.working_together(), self._accelerated():
@@ -313,14 +321,25 @@ class Fit:
             bar.close()
 
     def _own_callbacks(
-        self, run: Run, options: RunOptions, request: StopRequest, bar: ProgressBar
+        self,
+        run: Run,
+        options: RunOptions,
+        request: StopRequest,
+        bar: ProgressBar,
+        follow: Callable[[Epoch], None] | None,
     ) -> list[keras.callbacks.Callback]:
         """The callbacks that move the training's state, in their order."""
         from .callbacks.checkpoint import CheckpointCallback
         from .callbacks.early_stopping import StopEarly
         from .callbacks.recorder import Recorder
 
-        recipe, progress, show = self.recipe, self.progress, bar.print
+        recipe, progress = self.recipe, self.progress
+
+        def ended(epoch: Epoch) -> None:
+            bar.print(epoch.line(recipe.epochs, bar.width))
+            if follow:
+                follow(epoch)
+
         metrics = build_metrics(recipe.metrics, recipe.best_by, multi_label=self.form.multi_label)
         recorder = Recorder(
             run,
@@ -329,11 +348,9 @@ class Fit:
             self._val_steps,
             [metric.name for metric in metrics[1:]],
             recipe.best_by,
-            lambda epoch: show(epoch.line(recipe.epochs, bar.width)),
+            ended,
         )
         stop_early = StopEarly(recipe.early_stopping, recipe.best_by, progress) if recipe.early_stopping else None
-        wanted = options.tensorboard and run.writes
-        logs = backend.keras().callbacks.TensorBoard(str(run.path / "tensorboard")) if wanted else None
         checkpoint = CheckpointCallback(
             run,
             self.state,
@@ -350,7 +367,7 @@ class Fit:
             warmup = warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch)
             plateau = LowerOnPlateau(recipe, warmup, progress)
         # A checkpoint keeps what the recipe's callbacks know after the same step, so they come before it.
-        own = (plateau, recorder, self.clock, self.average, bar, stop_early, logs, *self.callbacks.values(), checkpoint)
+        own = (plateau, recorder, self.clock, self.average, bar, stop_early, *self.callbacks.values(), checkpoint)
         return [item for item in own if item]
 
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from cnn_registry.runs.record import TrackerName
+
 if TYPE_CHECKING:
     import keras
 
@@ -20,7 +22,7 @@ class RunOptions:
 
     Attributes:
         callbacks: Keras callbacks, called after the loop's own.
-        tensorboard: also write TensorBoard logs into the run directory.
+        track: the trackers that follow it.
         checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
         keep_going: train on without checkpoints where they cannot be written.
         on_nan: see there.
@@ -29,7 +31,7 @@ class RunOptions:
     """
 
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    tensorboard: bool = False
+    track: Sequence[TrackerName] = ()
     checkpoint_minutes: float = 10.0
     keep_going: bool = False
     on_nan: OnNaN = "stop"

@@ -100,6 +100,7 @@ def train_folds(
     resume_from: str | Path | None = None,
     on_bad_image: OnBadImage = "skip",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    track: str | Sequence[str] = (),
     tensorboard: bool = False,
     checkpoint_minutes: float = 10.0,
     keep_going: bool = False,
@@ -121,8 +122,9 @@ def train_folds(
         out: where the directory of the folds is made.
         resume_from: the directory of a cross-validation that was stopped: its finished folds are kept, the one that was
             cut short is resumed, and the others are trained.
-        dataset, data, recipe, settings, on_bad_image, callbacks, tensorboard, checkpoint_minutes, keep_going, on_nan,
-            max_pixels: as for `train`.
+        dataset, data, recipe, settings, on_bad_image, callbacks, checkpoint_minutes, keep_going, on_nan, max_pixels:
+            as for `train`.
+        track, tensorboard: as for `train`; each fold is a run of its own there.
         distribute: ``"auto"`` or ``"none"``, as folds are trained in one process.
         time_limit, report: as for `train`, of each fold.
 
@@ -160,6 +162,7 @@ def train_folds(
                     out=path,
                     on_bad_image=on_bad_image,
                     callbacks=callbacks,
+                    track=track,
                     tensorboard=tensorboard,
                     checkpoint_minutes=checkpoint_minutes,
                     keep_going=keep_going,

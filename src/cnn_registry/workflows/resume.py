@@ -37,7 +37,7 @@ from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
 from .plan import Plan, chosen_recipe, decoded, settled
-from .train import carry_out, check_callbacks, check_run_options, listed_callbacks, options_record
+from .train import carry_out, check_callbacks, check_run_options, chosen_trackers, listed_callbacks, options_record
 from .workers import check_same, fitting, join, opened
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def resume(
     settings: Mapping[str, Any] | None = None,
     force: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    track: str | Sequence[str] | None = None,
     tensorboard: bool | None = None,
     checkpoint_minutes: float | None = None,
     keep_going: bool | None = None,
@@ -77,8 +78,8 @@ def resume(
         settings: dotted settings to change; needs ``force``.
         force: resume although something is no longer as it was.
         callbacks: as for `train`.
-        tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `train`; default as when
-            the run began.
+        track, tensorboard, checkpoint_minutes, keep_going, on_nan, on_bad_image, max_pixels: as for `train`; default as
+            when the run began.
         report: as for `train`.
         distribute: as for `train`; it need not be as when the run began. A training is continued bit for bit by as
             many replicas as before. The chief alone needs the run directory.
@@ -96,7 +97,7 @@ def resume(
         recorded = run.record.options
         options = RunOptions(
             listed_callbacks(callbacks),
-            recorded.tensorboard if tensorboard is None else tensorboard,
+            chosen_trackers(track, tensorboard, recorded.track),
             recorded.checkpoint_minutes if checkpoint_minutes is None else checkpoint_minutes,
             recorded.keep_going if keep_going is None else keep_going,
             recorded.on_nan if on_nan is None else on_nan,

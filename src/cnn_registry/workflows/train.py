@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -26,11 +25,12 @@ from cnn_registry.report.facts import data_facts
 from cnn_registry.report.summary import summarise
 from cnn_registry.report.write import hashes_of, write_report, write_run_page
 from cnn_registry.runs.history import Epoch
-from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status
+from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import one_line
+from cnn_registry.tracking.trackers import Trackers, check_trackers, tracker_names
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
@@ -60,6 +60,7 @@ def train(
     out: str | Path = "runs",
     on_bad_image: OnBadImage = "skip",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    track: str | Sequence[str] = (),
     tensorboard: bool = False,
     checkpoint_minutes: float = 10.0,
     keep_going: bool = False,
@@ -89,7 +90,10 @@ def train(
             cannot record; those of the recipe's setting ``callbacks`` are recorded, and made again where a run is
             resumed. One with the methods ``get_state()``, which returns what JSON can express, and ``set_state(state)``
             continues where it was.
-        tensorboard: also write TensorBoard logs into the run directory.
+        track: ``"tensorboard"``, ``"mlflow"``, ``"wandb"``, or several of them, which get the settings, the curves, the
+            result and the best weights. A resumed run continues in the same run of theirs. One that fails meanwhile,
+            for instance because its server is gone, is left out, and a line says so.
+        tensorboard: the same as ``track="tensorboard"``.
         checkpoint_minutes: minutes between checkpoints within an epoch; one is also written after each epoch.
         keep_going: train on without checkpoints where they cannot be written.
         on_nan: ``"stop"`` when the loss becomes NaN or infinite, or ``"rollback"``: go back to the latest checkpoint
@@ -112,7 +116,8 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    options = RunOptions(listed_callbacks(callbacks), tensorboard, checkpoint_minutes, keep_going, on_nan, report)
+    followed = chosen_trackers(track, tensorboard)
+    options = RunOptions(listed_callbacks(callbacks), followed, checkpoint_minutes, keep_going, on_nan, report)
     check_run_options(options)
     if time_limit is not None:
         settings = {**(settings or {}), "time_limit": time_limit}
@@ -154,13 +159,26 @@ def check_run_options(options: RunOptions) -> None:
 
     Raises:
         MissingPackageError: a package for splits or plots is not installed.
-        UsageError: TensorBoard is not installed, or ``on_nan`` is neither of the two.
+        UsageError: ``on_nan`` is neither of the two.
     """
     need("Training", "jinja2", "matplotlib", "scipy", "sklearn")
-    if options.tensorboard and find_spec("tensorboard") is None:
-        raise UsageError("TensorBoard is not installed. Install it with: pip install 'cnn-registry[tensorboard]'")
     if options.on_nan not in get_args(OnNaN):
         raise UsageError(f"on_nan must be 'stop' or 'rollback'; got {options.on_nan!r}.")
+
+
+def chosen_trackers(
+    track: str | Sequence[str] | None, tensorboard: bool | None, before: Sequence[TrackerName] = ()
+) -> tuple[TrackerName, ...]:
+    """The trackers that are asked for, and those of ``before`` where ``track`` is ``None``.
+
+    Raises:
+        MissingPackageError: a package that one of those asked for needs is not installed.
+        UsageError: one is unknown, or cannot be used as it is set up here.
+    """
+    asked = [*tracker_names(track or ()), *(["tensorboard"] if tensorboard else [])]
+    check_trackers(tracker_names(asked))
+    kept = [] if track is not None else [name for name in before if name != "tensorboard" or tensorboard is not False]
+    return tracker_names([*kept, *asked])
 
 
 def check_callbacks(options: RunOptions, recipe: Recipe) -> None:
@@ -221,7 +239,7 @@ def _keras_callback(name: str) -> type:
 def options_record(options: RunOptions, on_bad_image: OnBadImage, max_pixels: int | None) -> OptionsRecord:
     """What a run keeps of the options, so that it is resumed with the same."""
     return OptionsRecord(
-        tensorboard=options.tensorboard,
+        track=list(options.track),
         checkpoint_minutes=options.checkpoint_minutes,
         keep_going=options.keep_going,
         on_nan=options.on_nan,
@@ -246,10 +264,12 @@ def carry_out(
         before: the record before the run was resumed. Where not a single step is done, it is put back.
     """
     first_step = fit.progress.step
+    trackers = Trackers(options.track if run.writes else ())
     try:
+        run = trackers.begin(run, fit.progress.history)
         while True:
             try:
-                trained = fit.train(run, options, request)
+                trained = fit.train(run, options, request, trackers.epoch)
                 break
             except DivergedError as error:
                 if options.on_nan != "rollback" or run.record.rollbacks == ROLLBACKS:
@@ -268,6 +288,7 @@ def carry_out(
         has_time = not trained.at_once and trained.ending != "terminated"  # who sends SIGTERM may allow but seconds
         if run.writes and has_time and options.report and trained.history:
             run = _reported(fit, plan, run, trained.history)
+        trackers.end(run, in_haste=not has_time)
         if not trained.at_once:
             fit.distribution.meet()  # a worker that ends before the chief would be taken for lost
         return run
@@ -281,6 +302,8 @@ def carry_out(
                     run.checkpoints.remove()
         else:
             _record_failure(fit, plan, run, error)
+        with suppress(Exception):
+            trackers.end(Run.open(run.path), in_haste=isinstance(error, KeyboardInterrupt | ClusterError))
         raise
     finally:
         if not options.callbacks:  # which may keep the network
