@@ -15,7 +15,7 @@ from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import one_line, shorten
 
-from .tracker import PROJECT, figures_of, results_of, settings_of, without_password
+from .tracker import PROJECT, figures_of, results_of, tracked_settings, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +54,7 @@ class MLflow:
             mlflow.MlflowClient()
         except mlflow.MlflowException as error:
             raise UsageError(
-                without_password(
+                without_credentials(
                     f"MLflow cannot use the tracking URI {mlflow.get_tracking_uri()}; set another one with "
                     f"MLFLOW_TRACKING_URI. {one_line(error)}"
                 )
@@ -74,7 +74,8 @@ class MLflow:
         made = self._client.create_run(_experiment(self._client), run_name=run.path.name, tags=tags)
         self.id = made.info.run_id
         settings = [
-            mlflow.entities.Param(key, shorten(str(value), LONGEST)) for key, value in settings_of(run.record).items()
+            mlflow.entities.Param(key, shorten(str(value), LONGEST))
+            for key, value in tracked_settings(run.record).items()
         ]
         for start in range(0, len(settings), AT_ONCE):
             self._client.log_batch(self.id, params=settings[start : start + AT_ONCE])

@@ -10,7 +10,7 @@ from cnn_registry import backend
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.run import Run
 
-from .tracker import figures_of, results_of, settings_of
+from .tracker import figures_of, results_of, tracked_settings
 
 FOLDER = "tensorboard"
 """The folder in a run directory."""
@@ -44,7 +44,7 @@ class TensorBoard:
         if is_new:
             from tensorboard.plugins.hparams import api
 
-            settings = settings_of(run.record)
+            settings = tracked_settings(run.record)
             with self._writers[""].as_default(step=0):
                 summary.text("settings", _table(settings))
                 plain = {key: value for key, value in settings.items() if isinstance(value, bool | int | float | str)}

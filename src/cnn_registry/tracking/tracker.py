@@ -54,12 +54,12 @@ class Tracker(Protocol):
         """Take how the training ended, and files of the run; none where there is no time for them."""
 
 
-def without_password(text: str) -> str:
+def without_credentials(text: str) -> str:
     """``text`` without the user and the password of the addresses in it."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
-def settings_of(record: RunRecord) -> dict[str, Any]:
+def tracked_settings(record: RunRecord) -> dict[str, Any]:
     """What decided the result, by name: the recipe's settings, the model and its images. Values are JSON-ready."""
     height, width, channels = record.model.input_shape
     return {

@@ -14,7 +14,7 @@ from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import either, one_line, suggestion
 
-from .tracker import FILES, Tracker, without_password
+from .tracker import FILES, Tracker, without_credentials
 
 NAMES: tuple[TrackerName, ...] = get_args(TrackerName)
 """The trackers' names, which are those of their modules, packages and extras."""
@@ -109,7 +109,7 @@ class Trackers:
         except Exception as error:
             del self._trackers[name]
             reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-            note(f"{TITLES[name]} failed, and the training continues without it: {without_password(reason)}")
+            note(f"{TITLES[name]} failed, and the training continues without it: {without_credentials(reason)}")
 
 
 def _kind(name: TrackerName) -> type[Tracker]:

@@ -12,7 +12,7 @@ from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
 
-from .tracker import PROJECT, figures_of, results_of, settings_of
+from .tracker import PROJECT, figures_of, results_of, tracked_settings
 
 
 class WandB:
@@ -56,7 +56,7 @@ class WandB:
         )
         self.id = self._run.id
         self._run.config.update(  # type: ignore[no-untyped-call]  # W&B leaves its callers untyped
-            settings_of(run.record), allow_val_change=True
+            tracked_settings(run.record), allow_val_change=True
         )
         if not self._run.offline:
             note(f"Weights & Biases follows at {self._run.url}")
