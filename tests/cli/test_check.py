@@ -32,6 +32,24 @@ def test_a_table_and_below_it_each_failure_in_full(check: Cnnreg, tiny: str) -> 
     assert "Checking tiny" in err
 
 
+def test_checks_that_one_cause_keeps_from_running_have_one_row(check: Cnnreg, plugins: FakePlugins) -> None:
+    source = plugins.declaration("empty") + "    return None\n"
+    plugins.install(
+        "cnnreg-empty",
+        source=source.replace("    import keras", "    return None"),
+        entries={"empty": "cnnreg_empty:empty"},
+    )
+    code, out, _ = check(
+        "empty", *(word for name in ("builds", "parameters", "macs", "seed") for word in ("--only", name))
+    )
+    _, *rows, failure, counts = out.splitlines()
+    assert code == 1
+    assert " ".join(rows[1].split()).startswith("empty parameters to seed (3) skipped 0.0 it does not build, as the")
+    assert len(rows) == 2
+    assert failure.startswith("empty: builds failed: expected that it builds in its default form; got ")
+    assert counts == "0 passed, 1 failed, 3 skipped"
+
+
 def test_json(check: Cnnreg, tiny: str) -> None:
     code, out, _ = check("smallest", "--only", "docstring", "--json")
     [result] = json.loads(out)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cnn_registry.errors import AmbiguousNameError, UsageError
+from cnn_registry.errors import AmbiguousNameError, CnnRegistryError, UsageError
 from cnn_registry.registry.catalogue import Ambiguous
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.models import describe_models, find_model
@@ -43,7 +44,8 @@ COLUMNS = (
 )
 @click.option("--data", type=click.Path(path_type=Path), help="With --dataset: the archive or folder that holds it.")
 @click.option("--only", multiple=True, metavar="CHECK", help="Run only this check (repeatable).")
-@click.option("--full", is_flag=True, help="Also run expensive checks on large models.")
+@click.option("--full", is_flag=True, help="Also run expensive checks on large models, and open published weights.")
+@click.option("--write", is_flag=True, help="Write the counts that are found into the declarations.")
 @wide_option
 @json_option
 @common_options
@@ -55,18 +57,22 @@ def command(
     data: Path | None,
     only: tuple[str, ...],
     full: bool,
+    write: bool,
     wide: bool,
     as_json: bool,
 ) -> None:
     """Check that models match what their plugins declare.
 
     The exit code is 1 if a check failed. Models with more than 30 million parameters skip the expensive checks.
+    --write corrects numbers of parameters, MACs and min_size in the plugin's source, and shows the change.
     """
     from cnn_registry.registry.datasets import get_dataset_spec
     from cnn_registry.testing.run import dataset_checks, model_checks
 
     if not (names or every or plugin or dataset_names):
         raise click.UsageError("Name a model, or give --all, --plugin or --dataset.", click.get_current_context())
+    if write and as_json:
+        raise click.UsageError("--write shows what it changes; leave --json out.", click.get_current_context())
     if data is not None and len(dataset_names) != 1:
         raise click.UsageError("--data goes with one --dataset.", click.get_current_context())
     specs = _chosen(names, every, plugin)
@@ -76,8 +82,10 @@ def command(
     results = [*_unusable(specs)]
     if results and not as_json:
         _print(results, {}, wide)
+    made_of: list[list[CheckResult]] = []
     for of_one in checks:
         made = _made(of_one)
+        made_of.append(made)
         results += made
         if not as_json:  # at once: a table of all models would be lost with whatever ends the process
             _print(made, {check.check.name: check.check.about for check in of_one}, wide)
@@ -86,9 +94,13 @@ def command(
 
         print_json([asdict(result) for result in results])
     else:
-        counts = Counter(result.outcome for result in results)
-        tell(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))
-    if any(result.outcome == "failed" for result in results):
+        _print_counts(results)
+    failures = [result for result in results if result.outcome == "failed"]
+    if write:
+        models = [spec for spec in specs if isinstance(spec, ModelSpec)]
+        written = _write(zip(models, made_of, strict=False))
+        failures = [result for result in failures if result not in written]
+    if failures:
         click.get_current_context().exit(1)
 
 
@@ -143,18 +155,59 @@ def _made(checks: list[BoundCheck]) -> list[CheckResult]:
 
 
 def _print(results: list[CheckResult], about: Mapping[str, str], wide: bool) -> None:
-    """One row per check, with what it is ``about``; then each failure in full, so that it can be copied."""
-    rows = [
-        [
-            result.model,
-            result.check,
-            result.outcome,
-            f"{result.seconds:.1f}",
-            result.message if result.outcome == "skipped" else about.get(result.check, ""),
-        ]
-        for result in results
-    ]
+    """One row per check, with what it is ``about``; then each failure in full, so that it can be copied.
+
+    Checks in a row that are skipped for the same reason have one row together.
+    """
+    rows = []
+    for (model, outcome, message), group in groupby(results, lambda result: (result.model, *_shown(result))):
+        made = list(group)
+        for row in [made] if outcome == "skipped" else [[result] for result in made]:
+            names = row[0].check if len(row) == 1 else f"{row[0].check} to {row[-1].check} ({len(row)})"
+            seconds = sum(result.seconds for result in row)
+            rows.append([model, names, outcome, f"{seconds:.1f}", message or about.get(row[0].check, "")])
     print_table(COLUMNS, rows, wide=wide, footnote=False)
     for result in results:
         if result.outcome == "failed":
             tell(result.line, wrap=False)
+
+
+def _shown(result: CheckResult) -> tuple[str, str]:
+    """The outcome, and the message where the table shows it."""
+    return result.outcome, result.message if result.outcome in ("skipped", "expected") else ""
+
+
+def _print_counts(results: list[CheckResult]) -> None:
+    counts = Counter(result.outcome for result in results)
+    said = [f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")]
+    tell(", ".join([*said, *([f"{counts['expected']} failed as expected"] if counts["expected"] else [])]))
+
+
+def _write(made: Iterable[tuple[ModelSpec, list[CheckResult]]]) -> list[CheckResult]:
+    """Write what the checks of each model found into its declaration, and show it.
+
+    Returns:
+        The results whose numbers are right now.
+    """
+    from cnn_registry.testing.rewrite import rewrite
+
+    written: list[CheckResult] = []
+    is_right = True
+    for spec, results in made:
+        found = [result for result in results if result.declare]
+        if not found:
+            continue
+        is_right = False
+        values = {name: value for result in found for name, value in result.declare.items()}
+        try:
+            change = rewrite(spec, values)
+            change.write()
+        except CnnRegistryError as error:
+            tell(str(error), wrap=False)
+            continue
+        for line in change.diff:
+            tell(line, wrap=False)
+        written += found
+    if is_right:
+        tell("The declared numbers are right; nothing was written.")
+    return written

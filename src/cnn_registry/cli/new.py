@@ -20,6 +20,7 @@ TEMPLATES = ("plain", "residual", "inception", "recipe", "command")
 @click.option(
     "--template", type=click.Choice(TEMPLATES), help="Network to start from, or what else to provide.  [default: plain]"
 )
+@click.option("--models", metavar="A,B,...", help="Models of a package that provides several.  [default: NAME]")
 @click.option("--author", help="Author in the metadata and the licence.  [default: The cnnreg-NAME authors]")
 @click.option(
     "--out",
@@ -29,30 +30,34 @@ TEMPLATES = ("plain", "residual", "inception", "recipe", "command")
     help="Directory in which the folder cnnreg-NAME is made.",
 )
 @common_options
-def command(name: str, dataset: bool, template: str | None, author: str | None, out: Path) -> None:
+def command(name: str, dataset: bool, template: str | None, models: str | None, author: str | None, out: Path) -> None:
     """Write a new plugin package.
 
-    It provides the model, recipe or command NAME, and is ready to install, change and publish.
+    It provides the model, recipe or command NAME, or several --models, and is ready to install, change and publish.
     """
     from cnn_registry.scaffold.new import new_package
 
     if dataset and template:
         raise click.UsageError("--template is for models, not for --dataset.", click.get_current_context())
+    if dataset and models is not None:
+        raise click.UsageError("--models is for models, not for --dataset.", click.get_current_context())
     typed = name.replace("_", "-")
     if template == "command" and typed in COMMANDS:
         raise click.UsageError(f"cnnreg has a command {typed!r}; choose another name.", click.get_current_context())
-    folder = new_package(name, template="dataset" if dataset else template or "plain", author=author, out=out)
+    several = [] if models is None else [model.strip() for model in models.split(",")]
+    chosen = "dataset" if dataset else template or "plain"
+    folder = new_package(name, template=chosen, models=several, author=author, out=out)
     tell(f"Wrote {folder}. Next:")
     tell(f"  cd {shlex.quote(str(folder))}", wrap=False)
     tell("  pip install -e .")
-    tell(f"  cnnreg {_first_use(name, 'dataset' if dataset else template)}")
+    tell(f"  cnnreg {f'check --plugin {folder.name}' if several else _first_use(name, chosen)}")
 
 
-def _first_use(name: str, template: str | None) -> str:
+def _first_use(name: str, template: str) -> str:
     """What to try first with an installed package."""
     uses = {
         "dataset": f"check --dataset {name}",
         "recipe": f"recipes {name}",
         "command": f"{name.replace('_', '-')} --help",
     }
-    return uses.get(template or "", f"check {name}")
+    return uses.get(template, f"check {name}")

@@ -18,7 +18,7 @@ from cnn_registry.errors import InputShapeError, UnknownOptionError
 from cnn_registry.networks.build import create_model
 from cnn_registry.networks.graph import MAIN, cost, main_network
 
-from .outcome import CheckSkipped, failed
+from .outcome import CheckFailed, CheckSkipped, failed
 from .subject import Subject, layers_of, output_of
 
 LARGER_BY = 64
@@ -36,10 +36,12 @@ def check_parameters(subject: Subject) -> None:
     counted = _count(model.trainable_weights), _count(model.non_trainable_weights)
     declared = spec.trainable_params, spec.non_trainable_params
     if counted != declared:
+        names = "trainable_params", "non_trainable_params"
         raise failed(
             "{:,} trainable and {:,} other parameters as declared".format(*declared),
             "{:,} and {:,} in the network".format(*counted),
             f"Declare trainable_params={counted[0]:_}, non_trainable_params={counted[1]:_}, or fix the network.",
+            {name: new for name, new, old in zip(names, counted, declared, strict=True) if new != old},
         )
 
 
@@ -50,13 +52,12 @@ def _count(weights: Iterable[Any]) -> int:
 
 def check_macs(subject: Subject) -> None:
     """The declared MACs are those of the network at its default size."""
-    if not subject.spec.macs:
-        raise CheckSkipped("it declares no MACs")
     counted = cost(subject.graph()).macs
+    if not subject.spec.macs:
+        raise CheckSkipped(f"it declares no MACs; the network has {counted:,}", {"macs": counted})
     if counted != subject.spec.macs:
-        raise failed(
-            f"{subject.spec.macs:,} MACs as declared", f"{counted:,} in the network", f"Declare macs={counted:_}."
-        )
+        expected, came = f"{subject.spec.macs:,} MACs as declared", f"{counted:,} in the network"
+        raise failed(expected, came, f"Declare macs={counted:_}.", {"macs": counted})
 
 
 def check_sizes(subject: Subject) -> None:
@@ -93,20 +94,53 @@ def _require_shape(output: Any, num_classes: int, where: str) -> None:
 def check_smallest(subject: Subject) -> None:
     """It builds at its smallest size without empty maps, and refuses one pixel less."""
     least, channels = subject.spec.min_size, subject.spec.input_shape[2]
-    fix = "Raise min_size to the smallest size that works."
     subject.graph()
     try:
         model = subject.graph((least, least, channels))
     except Exception as error:  # whatever a builder raises where a map vanishes
-        failure = failed(f"a network at the smallest size {least}x{least}", str(error), fix)
+        failure = _too_small(subject, f"a network at the smallest size {least}x{least}", str(error))
         raise subject.causes.meet_error(error, failure) from error
-    if empty := [layer.name for layer in layers_of(model) if 0 in getattr(layer.output, "shape", ())]:
-        raise failed(f"maps of at least one pixel at {least}x{least}", f"an empty output of {empty[0]}", fix)
+    if empty := _empty_output(model):
+        raise _too_small(subject, f"maps of at least one pixel at {least}x{least}", f"an empty output of {empty}")
     try:
         create_model(subject.name, input_shape=(least - 1, least, channels))
     except InputShapeError:
         return
-    raise failed(f"an InputShapeError at {least - 1}x{least}", "a network", fix)
+    raise failed(f"an InputShapeError at {least - 1}x{least}", "a network", "The registry refuses such a size.")
+
+
+def _too_small(subject: Subject, expected: str, came: str) -> CheckFailed:
+    """The failure of the declared smallest size, with the size to declare."""
+    found = _smallest(subject)
+    if found is None:
+        return failed(expected, came, "Raise min_size to the smallest size that works.")
+    return failed(expected, came, f"Declare min_size={found}.", {"min_size": found})
+
+
+def _smallest(subject: Subject) -> int | None:
+    """The smallest edge length that can be built, by bisection between the declared one and the default size.
+
+    Returns ``None`` where not even squares of the default size can be built.
+    """
+    fails, works = subject.spec.min_size, min(subject.spec.input_shape[:2])
+    if fails >= works or not _is_large_enough(subject, works):
+        return None
+    while works - fails > 1:
+        middle = (fails + works) // 2
+        fails, works = (fails, middle) if _is_large_enough(subject, middle) else (middle, works)
+    return works
+
+
+def _is_large_enough(subject: Subject, edge: int) -> bool:
+    try:
+        return not _empty_output(subject.new_graph((edge, edge, subject.spec.input_shape[2]), 1000))
+    except Exception:  # as above
+        return False
+
+
+def _empty_output(model: Any) -> str:
+    """The name of the first layer whose output has no pixels, or an empty string."""
+    return next((layer.name for layer in layers_of(model) if 0 in getattr(layer.output, "shape", ())), "")
 
 
 def check_classes(subject: Subject) -> None:

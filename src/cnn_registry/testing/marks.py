@@ -9,7 +9,8 @@ from cnn_registry.errors import UsageError
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.text import suggestion
 
-from .outcome import CheckSkipped
+from .expected import unexpected_pass
+from .outcome import CheckFailed, CheckSkipped
 from .run import BoundCheck, model_checks
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def parametrize_with_checks(
     Args:
         names: names of models, or specs.
         expected_failures: reasons by model and check, ``{"mynet": {"learns": "needs a thousand steps"}}``. The test is
-            expected to fail, and fails if the check passes.
+            expected to fail, and fails if the check passes. Reasons in the package's ``pyproject.toml``, under
+            ``[tool.cnnreg.expected_failures.mynet]``, have the same effect, also for ``cnnreg check``.
         only: names of checks; default all.
         full: also run the expensive checks on models with more than 30 million parameters.
 
@@ -58,9 +60,16 @@ def _as_test(check: BoundCheck) -> Callable[[], None]:
     def run() -> None:
         import pytest
 
+        expected = check.expected_failure
         try:
             check()
         except CheckSkipped as skipped:
             pytest.skip(str(skipped))
+        except CheckFailed:
+            if not expected:
+                raise
+            pytest.xfail(expected)
+        if expected:
+            raise CheckFailed(unexpected_pass(expected))
 
     return run

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
 from cnn_registry.errors import CnnRegistryError, ModelBuildError
@@ -12,21 +13,39 @@ from cnn_registry.text import one_line
 
 T = TypeVar("T")
 
-Outcome = Literal["passed", "failed", "skipped"]
+Outcome = Literal["passed", "failed", "expected", "skipped"]
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class CheckFailed(CnnRegistryError):  # noqa: N818  (beside CheckSkipped)
-    """A model or dataset does not keep what its plugin promises."""
+    """A model or dataset does not keep what its plugin promises.
+
+    Attributes:
+        declare: arguments of ``register_model`` with the values that would be right, as far as the check found them.
+    """
+
+    def __init__(self, message: str, declare: Mapping[str, int] = NOTHING) -> None:
+        super().__init__(message)
+        self.declare = dict(declare)
 
 
-def failed(expected: str, came: str, fix: str) -> CheckFailed:
+def failed(expected: str, came: str, fix: str, declare: Mapping[str, int] = NOTHING) -> CheckFailed:
     """The error that says what was expected, what came, and how it is usually fixed."""
     came = came.rstrip(".")
-    return CheckFailed(f"expected {expected}; got {came}{'' if came.endswith('?') else '.'} {fix}")
+    return CheckFailed(f"expected {expected}; got {came}{'' if came.endswith('?') else '.'} {fix}", declare)
 
 
 class CheckSkipped(Exception):  # noqa: N818  (no error)
-    """A check does not apply here; the message gives the reason."""
+    """A check does not apply here; the message gives the reason.
+
+    Attributes:
+        declare: as for `CheckFailed`, where it is skipped because nothing is declared.
+    """
+
+    def __init__(self, message: str, declare: Mapping[str, int] = NOTHING) -> None:
+        super().__init__(message)
+        self.declare = dict(declare)
 
 
 class Causes:
@@ -64,10 +83,12 @@ class Check(Generic[T]):
         function: examines its subject and returns, or raises `CheckFailed` or `CheckSkipped`. Its name without
             ``check_`` is the check's name; the first line of its docstring says what is checked.
         cheap: it only builds graphs, so it runs on models of any size.
+        online: it downloads, so it runs only if it is named or every check is asked for.
     """
 
     function: Callable[[T], None]
     cheap: bool = True
+    online: bool = False
 
     @property
     def name(self) -> str:
@@ -87,9 +108,12 @@ class CheckResult:
     Attributes:
         model: the name of the model or dataset.
         check: the name of the check.
-        outcome: ``"passed"``, ``"failed"`` or ``"skipped"``.
-        message: what was expected, what came and how to fix it; or why the check was skipped; empty if it passed.
+        outcome: ``"passed"``, ``"failed"``, ``"expected"`` (it failed, as the package's ``pyproject.toml`` expects) or
+            ``"skipped"``.
+        message: what was expected, what came and how to fix it; or why the check was skipped, or was expected to fail;
+            empty if it passed.
         seconds: the time it took. Networks are built once, by the first check that needs them.
+        declare: arguments of ``register_model`` with the values that would be right, as far as the check found them.
     """
 
     model: str
@@ -97,6 +121,7 @@ class CheckResult:
     outcome: Outcome
     message: str
     seconds: float
+    declare: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def line(self) -> str:

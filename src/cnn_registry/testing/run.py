@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -16,8 +15,9 @@ from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
 from cnn_registry.text import one_line, suggestion
 
-from . import data, declared, graphs, learning, outputs, recipe, saved
-from .outcome import Check, CheckFailed, CheckResult, CheckSkipped, failed
+from . import data, declared, graphs, learning, outputs, recipe, saved, weights
+from .expected import expected_failures, unexpected_pass
+from .outcome import NOTHING, Check, CheckFailed, CheckResult, CheckSkipped, Outcome, failed
 from .subject import Subject
 
 OnFail = Literal["raise", "warn"]
@@ -42,6 +42,7 @@ MODEL_CHECKS: tuple[Check[Subject], ...] = (
     Check(graphs.check_names),
     Check(graphs.check_no_lambda),
     Check(graphs.check_no_tensorflow),
+    Check(weights.check_weights_table),
     Check(outputs.check_probabilities, cheap=False),
     Check(outputs.check_rows, cheap=False),
     Check(outputs.check_seed, cheap=False),
@@ -54,6 +55,7 @@ MODEL_CHECKS: tuple[Check[Subject], ...] = (
     Check(saved.check_keras_file, cheap=False),
     Check(saved.check_weights_file, cheap=False),
     Check(saved.check_backends, cheap=False),
+    Check(weights.check_weights_download, cheap=False, online=True),
 )
 """The checks of a model, in the order in which they run."""
 
@@ -97,7 +99,7 @@ class BoundCheck:
         model: the name of the model or dataset.
         check: the check.
         subject: returns what is checked.
-        full: whether it runs on models of any size.
+        full: whether it runs on models of any size, and may download.
     """
 
     model: str
@@ -114,6 +116,8 @@ class BoundCheck:
         """
         subject = self.subject()
         subject.causes.running = self.check.name
+        if self.check.online and not self.full:
+            raise CheckSkipped(f"it downloads; full=True, --full or --only {self.check.name} runs it")
         if not self.check.cheap and not self.full and subject.spec.total_params > LARGE:
             millions = f"{subject.spec.total_params / 1e6:.0f} million parameters"
             raise CheckSkipped(f"{millions} are more than {LARGE / 1e6:.0f}; full=True or --full checks it anyway")
@@ -133,17 +137,40 @@ class BoundCheck:
             )
             raise subject.causes.meet_error(error, failure) from error
 
+    @property
+    def expected_failure(self) -> str:
+        """Why the package expects the check to fail, as its ``pyproject.toml`` says; empty if it does not.
+
+        Raises:
+            UsageError: what the file says of expected failures cannot be used.
+        """
+        spec = self.subject().spec
+        checks = MODEL_CHECKS if isinstance(spec, ModelSpec) else DATASET_CHECKS
+        return expected_failures(spec, [check.name for check in checks]).get(self.check.name, "")
+
     def result(self) -> CheckResult:
-        """Run the check and return how it ended."""
+        """Run the check and return how it ended.
+
+        Raises:
+            UsageError: as `expected_failure`.
+        """
+        expected = self.expected_failure
         began = time.perf_counter()
-        ended: partial[CheckResult] = partial(CheckResult, self.model, self.check.name)
+
+        def ended(outcome: Outcome, message: str = "", declare: Mapping[str, int] = NOTHING) -> CheckResult:
+            return CheckResult(
+                self.model, self.check.name, outcome, message, time.perf_counter() - began, dict(declare)
+            )
+
         try:
             self()
         except CheckFailed as failure:
-            return ended("failed", str(failure), time.perf_counter() - began)
+            if expected:
+                return ended("expected", expected)
+            return ended("failed", str(failure), failure.declare)
         except CheckSkipped as skipped:
-            return ended("skipped", str(skipped), time.perf_counter() - began)
-        return ended("passed", "", time.perf_counter() - began)
+            return ended("skipped", str(skipped), skipped.declare)
+        return ended("failed", unexpected_pass(expected)) if expected else ended("passed")
 
 
 def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool = False) -> Iterator[BoundCheck]:
@@ -152,7 +179,7 @@ def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool
     Args:
         model: a name as for `create_model`, or a spec.
         only: names of checks; default all.
-        full: also run the expensive ones on large models.
+        full: also run the expensive ones on large models, and those that download.
 
     Raises:
         UsageError: there is no such check.
@@ -160,7 +187,7 @@ def model_checks(model: str | ModelSpec, *, only: Sequence[str] = (), full: bool
     name = model if isinstance(model, str) else model.name
     subject = _Held(lambda: Subject(get_spec(model) if isinstance(model, str) else model))
     for check in _chosen(MODEL_CHECKS, only):
-        yield BoundCheck(name, check, subject, full)
+        yield BoundCheck(name, check, subject, full or (check.online and check.name in only))
 
 
 def dataset_checks(
@@ -194,7 +221,7 @@ def check_model(
         model: a name as for `create_model`, or a spec.
         on_fail: ``"raise"`` at the first failure, ``"warn"`` at each, or ``None`` to leave it to the caller.
         only: names of checks; default all.
-        full: also run the expensive checks on models with more than 30 million parameters.
+        full: also run the expensive checks on models with more than 30 million parameters, and those that download.
 
     Returns:
         How each check ended, in the order in which they ran.
