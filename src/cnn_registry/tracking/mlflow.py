@@ -119,7 +119,7 @@ def _exists(client: MlflowClient, known: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_run(known).info.lifecycle_stage == "active"
+        return bool(client.get_run(known).info.lifecycle_stage == "active")
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cnn_registry.errors import UsageError
 from cnn_registry.runs.history import Epoch
@@ -55,9 +56,8 @@ class WandB:
             settings=wandb.Settings(console="off", silent=True),
         )
         self.id = self._run.id
-        self._run.config.update(  # type: ignore[no-untyped-call]  # W&B leaves its callers untyped
-            tracked_settings(run.record), allow_val_change=True
-        )
+        config: Any = self._run.config  # W&B leaves its callers untyped
+        config.update(tracked_settings(run.record), allow_val_change=True)
         if not self._run.offline:
             note(f"Weights & Biases follows at {self._run.url}")
         return not (known and (self._run.offline or self._run.resumed))
