@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,22 @@ from .common import CLASSES, RESULTS, Facts, begin, random_pixels, save
 SIZE, IMAGES = 96, 32
 
 
+def settle(model: Any, batch: Any) -> None:
+    """Give batch normalisation the statistics of a batch: with those of an untrained network, signals die away.
+
+    Raises:
+        ValueError: the network says the same of every image, so that a comparison would show nothing.
+    """
+    momentum = {layer: layer.momentum for layer in model._flatten_layers() if hasattr(layer, "moving_mean")}
+    for layer in momentum:
+        layer.momentum = 0.0
+    model(batch, training=True)
+    for layer, value in momentum.items():
+        layer.momentum = value
+    if np.ptp(model.predict_on_batch(batch), axis=0).max() < 1e-5:
+        raise ValueError(f"{model.name} predicts the same for every image.")
+
+
 def measure(name: str) -> list[Facts]:
     """Export one model to every format."""
     images = random_pixels(IMAGES, SIZE)
@@ -36,6 +53,7 @@ def measure(name: str) -> list[Facts]:
     rows: list[Facts] = []
     with standard_settings(), tempfile.TemporaryDirectory() as folder:
         model = create_model(name, num_classes=CLASSES, input_shape=(SIZE, SIZE, 3))
+        settle(model, images.source.read(np.arange(IMAGES)) / np.float32(255))
         for kind in FORMATS.values():
             if kind.name == "keras":  # whose runtime is the network's own
                 continue

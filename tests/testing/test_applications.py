@@ -1,8 +1,8 @@
 """The kit judges popular networks rightly: the classifiers of ``keras.applications`` pass, with random weights.
 
-All checks of all of them take an hour on two cores. So those of few layers run the checks of their numbers, one of them
-learns, and the others, most of which repeat the same blocks more often or wider, run those of one graph. One network of
-each kind is a test of ``make test``; ``make test-applications`` runs them all.
+All checks of all of them take an hour on two cores. So those of few layers run the checks of their numbers, and the
+others, most of which repeat the same blocks more often or wider, run those of one graph. One network of each kind is a
+test of ``make test``; ``make test-applications`` runs them all.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ FEW_LAYERS = [
     Application("ResNet50V2"),
     Application("Xception", 71, is_named=False),
 ]
-OWN_BLOCKS = ("EfficientNetB0", "MobileNetV2", "ResNet50V2")
+OWN_BLOCKS = ("EfficientNetB0", "MobileNetV2")
 """The networks whose blocks, rescaling, activations or normalizations the kit does not meet in the others."""
 
 OTHERS = [
@@ -129,7 +129,7 @@ def test_the_others_pass_the_checks_of_a_graph(plugins: FakePlugins, application
     assert application.failures(plugins, "builds", "no-lambda", "no-tensorflow") == {}
 
 
-@pytest.mark.slow
+@pytest.mark.applications
 def test_a_popular_network_learns(plugins: FakePlugins) -> None:
     assert Application("MobileNetV2").failures(plugins, "learns") == {}
 
@@ -174,5 +174,5 @@ def squeezenet(input_shape, num_classes, *, dropout=0.5):
 @pytest.mark.slow
 def test_a_network_whose_classes_can_die_at_the_start_passes(plugins: FakePlugins) -> None:
     plugins.install("kit-squeezenet", source=SQUEEZENET, entries={"squeezenet": "kit_squeezenet:squeezenet"})
-    results = check_model("squeezenet", on_fail=None, only=["rows", "gradients", "learns", "trains"])
-    assert [(result.outcome, result.message) for result in results] == [("passed", "")] * 4
+    results = check_model("squeezenet", on_fail=None, only=["rows", "gradients", "learns"])
+    assert [(result.outcome, result.message) for result in results] == [("passed", "")] * 3

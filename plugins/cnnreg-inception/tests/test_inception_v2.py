@@ -54,8 +54,7 @@ def test_found_by_the_papers_name_for_it() -> None:
     assert get_spec("bn_inception").name == "inception_v2"
 
 
-@pytest.mark.parametrize("variant", ["paper", "article"])
-@pytest.mark.parametrize("shape", [(64, 96, 3), (1, 1, 1)])
+@pytest.mark.parametrize(("variant", "shape"), [("paper", (64, 96, 3)), ("article", (1, 1, 1))])
 def test_any_input_gives_probabilities(variant: str, shape: tuple[int, int, int]) -> None:
     model = create_model("inception_v2", num_classes=5, input_shape=shape, variant=variant)
     images = np.random.default_rng(0).uniform(size=(2, *shape)).astype("float32")

@@ -91,6 +91,12 @@ def _require_shape(output: Any, num_classes: int, where: str) -> None:
         )
 
 
+def _larger(subject: Subject) -> Any:
+    """The network for larger images, built after the one of the default size."""
+    height, width, channels = subject.spec.input_shape
+    return subject.graph((height + LARGER_BY, width + LARGER_BY, channels))
+
+
 def check_smallest(subject: Subject) -> None:
     """It builds at its smallest size without empty maps, and refuses one pixel less."""
     least, channels = subject.spec.min_size, subject.spec.input_shape[2]
@@ -229,8 +235,7 @@ def check_features(subject: Subject) -> None:
     spec = subject.spec
     if not spec.features:
         raise CheckSkipped("it names no features")
-    height, width, channels = spec.input_shape
-    model, larger = subject.graph(), subject.graph((height + LARGER_BY, width + LARGER_BY, channels))
+    model, larger = subject.graph(), _larger(subject)
     known = {layer.name for layer in layers_of(model)}
     heights = []
     for name, feature in spec.features.items():
@@ -263,17 +268,14 @@ def _check_headless(subject: Subject, channels: int) -> None:
 
 def check_names(subject: Subject) -> None:
     """The model has its own name, and each layer with weights a name that is the same in every build."""
-    spec, first = subject.spec, subject.graph()
+    spec, first, larger = subject.spec, subject.graph(), _larger(subject)
     if first.name != spec.name:
         raise failed(f"a model named {spec.name!r}", repr(first.name), f"keras.Model(..., name={spec.name!r}).")
     names = Counter(layer.name for layer in layers_of(first))
     if twice := [name for name, count in names.items() if count > 1]:
         raise failed("layers with different names", f"{twice[0]!r} twice", "Give each layer its own name.")
     # Weights are found by these names; those of features are examined with the features.
-    weighted, again = (
-        [layer.name for layer in layers_of(model) if layer.weights]
-        for model in (first, subject.new_graph(spec.input_shape, 1000))
-    )
+    weighted, again = ([layer.name for layer in layers_of(model) if layer.weights] for model in (first, larger))
     if unstable := [name for name, other in zip(weighted, again, strict=False) if name != other]:
         raise failed(
             "the same names of layers with weights in two builds",
