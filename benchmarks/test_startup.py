@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from compileall import compile_dir
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,13 +124,16 @@ def test_list_grows_linearly(benchmark: BenchmarkFixture, compare: Compare, site
     assert low <= MS_A_PLUGIN
 
 
-def test_list_beside_click(benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]) -> None:
+@pytest.mark.parametrize(("plugins", "limit"), [(14, 2.5), (1000, 5)])
+def test_list_beside_click(
+    plugins: int, limit: float, benchmark: BenchmarkFixture, compare: Compare, site: Callable[[int], Path]
+) -> None:
     def import_click() -> float:
         return timed([sys.executable, "-c", "import click"], {})[0]
 
-    compared = compare(lambda: list_models(site(10), 10), import_click, ROUNDS)
-    benchmark.extra_info["list with 10 plugins / import of click"] = compared.summary()
-    compared.check(5, "cnnreg list with 10 plugins, relative to importing click")
+    compared = compare(lambda: list_models(site(plugins), plugins), import_click, ROUNDS)
+    benchmark.extra_info[f"list with {plugins} plugins / import of click"] = compared.summary()
+    compared.check(limit, f"cnnreg list with {plugins} plugins, relative to importing click")
 
 
 def list_models(folder: Path, plugins: int) -> float:
@@ -149,7 +154,7 @@ def cnnreg() -> str:
 
 
 def install(plugins: int, folder: Path) -> None:
-    """Write distributions with two models each, as pip would install them."""
+    """Write distributions with two models each, as pip would have installed them some time ago."""
     for number in range(plugins):
         source = MODULE + "".join(MODEL.format(name=name, number=number) for name in NAMES)
         (folder / f"tiny{number}.py").write_text(source)
@@ -158,12 +163,17 @@ def install(plugins: int, folder: Path) -> None:
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: tiny{number}\nVersion: 1.0\n\nRead me\n")
         lines = [f"{name}{number} = tiny{number}:{name}{number}" for name in NAMES]
         (info / "entry_points.txt").write_text("\n".join([f"[{MODELS}]", *lines, ""]))
+    compile_dir(folder, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (0, 0))
 
 
 def only_those_in(folder: Path) -> dict[str, str]:
-    """The environment in which the distributions in ``folder`` are the only plugins."""
+    """The environment in which the distributions in ``folder`` are the only plugins, with a cache of its own."""
     others = {entry.distribution for entry in current_registry().plugins.installed(MODELS)}
-    return {"PYTHONPATH": str(folder), "CNNREG_PLUGINS": "", "CNNREG_DISABLE_PLUGINS": ",".join(others)}
+    cache = folder.with_name(f"{folder.name}-cache")
+    variables = {"PYTHONPATH": str(folder), "CNNREG_PLUGINS": "", "CNNREG_DISABLE_PLUGINS": ",".join(others)}
+    return {**variables, "CNNREG_CACHE": str(cache)}
 
 
 def timed(command: list[str], variables: Mapping[str, str]) -> tuple[float, str]:

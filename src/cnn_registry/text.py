@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from unicodedata import category
 
@@ -37,6 +36,8 @@ def one_line(error: BaseException) -> str:
 
     Codes for colours and bold type, which Keras puts into its messages, are left out.
     """
+    import textwrap
+
     try:
         text = STYLES.sub("", str(error)).strip()
     except Exception:

@@ -176,7 +176,7 @@ def test_a_fault_of_ours_is_one_line_too(cnnreg: Cnnreg, monkeypatch: pytest.Mon
     def fail(pattern: str | None) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("cnn_registry.cli.list.describe_models", fail)
+    monkeypatch.setattr("cnn_registry.cli.list.listed_models", fail)
     ended = cnnreg("list")
     assert ended.code == 1
     assert one_line(ended.err).startswith("Error: unexpected RuntimeError: two lines")
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_with_130(cnnreg: Cnnreg, monkeypatch: pytest.MonkeyPatch) -
     def interrupt(pattern: str | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cnn_registry.cli.list.describe_models", interrupt)
+    monkeypatch.setattr("cnn_registry.cli.list.listed_models", interrupt)
     ended = cnnreg("list")
     assert (ended.code, ended.err.strip()) == (130, "Interrupted.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -15,6 +14,7 @@ import click
 
 from cnn_registry import __version__
 from cnn_registry.errors import CnnRegistryError
+from cnn_registry.registry.current import current_registry
 from cnn_registry.system.progress import note
 from cnn_registry.text import shorten, suggestion
 
@@ -69,6 +69,7 @@ def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     _open_streams()
     warnings.showwarning = _show_warning
+    current_registry().plugins.keeps = True
     if isinstance(sys.stdout, TextIOWrapper):  # a plugin's texts may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     code = _run()
@@ -118,7 +119,9 @@ def _run() -> int:
 
 def _is_of_printing(error: OSError) -> bool:
     """Whether ``error`` comes from what was printed, click's help included, and not from a file of the command."""
-    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+    from traceback import walk_tb
+
+    return any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__))
 
 
 def _report_unwritten(error: OSError) -> None:
@@ -128,7 +131,9 @@ def _report_unwritten(error: OSError) -> None:
 
 def _complain(line: str, details: str = "") -> None:
     if is_verbose():
-        for detail in (details or traceback.format_exc()).split("\n"):
+        from traceback import format_exc
+
+        for detail in (details or format_exc()).split("\n"):
             note(detail)
     note(line)
 

@@ -25,6 +25,7 @@ WHAT = {
     "dataset": "a downloaded dataset",
     "decoded": "decoded images of one dataset at one size",
     "weights": "downloaded weights",
+    "plugins": "what the plugins of one environment declare",
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cnn_registry.registry.datasets import describe_datasets
-from cnn_registry.registry.spec import DatasetSpec
+from cnn_registry.registry.catalogue import Listed
+from cnn_registry.registry.datasets import listed_datasets
 
 from .common import common_options, json_option, wide_option
 from .listing import as_dict, print_unusable
@@ -29,23 +29,24 @@ COLUMNS = (
 @common_options
 def command(wide: bool, as_json: bool) -> None:
     """List the datasets for train --dataset."""
-    found = describe_datasets()
+    found = listed_datasets()
     if as_json:
         print_json([as_dict(item) for item in found])
         return
-    specs = [item for item in found if isinstance(item, DatasetSpec)]
-    print_table(COLUMNS, [_row(spec) for spec in specs], wide=wide)
+    print_table(COLUMNS, [_row(item) for item in found if isinstance(item, Listed)], wide=wide)
     print_unusable(found)
     tell("A folder with one folder of images per class also works: cnnreg train MODEL --data DIR")
 
 
-def _row(spec: DatasetSpec) -> list[str]:
+def _row(item: Listed) -> list[str]:
+    facts = item.facts
+    size = facts["image_size"]
     return [
-        f"{spec.name}:{spec.parameter}" if spec.parameter else spec.name,
-        str(spec.num_classes or "varies"),
-        str(spec.num_images or "varies"),
-        "x".join(map(str, spec.image_size)) if isinstance(spec.image_size, tuple) else str(spec.image_size or "varies"),
-        "embedded" if spec.embedded else "download",
-        str(spec.provider),
-        f"{spec.summary} (the default)" if spec.is_default else spec.summary,
+        f"{facts['name']}:{facts['parameter']}" if facts["parameter"] else facts["name"],
+        str(facts["num_classes"] or "varies"),
+        str(facts["num_images"] or "varies"),
+        "x".join(map(str, size)) if isinstance(size, list) else str(size or "varies"),
+        "embedded" if facts["embedded"] else "download",
+        str(item.provider),
+        f"{facts['summary']} (the default)" if facts["is_default"] else facts["summary"],
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cnn_registry.registry.models import describe_models, list_models
-from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.registry.catalogue import Listed
+from cnn_registry.registry.models import list_models, listed_models
 from cnn_registry.text import printable, suggestion
 
 from .common import common_options, complete_models, json_option, wide_option
@@ -40,13 +40,13 @@ def command(pattern: str | None, names: bool, wide: bool, as_json: bool) -> None
     if names:
         _print_names(list_models(pattern), as_json)
         return
-    found = describe_models(pattern)
+    found = listed_models(pattern)
     if as_json:
         print_json([as_dict(item) for item in found])
         return
-    specs = [item for item in found if isinstance(item, ModelSpec)]
-    if specs:
-        print_table(COLUMNS, [_row(spec) for spec in specs], wide=wide)
+    rows = [_row(item) for item in found if isinstance(item, Listed)]
+    if rows:
+        print_table(COLUMNS, rows, wide=wide)
     elif not found:
         tell(_nothing(pattern))
     print_unusable(found)
@@ -72,18 +72,18 @@ def _print_names(names: list[str], as_json: bool) -> None:
         click.echo("\n".join(map(printable, names)))
 
 
-def _row(spec: ModelSpec) -> list[str]:
-    height, width, channels = spec.input_shape
-    summary = f"(deprecated, use {spec.deprecated}) {spec.summary}" if spec.deprecated else spec.summary
+def _row(item: Listed) -> list[str]:
+    facts = item.facts
+    deprecated, macs = facts["deprecated"], facts["macs"]
     return [
-        spec.name,
-        spec.family,
-        str(spec.paper.year) if spec.paper else "",
-        _amount(spec.total_params),
-        f"{spec.macs / 1e9:.2f} G" if spec.macs >= 10**7 else _amount(spec.macs) if spec.macs else "",
-        f"{height}x{width}x{channels}",
-        str(spec.provider),
-        summary,
+        facts["name"],
+        facts["family"],
+        str(facts["paper"]["year"]) if facts["paper"] else "",
+        _amount(facts["total_params"]),
+        f"{macs / 1e9:.2f} G" if macs >= 10**7 else _amount(macs) if macs else "",
+        "x".join(map(str, facts["input_shape"])),
+        str(item.provider),
+        f"(deprecated, use {deprecated}) {facts['summary']}" if deprecated else facts["summary"],
     ]
 
 

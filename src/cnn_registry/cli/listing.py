@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cnn_registry.registry.catalogue import Ambiguous
+from cnn_registry.registry.catalogue import Ambiguous, Listed
 from cnn_registry.registry.current import current_registry
 from cnn_registry.registry.entries import Broken
 from cnn_registry.registry.spec import Provider, Spec
@@ -15,7 +15,7 @@ from .common import is_verbose
 from .output import tell
 
 
-def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
+def as_dict(item: Spec | Listed | Broken | Ambiguous) -> dict[str, Any]:
     """One entry as JSON-ready data, with its status: ok, deprecated, broken or ambiguous.
 
     For an entry whose import was slow, ``slow`` has the time and the reason; otherwise it is ``None``.
@@ -26,11 +26,12 @@ def as_dict(item: Spec | Broken | Ambiguous) -> dict[str, Any]:
         return facts | {"slow": current_registry().plugins.slowness(entry.provider) or None}
     if isinstance(item, Ambiguous):
         return {"name": item.name, "status": "ambiguous", "providers": list(item.providers)}
-    status = "deprecated" if item.deprecated else "ok"
-    return {"status": status, "slow": current_registry().plugins.slowness(item.provider) or None} | item.to_dict()
+    facts = dict(item.facts) if isinstance(item, Listed) else item.to_dict()
+    status = "deprecated" if facts["deprecated"] else "ok"
+    return {"status": status, "slow": current_registry().plugins.slowness(item.provider) or None} | facts
 
 
-def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
+def print_unusable(items: Iterable[Listed | Broken | Ambiguous]) -> None:
     """Print a line for each broken or ambiguous entry, and one on standard error for each slow one.
 
     With ``-v`` the tracebacks of broken entries follow.
@@ -46,7 +47,7 @@ def print_unusable(items: Iterable[Spec | Broken | Ambiguous]) -> None:
             choices = " or ".join(f"{provider}:{item.name}" for provider in item.providers)
             tell(f"ambiguous: {item.name}: write {choices}")
         else:
-            _note_if_slow(item.name, item.provider)
+            _note_if_slow(item.facts["name"], item.provider)
 
 
 def _note_if_slow(name: str, provider: Provider) -> None:

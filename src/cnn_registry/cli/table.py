@@ -98,8 +98,11 @@ def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int 
 
 def _shown(cell: str) -> str:
     """A cell as this output shows it: in one line, with escapes for what the encoding does not have."""
+    cell = " ".join(cell.split())
+    if cell.isascii() and cell.isprintable():
+        return cell
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return printable(" ".join(cell.split())).encode(encoding, "backslashreplace").decode(encoding)
+    return printable(cell).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _chosen(columns: Sequence[Column], natural: Sequence[int], width: int | None) -> list[int]:

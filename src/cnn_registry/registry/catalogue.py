@@ -6,10 +6,10 @@ are and what each of them means, and answers an unknown name with the nearest on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cnn_registry.errors import (
     AmbiguousAliasError,
@@ -24,13 +24,26 @@ from cnn_registry.text import natural_key
 from .discovery import Plugins, loading
 from .entries import Broken, InstalledEntry
 from .policy import normalised
-from .spec import API_VERSION, SPEC_ATTRIBUTE, Spec
+from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Spec
 
 SESSION = "session"
 """The distribution in ``distribution:name`` of something registered in this session."""
 
 S = TypeVar("S", bound=Spec)
 F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A spec as it is listed.
+
+    Attributes:
+        provider: where it comes from.
+        facts: the spec as JSON-ready data.
+    """
+
+    provider: Provider
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ class Catalogue(Generic[S]):
 
     def names(self, pattern: str | None = None) -> list[str]:
         """All names, naturally sorted, that match the shell-style ``pattern``. No plugin's code runs."""
-        names = {entry.name for entry in self.plugins.installed(self.group)} | self._session.keys()
+        names = {entry.name for entry in self.plugins.named(self.group)} | self._session.keys()
         return _matching(names, pattern)
 
     def describe(self, pattern: str | None = None) -> list[S | Broken | Ambiguous]:
@@ -90,8 +103,20 @@ class Catalogue(Generic[S]):
         Raises:
             BrokenPluginError: a plugin cannot be used, and the policy is strict.
         """
-        choices = self._choices()
+        choices = self._choices(self.plugins.installed(self.group))
         return [self._describe_name(name, choices[name]) for name in _matching(choices, pattern)]
+
+    def listing(self, pattern: str | None = None) -> list[Listed | Broken | Ambiguous]:
+        """As `describe`, for showing: no plugin is imported that an earlier process listed and that has not changed.
+
+        Raises:
+            BrokenPluginError: as `describe`.
+        """
+        entries, kept = self.plugins.listed(self.group, self.kind)
+        choices = self._choices(entries)
+        found = [self._list_name(name, choices[name], kept) for name in _matching(choices, pattern)]
+        self.plugins.keep(self.group, {item.provider: item.facts for item in found if isinstance(item, Listed)})
+        return found
 
     def get(self, name: str) -> S:
         """The spec of ``name``: a name, an alias, or ``distribution:name``.
@@ -118,7 +143,7 @@ class Catalogue(Generic[S]):
     def find(self, name: str) -> S | Broken | Ambiguous:
         """As `get`, but a broken or an ambiguous entry is returned instead of raised, and there is no warning."""
         distribution, _, bare = name.rpartition(":")
-        published = self._choices().get(bare, [])
+        published = self._choices(self.plugins.installed(self.group)).get(bare, [])
         choices = [choice for choice in published if not distribution or _provided_by(choice, distribution)]
         if choices:
             return self._describe_name(bare, choices)
@@ -137,10 +162,10 @@ class Catalogue(Generic[S]):
             raise AmbiguousNameError(self.noun, found.name, found.providers)
         return found
 
-    def _choices(self) -> dict[str, list[InstalledEntry | S]]:
+    def _choices(self, entries: Iterable[InstalledEntry]) -> dict[str, list[InstalledEntry | S]]:
         """What provides each name: installed entries, and what was registered in this session."""
         choices: dict[str, list[InstalledEntry | S]] = {}
-        for entry in self.plugins.installed(self.group):
+        for entry in entries:
             choices.setdefault(entry.name, []).append(entry)
         for name, registration in self._session.items():
             published = [entry for entry in choices.get(name, []) if isinstance(entry, InstalledEntry)]
@@ -150,6 +175,17 @@ class Catalogue(Generic[S]):
             elif not any(entry.is_at(registration.spec.build) for entry in published):
                 choices[name] = [*published, registration.spec]
         return choices
+
+    def _list_name(
+        self, name: str, choices: list[InstalledEntry | S], kept: Mapping[Provider, Mapping[str, Any]]
+    ) -> Listed | Broken | Ambiguous:
+        provider = choices[0].provider
+        if len(choices) == 1 and provider in kept:
+            return Listed(provider, kept[provider])
+        described = self._describe_name(name, choices)
+        if isinstance(described, Broken | Ambiguous):
+            return described
+        return Listed(described.provider, described.to_dict())
 
     def _describe_name(self, name: str, choices: list[InstalledEntry | S]) -> S | Broken | Ambiguous:
         if len(choices) > 1:
@@ -162,15 +198,15 @@ class Catalogue(Generic[S]):
             raise described.error(self.noun)
         return described
 
-    def _by_alias(self, alias: str) -> S | None:
-        specs = [
-            spec
-            for spec in self.describe()
-            if isinstance(spec, self.kind) and alias in (*spec.aliases, *spec.deprecated_aliases)
+    def _by_alias(self, alias: str) -> S | Broken | Ambiguous | None:
+        names = [
+            item.facts["name"]
+            for item in self.listing()
+            if isinstance(item, Listed) and alias in (*item.facts["aliases"], *item.facts["deprecated_aliases"])
         ]
-        if len(specs) > 1:
-            raise AmbiguousAliasError(self.noun, alias, [spec.name for spec in specs])
-        return specs[0] if specs else None
+        if len(names) > 1:
+            raise AmbiguousAliasError(self.noun, alias, names)
+        return self.find(names[0]) if names else None
 
 
 def _matching(names: Iterable[str], pattern: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from cnn_registry.errors import UsageError
 
-from .catalogue import Ambiguous
+from .catalogue import Ambiguous, Listed
 from .current import current_registry
 from .declaration import declaration
 from .entries import Broken
@@ -102,6 +102,11 @@ def list_datasets(pattern: str | None = None) -> list[str]:
 def describe_datasets(pattern: str | None = None) -> list[DatasetSpec | Broken | Ambiguous]:
     """Everything that `list_datasets` names: its spec, or why it is broken or ambiguous. No data is read."""
     return current_registry().datasets.describe(pattern)
+
+
+def listed_datasets() -> list[Listed | Broken | Ambiguous]:
+    """As `describe_datasets`, for showing; a plugin that has not changed since it was listed is not imported."""
+    return current_registry().datasets.listing()
 
 
 def get_dataset_spec(name: str) -> DatasetSpec:

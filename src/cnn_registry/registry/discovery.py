@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
-from importlib import import_module, invalidate_caches, metadata
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_registry import backend
 from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
 from .distributions import ENTRY, entries
 from .entries import Broken, InstalledEntry
+from .kept import Kept, Recording, Stamp, folder_stamps, read, stamp
 from .policy import CORE, Policy, normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Rejected, Spec
 
@@ -44,9 +43,6 @@ SLOW = 1.0
 
 loading: ContextVar[bool] = ContextVar("loading", default=False)
 """True while a plugin is imported for its entry points: what it publishes is what those name, nothing else."""
-
-Stamp = tuple[int, ...] | None
-"""What changes when something is installed in a folder or removed from it; ``None`` if there is no such folder."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,17 @@ class Plugins:
 
     Attributes:
         policy_in_force: the policy that takes the place of the environment's, if there is one.
+        keeps: whether what is listed is kept for later processes; default false. It is for a process that imports
+            plugins only to list them: in another one, a plugin's file may have changed since it was imported.
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy_in_force = policy
+        self.keeps = False
         self._folders: dict[tuple[str, str], tuple[Stamp, list[list[InstalledEntry]]]] = {}
         self._imports: dict[Provider, _Import] = {}
+        self._kept: tuple[dict[str, Stamp], Kept] | None = None
+        self._recording: Recording | None = None
 
     @property
     def policy(self) -> Policy:
@@ -87,6 +88,49 @@ class Plugins:
 
     def installed(self, group: str) -> list[InstalledEntry]:
         """The entries of ``group`` that the policy allows, in the order of ``sys.path``. No plugin's code runs."""
+        return self._allowed(self._found(group))
+
+    def named(self, group: str) -> list[InstalledEntry]:
+        """As `installed`, for showing: what an earlier process found, where nothing has changed since."""
+        kept = self._still_kept().entries(group)
+        return self.installed(group) if kept is None else self._allowed(kept)
+
+    def listed(self, group: str, kind: type[Spec]) -> tuple[list[InstalledEntry], dict[Provider, Mapping[str, Any]]]:
+        """As `named`, with the facts of the specs that an earlier process read."""
+        kept = self._still_kept()
+        facts = kept.facts(group, kind)
+        entries = self._allowed(kept.entries(group) or [])
+        if entries and all(entry.provider in facts for entry in entries):
+            return entries, facts
+        if self.keeps and self._recording is None:
+            self._recording = Recording()
+        return self.installed(group), facts  # what is imported is looked up, and is not what a file says
+
+    def keep(self, group: str, facts: Mapping[Provider, Mapping[str, Any]]) -> None:
+        """Keep the facts of specs that were listed, unless an import was slow: that is said in each listing."""
+        if self._recording is None or any(map(self.slowness, self._imports)):
+            return
+        earlier = self._still_kept()
+        kept = earlier.with_group(group, self._found(group), facts)
+        if kept.groups != earlier.groups:
+            self._recording.write(kept)
+            self._kept, self._recording = (self._recording.folders, kept), None
+
+    def _still_kept(self) -> Kept:
+        """What earlier processes kept, until something is installed or removed."""
+        stamps = folder_stamps()
+        if self._kept is None:
+            self._kept = stamps, read()
+        elif self._kept[0] != stamps:
+            self._kept = stamps, Kept()
+        return self._kept[1]
+
+    def _allowed(self, entries: Iterable[InstalledEntry]) -> list[InstalledEntry]:
+        policy = self.policy
+        return [entry for entry in entries if policy.allows(entry)]
+
+    def _found(self, group: str) -> list[InstalledEntry]:
+        """The entries of ``group``, in the order of ``sys.path``."""
         found: dict[object, list[InstalledEntry]] = {}
         for folder in dict.fromkeys(map(str, sys.path)):
             for published in self._published(group, folder):
@@ -97,8 +141,7 @@ class Plugins:
                 for entry in published:
                     if entry.is_core:
                         found.setdefault((entry.name, entry.value), [entry])
-        policy = self.policy
-        return [entry for published in found.values() for entry in published if policy.allows(entry)]
+        return [entry for published in found.values() for entry in published]
 
     def describe(self, entry: InstalledEntry, kind: type[S]) -> S | Broken:
         """Import the plugin's light module and return the spec it declares, or why it cannot be used."""
@@ -135,17 +178,20 @@ class Plugins:
         invalidate_caches()
         self._folders.clear()
         self._imports.clear()
+        self._kept = folder_stamps(), Kept()
 
     def _published(self, group: str, folder: str) -> list[list[InstalledEntry]]:
         """The entries of ``group`` in a folder of ``sys.path``, one list per distribution that has any."""
-        stamp = _stamp(folder)
+        from importlib import metadata
+
+        latest = stamp(folder)
         known = self._folders.get((group, folder))
-        if known and known[0] == stamp:
+        if known and known[0] == latest:
             return known[1]
         if known:
             self._forget_failures()
         found = [published for each in metadata.distributions(path=[folder]) if (published := entries(each, group))]
-        self._folders[group, folder] = stamp, found
+        self._folders[group, folder] = latest, found
         return found
 
     def _forget_failures(self) -> None:
@@ -157,7 +203,7 @@ class Plugins:
 
     def _replaced(self, entry: InstalledEntry) -> str:
         """That another version of a plugin is imported already, or an empty string: Python keeps the old code."""
-        new, module = entry.provider, entry.value.partition(":")[0]
+        new, module = entry.provider, entry.module
         for old, imported in list(self._imports.items()):
             is_other = old.version != new.version and replace(old, version=None) == replace(new, version=None)
             if is_other and not imported.reason and module in sys.modules:
@@ -165,33 +211,29 @@ class Plugins:
         return ""
 
 
-def load_entry(entry: InstalledEntry, read: Callable[[str], T]) -> T | Broken:
-    """What ``read`` makes of an entry's value, or why it cannot be used; what it prints goes to standard error.
+def load_entry(entry: InstalledEntry, load: Callable[[str], T]) -> T | Broken:
+    """What ``load`` makes of an entry's value, or why it cannot be used; what it prints goes to standard error.
 
     Args:
         entry: of a group whose entries declare nothing.
-        read: gets the entry's value, and runs the plugin's code.
+        load: gets the entry's value, and runs the plugin's code.
     """
+    from cnn_registry import backend
+
     if entry.fault:
         return Broken(entry, entry.fault)
     try:
         with stdout_to_stderr(), backend.prepared_imports():
-            return read(entry.value)
+            return load(entry.value)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # as in `_import`
-        return Broken(entry, f"{one_line(error)}{_where(error, entry)}", traceback.format_exc())
-
-
-def _stamp(folder: str) -> Stamp:
-    try:
-        facts = Path(folder).stat()
-    except (OSError, ValueError):
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size, facts.st_nlink
+        return Broken(entry, f"{one_line(error)}{_where(error, entry)}", _traceback())
 
 
 def _import(entry: InstalledEntry) -> _Import:
+    from cnn_registry import backend
+
     heavy = [module for module in HEAVY if module not in sys.modules]
     declared, reason, details = None, "", ""
     began = time.perf_counter()
@@ -206,17 +248,25 @@ def _import(entry: InstalledEntry) -> _Import:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit and the panic of an extension module are no `Exception`
-        reason, details = f"{one_line(error)}{_where(error, entry)}", traceback.format_exc()
+        reason, details = f"{one_line(error)}{_where(error, entry)}", _traceback()
     finally:
         loading.reset(token)
     seconds = time.perf_counter() - began
     return _Import(declared, seconds, tuple(module for module in heavy if module in sys.modules), reason, details)
 
 
+def _traceback() -> str:
+    from traceback import format_exc
+
+    return format_exc()
+
+
 def _where(error: BaseException, entry: InstalledEntry) -> str:
     """The line of the plugin's own code at which it failed, or an empty string."""
+    from traceback import walk_tb
+
     where, root = "", entry.value.partition(":")[0].partition(".")[0]
-    for frame, line in traceback.walk_tb(error.__traceback__):
+    for frame, line in walk_tb(error.__traceback__):
         parts = Path(frame.f_code.co_filename).parts
         if root in parts or f"{root}.py" in parts:
             first = parts.index(root if root in parts else f"{root}.py")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from .entries import InstalledEntry
 from .policy import CORE, normalised
 from .spec import name_fault
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 SHOWN = 64
 """How many characters of foreign text are shown."""

@@ -35,6 +35,11 @@ class InstalledEntry:
         """Where the entry comes from, as in its spec."""
         return Provider(object=self.value, distribution=self.distribution, version=self.version)
 
+    @property
+    def module(self) -> str:
+        """The module that has the object."""
+        return self.value.partition(":")[0]
+
     def is_at(self, function: object) -> bool:
         """Whether the entry points at ``function``, as far as that is known without an import."""
         module, _, attribute = self.value.partition(":")

@@ -13,7 +13,7 @@ from cnn_registry.errors import (
     UnknownOptionError,
 )
 
-from .catalogue import Ambiguous
+from .catalogue import Ambiguous, Listed
 from .current import current_registry
 from .declaration import declaration
 from .entries import Broken
@@ -146,6 +146,11 @@ def list_models(pattern: str | None = None) -> list[str]:
 def describe_models(pattern: str | None = None) -> list[ModelSpec | Broken | Ambiguous]:
     """Everything that `list_models` names: its spec, or why it is broken or ambiguous. Keras is not imported."""
     return current_registry().models.describe(pattern)
+
+
+def listed_models(pattern: str | None = None) -> list[Listed | Broken | Ambiguous]:
+    """As `describe_models`, for showing; a plugin that has not changed since it was listed is not imported."""
+    return current_registry().models.listing(pattern)
 
 
 def get_spec(name: str) -> ModelSpec:

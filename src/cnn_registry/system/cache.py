@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .files import is_own_folder, size_of
-from .paths import datasets_dir, decoded_dir, weights_dir
+from .paths import datasets_dir, decoded_dir, plugins_dir, weights_dir
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class CacheEntry:
     """A folder or a file of the cache.
 
     Attributes:
-        kind: ``"dataset"``, ``"decoded"`` or ``"weights"``.
+        kind: ``"dataset"``, ``"decoded"``, ``"weights"`` or ``"plugins"``.
         path: where it is.
         bytes: its size.
         used: when it was last used, as far as the file system knows, in local time.
@@ -37,7 +37,7 @@ class CacheEntry:
 
 def cache_entries() -> list[CacheEntry]:
     """What is in the cache, the longest unused first."""
-    kinds = {"dataset": datasets_dir(), "decoded": decoded_dir(), "weights": weights_dir()}
+    kinds = {"dataset": datasets_dir(), "decoded": decoded_dir(), "weights": weights_dir(), "plugins": plugins_dir()}
     found = []
     for kind, folder in kinds.items():
         with suppress(OSError):  # there is none yet

@@ -32,3 +32,8 @@ def decoded_dir() -> Path:
 def weights_dir() -> Path:
     """Trained weights that were fetched."""
     return cache_root() / "weights"
+
+
+def plugins_dir() -> Path:
+    """What the installed plugins declare, as it was last listed; one file for each environment."""
+    return cache_root() / "plugins"
