@@ -107,7 +107,7 @@ class Plugins:
         return self.installed(group), facts  # what is imported is looked up, and is not what a file says
 
     def keep(self, group: str, facts: Mapping[Provider, Mapping[str, Any]]) -> None:
-        """Keep the facts of specs that were listed, unless an import was slow: that is said in each listing."""
+        """Keep the facts of specs that were listed, unless an import was slow: each listing warns of that."""
         if self._recording is None or any(map(self.slowness, self._imports)):
             return
         earlier = self._still_kept()

@@ -37,7 +37,7 @@ ENVIRONMENTS = 16
 """How many files are kept."""
 
 SETTLED = 2.0
-"""Seconds since the last change after which a file's time is taken to tell of every further change."""
+"""Seconds since the last change after which a file's time is taken to show every further change."""
 
 Stamp = tuple[int, ...] | None
 """What changes when a file is written, or something is added to a folder or removed; ``None`` if there is neither."""
@@ -154,7 +154,7 @@ _readers: list[set[str]] = []
 
 @cache
 def _listen() -> None:
-    """Have Python tell of what is read; there is no way to stop it."""
+    """Have Python report what is read; there is no way to stop it."""
     sys.addaudithook(_note)
 
 
@@ -185,7 +185,7 @@ def _path() -> Path:
 
 
 def _metadata_files() -> list[str]:
-    """What tells of the distributions in the folders of ``sys.path``."""
+    """What describes the distributions in the folders of ``sys.path``."""
     paths = []
     for folder in _folders():
         with suppress(OSError):
