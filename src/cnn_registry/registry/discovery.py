@@ -21,7 +21,7 @@ from cnn_registry.text import one_line
 
 from .distributions import ENTRY, entries
 from .entries import Broken, InstalledEntry
-from .kept import Kept, Recording, Stamp, folder_stamps, read, stamp
+from .kept import Kept, Recording, Stamp, folder_stamps, read, stamp_of
 from .policy import CORE, Policy, normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Rejected, Spec
 
@@ -184,7 +184,7 @@ class Plugins:
         """The entries of ``group`` in a folder of ``sys.path``, one list per distribution that has any."""
         from importlib import metadata
 
-        latest = stamp(folder)
+        latest = stamp_of(folder)
         known = self._folders.get((group, folder))
         if known and known[0] == latest:
             return known[1]

@@ -46,7 +46,7 @@ Entries = list[tuple[InstalledEntry, Mapping[str, Any] | None]]
 """The entries of a group, in the order in which they are found, with what each declares as far as that is known."""
 
 
-def stamp(path: str) -> Stamp:
+def stamp_of(path: str) -> Stamp:
     """The stamp of a file or a folder."""
     try:
         facts = os.stat(path or os.curdir)  # noqa: PTH116  # thousands of these are what a listing waits for
@@ -101,7 +101,7 @@ def read() -> Kept:
         content = json.loads(body)
         stamps = {path: None if facts is None else tuple(facts) for path, facts in content["stamps"].items()}
         is_current = content["environment"] == _environment() and {*_folders()} <= stamps.keys()
-        if not is_current or any(stamp(path) != known for path, known in stamps.items()):
+        if not is_current or any(stamp_of(path) != known for path, known in stamps.items()):
             return Kept()
         groups = {
             group: [(_entry(*fields), facts) for *fields, facts in listed]
@@ -134,7 +134,7 @@ class Recording:
         _readers.remove(self._read)
         paths = {*_metadata_files(), *self._read}
         paths |= {file for name, module in [*sys.modules.items()] if (file := _file(name, module))}
-        stamps = {**kept.stamps, **{path: stamp(path) for path in sorted(paths)}, **self.folders}
+        stamps = {**kept.stamps, **{path: stamp_of(path) for path in sorted(paths)}, **self.folders}
         begin, end = (self._began - SETTLED) * 1e9, (time.time() + SETTLED) * 1e9
         if any(facts and begin < facts[1] < end for facts in stamps.values()) or folder_stamps() != self.folders:
             return
@@ -169,7 +169,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 def folder_stamps() -> dict[str, Stamp]:
     """The stamps of the folders of ``sys.path``."""
-    return {folder: stamp(folder) for folder in _folders()}
+    return {folder: stamp_of(folder) for folder in _folders()}
 
 
 def _folders() -> list[str]:
