@@ -57,16 +57,18 @@ def step_side(size: int, batch: int) -> None:
 def pipeline_side(kind: str, count: int, directory: Path) -> None:
     """Batches of a dataset of ``count`` images, in random order."""
     from cnn_registry.data.form import Form
+    from cnn_registry.data.paths import PathsBelow
     from cnn_registry.data.pipeline.batches import training_batches
-    from cnn_registry.data.sources.files import StreamedImages, see
+    from cnn_registry.data.sources.files import Files, StreamedImages
     from cnn_registry.data.sources.memory import ArrayImages
     from cnn_registry.recipes.load import load_recipe
 
     pixels = np.asarray(np.load(directory / "images.npy", mmap_mode="r")[:count])
-    seen = [see(file) for file in sorted(directory.glob("*.jpg"))]
+    names = [file.name for file in sorted(directory.glob("*.jpg"))]
     source: Any = ArrayImages(pixels)
     if kind == "streamed":
-        source = StreamedImages([seen[index % FILES] for index in range(count)], Form.of(TINY))
+        files = Files(PathsBelow(directory, [names[index % FILES] for index in range(count)]))
+        source = StreamedImages(files, Form.of(TINY))
     images = in_memory(pixels, np.arange(count) % CLASSES, source)
     recipe = load_recipe("default")
     batches = training_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -50,30 +50,32 @@ class Finding:
 def findings(images: LoadedImages, split: Split) -> list[Finding]:
     """What should be known of a dataset before it is trained on.
 
-    Images are the same if their files have the same content, byte for byte.
+    Images are the same if their files have the same content, byte for byte. Where files are read
+    while they are trained on, those count that have been read by now.
 
     Args:
         images: the images that can be read.
         split: its positions are those of ``images.dataset``.
     """
+    contents = _contents(images)
     return [
-        *_leaks(images, split),
+        *_leaks(images.dataset, contents, split),
         *_divided_groups(images.dataset, split),
-        *_labels(images),
+        *_labels(images.dataset, contents),
         *_imbalance(images.dataset, split),
     ]
 
 
-def _leaks(images: LoadedImages, split: Split) -> Iterator[Finding]:
+def _leaks(dataset: ImageDataset, contents: Indices, split: Split) -> Iterator[Finding]:
     for first, second in combinations(_PARTS, 2):
-        seen = {images.hashes[index]: index for index in _with_hash(images, reversed(getattr(split, first)))}
-        part = getattr(split, second)
-        again = [index for index in _with_hash(images, part) if images.hashes[index] in seen]
-        if again:
-            one, other = images.dataset.ids[seen[images.hashes[again[0]]]], images.dataset.ids[again[0]]
+        one, part = getattr(split, first), getattr(split, second)
+        again = part[(contents[part] >= 0) & np.isin(contents[part], contents[one])]
+        if len(again):
+            other = one[contents[one] == contents[again[0]]][0]
+            ids = dataset.ids
             text = (
                 f"{len(again):,} of {counted(len(part), f'{_PARTS[second]} image')} are also {_PARTS[first]} images, "
-                f"for example {listing([one, other])}; results on them say nothing about new images."
+                f"for example {listing([ids[other], ids[again[0]]])}; results on them say nothing about new images."
             )
             yield Finding("leak", len(again), text)
 
@@ -93,18 +95,19 @@ def _divided_groups(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
             yield Finding("group", len(both), text)
 
 
-def _labels(images: LoadedImages) -> Iterator[Finding]:
-    labels, ids = images.dataset.labels, images.dataset.ids
-    places: dict[bytes, list[int]] = {}
-    for index in _with_hash(images, range(len(images.dataset))):
-        places.setdefault(images.hashes[index], []).append(index)
-    found = [same for same in places.values() if len(same) > 1 and (labels[same] != labels[same[0]]).any()]
-    if found:
-        other = next(index for index in found[0] if (labels[index] != labels[found[0][0]]).any())
-        example = listing([ids[found[0][0]], ids[other]])
-        where = "with several sets of labels" if images.dataset.multi_label else "in more than one class"
-        text = f"{counted(len(found), 'image')} {where}, for example {example}."
-        yield Finding("label", len(found), text)
+def _labels(dataset: ImageDataset, contents: Indices) -> Iterator[Finding]:
+    labels, ids = dataset.labels, dataset.ids
+    known = np.flatnonzero(contents >= 0)
+    first = known[np.unique(contents[known], return_index=True)[1]]  # of each content, by its number
+    differs = labels[known] != labels[first[contents[known]]]
+    others = known[differs.any(1) if differs.ndim == 2 else differs]
+    if len(others):
+        several = np.unique(contents[others])
+        pair = min(int(first[number]) for number in several)
+        example = listing([ids[pair], ids[int(others[contents[others] == contents[pair]][0])]])
+        where = "with several sets of labels" if dataset.multi_label else "in more than one class"
+        text = f"{counted(len(several), 'image')} {where}, for example {example}."
+        yield Finding("label", len(several), text)
 
 
 def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
@@ -123,6 +126,14 @@ def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
     yield Finding("imbalance", max(len(few), 1), text)
 
 
-def _with_hash(images: LoadedImages, indices: Iterable[int] | Indices) -> Iterator[int]:
-    """The indices of images whose content is known."""
-    return (int(index) for index in indices if images.hashes and images.hashes[int(index)])
+def _contents(images: LoadedImages) -> Indices:
+    """A number for the content of each image, which those with the same content share; -1 where it is not known."""
+    numbers = np.full(len(images.dataset), -1, np.int64)
+    if images.files is not None:
+        hashes, known = images.files.digests.view("S32")[:, 0], np.flatnonzero(images.files.known)
+    else:
+        hashes = np.array(images.hashes, "S32") if images.hashes else np.empty(0, "S32")
+        known = np.flatnonzero(hashes != b"")
+    if len(known):
+        numbers[known] = np.unique(hashes[known], return_inverse=True)[1]
+    return numbers

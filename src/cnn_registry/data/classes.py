@@ -15,6 +15,7 @@ from .dataset import Indices
 from .parts import composed
 from .sources.cache import LoadedImages
 from .sources.source import SelectedImages
+from .sources.unreadable import Unreadable
 
 
 def in_classes(images: LoadedImages, class_names: Sequence[str]) -> LoadedImages:
@@ -48,7 +49,9 @@ def in_classes(images: LoadedImages, class_names: Sequence[str]) -> LoadedImages
         images,
         dataset=known,
         source=images.source if keep.all() else SelectedImages(images.source, kept),
-        hashes=tuple(images.hashes[index] for index in kept) if images.hashes else (),
+        hashes=tuple(images.hashes[index] for index in kept.tolist()) if images.hashes else (),
+        unreadable=Unreadable(known.ids),
+        files=None,
     )
 
 
@@ -65,4 +68,5 @@ def _columns_in_classes(images: LoadedImages, class_names: Sequence[str], to_kno
         note(f"{dataset.source} has no labels of {counted(len(absent), 'class')} of the model: {listing(absent, 5)}.")
     labels = np.zeros((len(dataset), len(class_names)), dataset.labels.dtype)
     labels[:, to_known[known]] = dataset.labels[:, known]
-    return replace(images, dataset=replace(dataset, class_names=tuple(class_names), labels=labels))
+    found = replace(dataset, class_names=tuple(class_names), labels=labels)
+    return replace(images, dataset=found, unreadable=Unreadable(found.ids), files=None)

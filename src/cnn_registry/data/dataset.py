@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .paths import PathsBelow
 from .records import PackedImage
 
 Indices = NDArray[np.int64]
@@ -62,7 +63,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     ids: tuple[str, ...]
     labels: NDArray[np.integer[Any]]
-    images: tuple[EncodedImage, ...] | Bytes
+    images: Sequence[EncodedImage] | Bytes
     splits: Mapping[str, Split]
     default_split: str | None
     source: str
@@ -101,16 +102,21 @@ class ImageDataset:
             return position[indices[keep[indices]]].astype(np.int64)
 
         kept = np.flatnonzero(keep)
-        images = self.images[kept] if isinstance(self.images, np.ndarray) else tuple(self.images[i] for i in kept)
         return replace(
             self,
             ids=tuple(self.ids[i] for i in kept),
             labels=self.labels[kept],
             groups=None if self.groups is None else self.groups[kept],
             weights=None if self.weights is None else self.weights[kept],
-            images=images,
+            images=_taken(self.images, kept),
             splits={
                 name: Split(moved(split.train), moved(split.val), moved(split.test))
                 for name, split in self.splits.items()
             },
         )
+
+
+def _taken(images: Sequence[EncodedImage] | Bytes, kept: Indices) -> Sequence[EncodedImage] | Bytes:
+    if isinstance(images, np.ndarray):
+        return images[kept]
+    return images.select(kept) if isinstance(images, PathsBelow) else tuple(images[place] for place in kept)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from unicodedata import normalize
 
@@ -18,7 +19,8 @@ from cnn_registry.text import counted, listing
 from . import formats
 from .dataset import ImageDataset, Split
 from .parts import Role, composed, part, parts
-from .walk import Walk, kind_of, subfolders
+from .paths import PathsBelow
+from .walk import Walk, kind_of
 
 GIVEN_SPLIT = "folders"
 """The name of the split that ``train/`` and ``val/`` make."""
@@ -30,8 +32,8 @@ _PLAIN_NAMES: Mapping[Role, tuple[str, ...]] = {
 }
 """Names of parts that need no explanation, in lower case."""
 
-Classes = Mapping[str, Sequence[Path]]
-"""The images of each class by its name, in natural order."""
+Classes = Mapping[str, Sequence[str]]
+"""The images of each class by its name, as paths relative to the root, in natural order."""
 
 
 def load_folder(
@@ -61,11 +63,11 @@ def load_folder(
         _check_root(root)
         walk = Walk(root)
         folders = walk.folders(root)
-        given = _parts(root, folders)
+        given = _parts(walk, root, folders)
         if given:
             dataset = _split_folders(walk, folders, given, min_classes)
         else:
-            _refuse_parts_inside(root, folders)
+            _refuse_parts_inside(walk, folders)
             dataset = _class_folders(walk, folders, min_classes)
         for line in walk.summary():
             note(line)
@@ -106,7 +108,7 @@ def _check_root(root: Path) -> None:
         raise DataError(f"{root} is a {what}; expected a folder of class folders.")
 
 
-def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
+def _parts(walk: Walk, root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
     """The folders for training, validation and tests; empty if the root holds classes.
 
     Raises:
@@ -114,7 +116,7 @@ def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
     """
     groups = parts(folder.name for folder in folders)
     if not groups:
-        _refuse_plain_part(root, folders)
+        _refuse_plain_part(walk, root, folders)
         return {}
     found = groups[0]
     names = [name for group in groups for members in group.values() for name in members]
@@ -124,16 +126,16 @@ def _parts(root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
     if twice := next((members for members in found.values() if len(members) > 1), None):
         raise DataError(f"{root} has two folders {listing(twice[:2])}. Rename one, or put their contents together.")
     if missing := [repr(role) for role in ("train", "val") if role not in found]:
-        raise DataError(f"{like_parts}, but no {missing[0]}. {_way_out(root / names[0])}")
+        raise DataError(f"{like_parts}, but no {missing[0]}. {_way_out(walk, root / names[0])}")
     given = {role: root / members[0] for role, members in found.items()}
     if any(folder.name.lower() not in _PLAIN_NAMES[role] for role, folder in given.items()):
         note(f"Parts of {root}: {', '.join(f'{folder.name!r} is {role}' for role, folder in given.items())}.")
     return given
 
 
-def _refuse_plain_part(root: Path, folders: Sequence[Path]) -> None:
+def _refuse_plain_part(walk: Walk, root: Path, folders: Sequence[Path]) -> None:
     """Refuse a folder of folders that is called a part if it is the only folder, or if another one sounds like one."""
-    plain = next((folder for folder in folders if _is_plain_part(folder)), None)
+    plain = next((folder for folder in folders if _is_plain_part(walk, folder)), None)
     if plain is None:
         return
     others = [folder.name for folder in folders if folder != plain and part(folder.name)]
@@ -143,39 +145,40 @@ def _refuse_plain_part(root: Path, folders: Sequence[Path]) -> None:
             f"classes. Call them 'train', 'val' and 'test', or give the path of one part: {plain}"
         )
     if len(folders) == 1:
-        raise DataError(f"{root} has a folder {plain.name!r} and no other part. {_way_out(plain)}")
+        raise DataError(f"{root} has a folder {plain.name!r} and no other part. {_way_out(walk, plain)}")
 
 
-def _is_plain_part(folder: Path) -> bool:
+def _is_plain_part(walk: Walk, folder: Path) -> bool:
     """Whether a folder is called a part, and nothing else, and holds folders."""
     meant = part(folder.name)
-    return meant is not None and not meant.rest and len(subfolders(folder)) > 1
+    return meant is not None and not meant.rest and len(walk.subfolders(folder)) > 1
 
 
-def _way_out(folder: Path) -> str:
+def _way_out(walk: Walk, folder: Path) -> str:
     """What to do if a part is missing beside ``folder``."""
-    return f"Add one, or give the path of one part: {_inner(folder)}"
+    return f"Add one, or give the path of one part: {_inner(walk, folder)}"
 
 
-def _inner(folder: Path) -> Path:
+def _inner(walk: Walk, folder: Path) -> Path:
     """The folder that holds something else than one folder; archives often hold a folder in a folder."""
     for _ in range(4):
-        inside = subfolders(folder)
+        inside = walk.subfolders(folder)
         if len(inside) != 1 or any(path.is_file() for path in folder.iterdir()):
             break
         folder = inside[0]
     return folder
 
 
-def _refuse_parts_inside(root: Path, folders: Sequence[Path]) -> None:
+def _refuse_parts_inside(walk: Walk, folders: Sequence[Path]) -> None:
     """Refuse folders that hold the parts of a dataset as if they were classes.
 
     Raises:
         DataError: one holds them.
     """
+    root = walk.root
     for folder in folders:
-        inside = [path for path in subfolders(folder) if not kind_of(path)]
-        if len(folders) == 1 and _parts(folder, inside):
+        inside = [path for path in walk.subfolders(folder) if not kind_of(path)]
+        if len(folders) == 1 and _parts(walk, folder, inside):
             raise DataError(f"The parts of the dataset in {root} are in {folder}; give that path.")
         groups = parts(path.name for path in inside)
         if not groups:
@@ -190,15 +193,16 @@ def _refuse_parts_inside(root: Path, folders: Sequence[Path]) -> None:
 
 def _class_folders(walk: Walk, folders: Sequence[Path], min_classes: int) -> ImageDataset:
     found = _classes(walk, walk.root, folders, min_classes)
-    _note_doubtful(walk.root, folders, found)
+    _note_doubtful(walk, folders, found)
     files, labels = _listed(found, tuple(found))
     return _dataset(walk.root, tuple(found), files, labels, {})
 
 
-def _note_doubtful(root: Path, folders: Sequence[Path], found: Classes) -> None:
+def _note_doubtful(walk: Walk, folders: Sequence[Path], found: Classes) -> None:
     """Say which folders were taken for classes though they may be something else."""
+    root = walk.root
     used = [folder for folder in folders if composed(folder.name) in found]
-    inside = {folder: [composed(path.name) for path in subfolders(folder)] for folder in used}
+    inside = {folder: [composed(path.name) for path in walk.subfolders(folder)] for folder in used}
     deep = [folder.name for folder, names in inside.items() if len(names) > 1]
     same = [name for name in max(inside.values(), key=len) if all(name in inside[root / folder] for folder in deep)]
     if len(deep) > 1 and len(same) > 1:
@@ -207,7 +211,7 @@ def _note_doubtful(root: Path, folders: Sequence[Path], found: Classes) -> None:
             f"{which} class folders of {root} hold the same folders: {listing(same)}. If these are the classes, give "
             f"the path of one of the folders above them."
         )
-    elif plain := next((folder for folder in used if _is_plain_part(folder)), None):
+    elif plain := next((folder for folder in used if _is_plain_part(walk, folder)), None):
         note(f"{plain.name!r} in {root} is taken for a class. If it is a part of a dataset, give its path.")
 
 
@@ -232,24 +236,24 @@ def _split_folders(walk: Walk, folders: Sequence[Path], given: Mapping[Role, Pat
         )
     if others := [folder.name for folder in folders if folder not in given.values()]:
         note(f"{counted(len(others), 'folder')} of {root} beside its parts, left out: {listing(others)}.")
-    files: list[Path] = []
-    labels: list[int] = []
+    files: list[str] = []
+    labels: list[np.ndarray] = []
     indices = {role: np.empty(0, np.int64) for role in ("train", "val", "test")}
     for role, classes in found.items():
         part_files, part_labels = _listed(classes, class_names)
         indices[role] = np.arange(len(files), len(files) + len(part_files))
         files += part_files
-        labels += part_labels
-    return _dataset(root, class_names, files, labels, {GIVEN_SPLIT: Split(**indices)})
+        labels.append(part_labels)
+    return _dataset(root, class_names, files, np.concatenate(labels), {GIVEN_SPLIT: Split(**indices)})
 
 
 def _classes(walk: Walk, root: Path, folders: Sequence[Path], at_least: int) -> Classes:
     """The images of each class folder in ``root`` that has some, and ``at_least`` so many have."""
     left_out = len(walk.left_out)
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[str]] = {}
     empty = []
     for folder in folders:
-        images = list(walk.images(folder))
+        images = walk.names(folder)
         if images:
             found.setdefault(composed(folder.name), []).extend(images)
         elif not any(path.is_relative_to(folder) for path in list(walk.left_out)[left_out:]):
@@ -266,8 +270,8 @@ def _classes(walk: Walk, root: Path, folders: Sequence[Path], at_least: int) -> 
 def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int) -> str:
     expected = f"Expected {at_least} or more class folders with {formats.listed()} images in {root}"
     if found:
-        inner = _inner(root / found[0]) if (root / found[0]).is_dir() else root
-        deep = inner != root and len(subfolders(inner)) >= at_least
+        inner = _inner(walk, root / found[0]) if (root / found[0]).is_dir() else root
+        deep = inner != root and len(walk.subfolders(inner)) >= at_least
         hint = f" If its folders are the classes, give its path: {inner}" if deep else ""
         has = f"there is only {found[0]!r}.{hint}"
     else:
@@ -283,30 +287,28 @@ def alike(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(first[key], name) for name, key in keys.items() if first.setdefault(key, name) != name]
 
 
-def _listed(found: Classes, class_names: Sequence[str]) -> tuple[list[Path], list[int]]:
-    files = [file for name in class_names for file in found.get(name, [])]
-    labels = [label for label, name in enumerate(class_names) for _ in found.get(name, [])]
-    return files, labels
+def _listed(found: Classes, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The files and the labels of the classes in their order."""
+    files = list(chain.from_iterable(found.get(name, ()) for name in class_names))
+    return files, np.repeat(np.arange(len(class_names)), [len(found.get(name, ())) for name in class_names])
 
 
-def _ids(root: Path, files: Iterable[Path]) -> Iterator[str]:
-    """The paths of files relative to the root, with forward slashes."""
-    start = os.path.join(root, "")  # noqa: PTH118 - cutting it off is ten times as fast as Path.relative_to
-    for file in files:
-        path = str(file)
-        inner = path[len(start) :] if path.startswith(start) else str(file.relative_to(root))
-        yield as_text(inner.replace(os.sep, "/"))
+def _ids(names: Sequence[str]) -> Sequence[str]:
+    """The paths of files with forward slashes, as text that can be kept."""
+    if os.sep == "/" and all(map(str.isascii, names)):
+        return names
+    return [as_text(name.replace(os.sep, "/")) for name in names]
 
 
 def _dataset(
-    root: Path, class_names: tuple[str, ...], files: list[Path], labels: list[int], splits: dict[str, Split]
+    root: Path, class_names: tuple[str, ...], files: list[str], labels: np.ndarray, splits: dict[str, Split]
 ) -> ImageDataset:
     return ImageDataset(
         name=root.resolve().name,
         class_names=tuple(map(as_text, class_names)),
-        ids=tuple(_ids(root, files)),
-        labels=np.array(labels, np.int64),
-        images=tuple(files),
+        ids=tuple(_ids(files)),
+        labels=labels.astype(np.int64),
+        images=PathsBelow(root, files),
         splits=splits,
         default_split=next(iter(splits), None),
         source=str(root.resolve()),

@@ -207,7 +207,7 @@ def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages,
     else:
         loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
     images = load_images(loaded, run.record.form, max_pixels=run.record.options.max_pixels)
-    if images.digest == record.digest:
+    if images.are_of(record.digest, record.unused):
         return images, True
     if data is None:
         raise DataError(f"The images at {record.source} have changed since the run; name others with --data.")
@@ -216,7 +216,7 @@ def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages,
 
 def _sample(run: Run, images: LoadedImages, is_own: bool, count: int | None) -> Sample:
     """The validation images, or all images where there are none; ``count`` of them, from all classes."""
-    validation = run.record.split.val if is_own else []
+    validation = run.record.validated if is_own else []
     if validation:
         return Sample(images, _spread(positions(images.dataset, validation), count), "validation images")
     return Sample(images, _spread(np.arange(len(images.dataset)), count), f"images of {images.dataset.name}")
@@ -233,7 +233,8 @@ def _calibration(run: Run, images: LoadedImages, is_own: bool) -> Bytes:
             "int8 is calibrated with the run's training images, and those that --data names are others. "
             "Name the run's own, or use another precision."
         )
-    training = positions(images.dataset, run.record.split.train)
+    unused = set(run.record.data.unused)
+    training = positions(images.dataset, [image for image in run.record.split.train if image not in unused])
     return np.asarray(images.source.read(_spread(training, CALIBRATED)))
 
 

@@ -14,7 +14,7 @@ from cnn_registry.data.classes import in_classes
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading
-from cnn_registry.data.sources.cache import LoadedImages, load_images
+from cnn_registry.data.sources.cache import BadImage, LoadedImages, load_images, report_bad
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm
@@ -47,13 +47,19 @@ def evaluate_model(
     part: str,
     thresholds: Sequence[float] | None = None,
 ) -> Evaluation:
-    """Predict the images at ``indices`` and put the truth beside it.
+    """Predict the images at ``indices`` and put the truth beside it. Unreadable ones are left out, with a note.
 
     Where an image may show several classes, these are those that reach their ``thresholds``; ``None`` chooses them.
     """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
     with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
         outputs = _outputs(model, batches)
+    readable = images.unreadable.readable(indices)
+    if len(readable) < len(indices):
+        outputs = outputs[np.isin(indices, readable)]
+        left_out = {index: images.unreadable.reasons[index] for index in np.setdiff1d(indices, readable).tolist()}
+        report_bad([BadImage(images.dataset.ids[i], why) for i, why in left_out.items()], len(indices), "skip")
+        indices = readable
     found = (images.dataset.class_names, images.dataset.labels[indices], outputs, part)
     if not images.dataset.multi_label:
         return Evaluation(*found)
@@ -114,9 +120,11 @@ def evaluate(
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
     images = load_images(loaded, first.record.form, max_pixels=first.record.options.max_pixels)
     _check_labels(first, images)
-    if images.digest == first.record.data.digest:
+    if images.are_of(first.record.data.digest, first.record.data.unused):
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
     elif given:
+        if images.files is not None:
+            images.files.hash_unknown()  # images that the model was trained on are counted by their content
         images = in_classes(images, first.record.data.class_names)
         indices, what = _foreign_part(images, part or "all")
     else:
@@ -224,7 +232,8 @@ def _own_part(run: Run, images: LoadedImages, part: PartName) -> tuple[np.ndarra
     """Where the images are that the run recorded for ``part``."""
     if part == "all":
         return np.arange(len(images.dataset.labels)), "all images"
-    recorded: list[str] = getattr(run.record.split, part)
+    unused = set(run.record.data.unused)
+    recorded: list[str] = [image for image in getattr(run.record.split, part) if image not in unused]
     if not recorded:
         raise UsageError(f"The run's split {run.record.split.name!r} has no {part} images; use --part val.")
     return positions(images.dataset, recorded), f"{part} images of the run"

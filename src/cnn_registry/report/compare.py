@@ -249,7 +249,7 @@ def _letter(number: int) -> str:
 def _saw_the_same(runs: Sequence[Run]) -> bool:
     first = runs[0].record
     return all(
-        run.record.data.digest == first.data.digest and set(run.record.split.val) == set(first.split.val)
+        run.record.data.digest == first.data.digest and set(run.record.validated) == set(first.validated)
         for run in runs
     )
 
@@ -336,7 +336,7 @@ def _verdicts(contenders: Sequence[Contender]) -> list[Verdict]:
 
 def _right(run: Run, predictions: Predictions) -> np.ndarray:
     """Whether each validation image is predicted correctly, in the order of their ids."""
-    order = np.argsort(np.array(run.record.split.val))
+    order = np.argsort(np.array(run.record.validated))
     return np.equal(predictions.labels, predictions.predicted)[order]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset
 from cnn_registry.data.image import as_image, decode_image, fitted, in_channels, pixels
-from cnn_registry.data.sources.files import file_hash
+from cnn_registry.data.sources.content import file_hash
 from cnn_registry.data.split import positions
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import CnnRegistryError

@@ -296,7 +296,7 @@ def _suspects(run: Path) -> Iterable[Suspect]:
     if runs[0].record.model.multi_label:
         raise UsageError(f"Likely label errors are found for images with one class; those of {run} may show several.")
     evaluation = evaluate(run)
-    ids = [image_id for fold in runs for image_id in fold.record.split.val]
+    ids = [image_id for fold in runs for image_id in fold.record.validated]
     names = evaluation.class_names
     for error in label_errors(evaluation.labels, evaluation.probabilities):
         label = names[int(evaluation.labels[error.number])]

@@ -267,7 +267,7 @@ def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
             "label_rows": list(zip(train, summary.classes, strict=True)),
             "has_counts": summary.data is not None,
         }
-    wrong = mistakes(summary.predictions, run.record.split.val) if summary.predictions else []
+    wrong = mistakes(summary.predictions, run.record.validated) if summary.predictions else []
     confusion = summary.confusion
     pairs = sorted(
         ((images, true, other) for true, row in enumerate(confusion) for other, images in enumerate(row)),

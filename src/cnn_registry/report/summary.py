@@ -219,6 +219,6 @@ def read_summary(run: Run) -> Summary | None:
     if [row.name for row in summary.classes] != run.record.data.class_names:
         raise RunError(f"{file} is damaged: its classes are not those of run.json.")
     found = summary.predictions
-    if found and len(found.labels) != len(run.record.split.val):
-        raise RunError(f"{file} is damaged: it has {len(found.labels)} predictions of {len(run.record.split.val)}.")
+    if found and len(found.labels) != len(run.record.validated):
+        raise RunError(f"{file} is damaged: it has {len(found.labels)} predictions of {len(run.record.validated)}.")
     return summary

@@ -103,7 +103,7 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
     summary, dataset, notes = read_summary(run), None, []
     try:
         dataset = load_dataset(run.record.data.dataset, source_of(run, data))
-        positions(dataset, run.record.split.val)
+        positions(dataset, run.record.validated)
     except CnnRegistryError as error:
         dataset = None
         notes.append(f"{error} This report has no thumbnails.")
@@ -129,7 +129,7 @@ def _thumbnails(
     run: Run, summary: Summary, dataset: ImageDataset, cam: Callable[[], GradCam]
 ) -> tuple[dict[int, Thumbnail], list[str]]:
     """Pictures of what is shown, and what is to be said of them."""
-    if not summary.predictions or not (examples := _shown(summary, run.record.split.val)):
+    if not summary.predictions or not (examples := _shown(summary, run.record.validated)):
         return {}, []
     hashes = summary.predictions.hashes
     notes = []

@@ -85,9 +85,12 @@ class DataRecord(BaseModel):
         source: where it was found.
         given: what the user gave as ``data``, or ``None``.
         columns: the columns of a table that were named, by the arguments of `Manifest`.
-        digest: of the content of all images and their labels.
+        digest: of the content of all images and their labels; while images are trained on that are decoded whenever
+            they are read, of their names and labels.
         class_names: in the order of the outputs.
         left_out: unreadable images and why.
+        replaced: images that were found to be unreadable while they were trained on, and why: others of their classes
+            stood in for them.
         weights: a digest of the images' weights; empty where they have none.
     """
 
@@ -98,8 +101,14 @@ class DataRecord(BaseModel):
     digest: str
     class_names: list[str]
     left_out: dict[str, str] = Field(default_factory=dict)
+    replaced: dict[str, str] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
     weights: str = ""
+
+    @property
+    def unused(self) -> list[str]:
+        """The images that cannot be read, by their ids."""
+        return [*self.left_out, *self.replaced]
 
     @field_validator("columns")
     @classmethod
@@ -235,6 +244,11 @@ class RunRecord(BaseModel):
         return form
 
     @property
+    def validated(self) -> list[str]:
+        """The ids of the validation images that can be read, which reports are about."""
+        return [image for image in self.split.val if image not in self.data.replaced]
+
+    @property
     def thresholds(self) -> list[float] | None:
         """The probability from which each class counts as shown, where an image may show several; else ``None``.
 
@@ -306,6 +320,7 @@ class RecordChanges(TypedDict, total=False):
     model: ModelRecord
     recipe: Recipe
     data: DataRecord
+    split: SplitRecord
     options: OptionsRecord
     versions: dict[str, str]
     process: ProcessRecord

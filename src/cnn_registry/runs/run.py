@@ -43,6 +43,9 @@ MAX_BYTES = 2**28
 GONE = "interrupted (process gone)"
 """The status of a run whose process has died without recording how it ended."""
 
+CONTENTS = "images.digests"
+"""Digests of images that are read while they are trained on; removed when the training has ended."""
+
 FOLDERS = ("checkpoints", "tensorboard")
 FILES = (
     "run.json",
@@ -54,6 +57,7 @@ FILES = (
     "curves.png",
     "confusion.png",
     "report.html",
+    CONTENTS,
     lock.NAME,
 )
 """What a training writes."""

@@ -29,6 +29,11 @@ def decoded_dir() -> Path:
     return cache_root() / "decoded"
 
 
+def hashes_dir() -> Path:
+    """Digests of files that were read before; one file for each dataset."""
+    return cache_root() / "hashes"
+
+
 def weights_dir() -> Path:
     """Trained weights that were fetched."""
     return cache_root() / "weights"

@@ -331,6 +331,7 @@ class Fit:
         """The callbacks that move the training's state, in their order."""
         from .callbacks.checkpoint import CheckpointCallback
         from .callbacks.early_stopping import StopEarly
+        from .callbacks.images import RecordImages
         from .callbacks.recorder import Recorder
 
         recipe, progress = self.recipe, self.progress
@@ -351,6 +352,7 @@ class Fit:
             ended,
         )
         stop_early = StopEarly(recipe.early_stopping, recipe.best_by, progress) if recipe.early_stopping else None
+        images = RecordImages(run, self.images.evaluation, self.distribution)
         checkpoint = CheckpointCallback(
             run,
             self.state,
@@ -359,6 +361,7 @@ class Fit:
             keep_going=options.keep_going,
             resume_from=self._resumed_from,
             distribution=self.distribution,
+            saved=images.keep,
         )
         plateau = None
         if recipe.schedule.name == "plateau":
@@ -367,8 +370,8 @@ class Fit:
             warmup = warmup_steps(recipe.schedule, recipe.epochs, progress.steps_per_epoch)
             plateau = LowerOnPlateau(recipe, warmup, progress)
         # A checkpoint keeps what the recipe's callbacks know after the same step, so they come before it.
-        own = (plateau, recorder, self.clock, self.average, bar, stop_early, *self.callbacks.values(), checkpoint)
-        return [item for item in own if item]
+        own = (plateau, recorder, self.clock, self.average, bar, stop_early, *self.callbacks.values())
+        return [item for item in (*own, images, checkpoint) if item]
 
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """All epochs that are left, the first of them from where it was left."""

@@ -247,7 +247,7 @@ def _refuse_others(
                     f"{run.path} was trained with {key} = {then.get(key)}; this asks for {now.get(key)}. Resume with "
                     f"the options that the cross-validation began with."
                 )
-        if plan.data.digest != run.record.data.digest:
+        if not plan.images.evaluation.are_of(run.record.data.digest, run.record.data.unused):
             raise RunError(
                 f"{run.path} was trained on other images than those at {plan.data.source}, or they have changed since. "
                 f"Name the same with --data."

@@ -338,5 +338,7 @@ def _split_record(images: LoadedImages, split: Split, name: str) -> SplitRecord:
         train=ids(split.train),
         val=ids(split.val),
         test=ids(split.test),
-        trained=[images.hashes[index].hex()[:HASH_DIGITS] for index in split.train] if images.hashes else [],
+        trained=[]
+        if images.is_of_names
+        else [images.hashes[index].hex()[:HASH_DIGITS] for index in split.train if images.hashes],
     )

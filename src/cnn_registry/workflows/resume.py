@@ -24,13 +24,14 @@ from cnn_registry.recipes.resolution import Layer, Resolved, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import find_model
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.runs.contents import changed_contents
 from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import muted, note, working
-from cnn_registry.text import counted
+from cnn_registry.text import counted, listing
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.signals import stop_requests
@@ -140,7 +141,8 @@ def plan_resumption(
     source = source_of(run, data)
     loaded = load_dataset(record.data.dataset, source)
     images = decoded(loaded, recipe, record.model.input_shape, options.on_bad_image, options.max_pixels)
-    changed = [*_changes(record, recipe, spec), *_changed_images(record, images)]
+    images.evaluation.unreadable.recall(record.data.replaced)
+    changed = [*_changes(record, recipe, spec), *_changed_images(run, images)]
     resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
     plan = Plan(
         spec,
@@ -351,9 +353,12 @@ def _changes(record: RunRecord, recipe: Recipe, spec: ModelSpec) -> Iterator[str
             yield f"{name} was {before.get(name)}, is {now.get(name)}"
 
 
-def _changed_images(record: RunRecord, images: Images) -> Iterator[str]:
-    if images.evaluation.digest != record.data.digest:
+def _changed_images(run: Run, images: Images) -> Iterator[str]:
+    record = run.record
+    if not images.evaluation.are_of(record.data.digest, record.data.unused):
         yield f"the images at {as_text(images.evaluation.dataset.source)} or their classes have changed"
+    elif changed := changed_contents(run, images.evaluation):
+        yield f"{counted(len(changed), 'image')} have changed: {listing(changed, 3)}"
     if weights_digest(images.evaluation.dataset) != record.data.weights:
         yield f"the weights of the images at {as_text(images.evaluation.dataset.source)} have changed"
 

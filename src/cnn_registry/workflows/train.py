@@ -24,6 +24,7 @@ from cnn_registry.registry.models import get_spec
 from cnn_registry.report.facts import data_facts
 from cnn_registry.report.summary import summarise
 from cnn_registry.report.write import hashes_of, write_report, write_run_page
+from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName
 from cnn_registry.runs.run import Run
@@ -280,8 +281,10 @@ def carry_out(
                 if fit.clock:
                     fit.clock.before = before_it  # the time of this process is counted from its beginning
         run = run.finish(trained.ending, trained.result())
+        run = _with_images_found(plan, run)
         if run.writes and trained.ending in ENDED:
             run.checkpoints.remove()
+            remove_contents(run)
         if trained.ended_by:
             note(f"Training was ended by {trained.ended_by}.")
         request.release()
@@ -308,6 +311,20 @@ def carry_out(
     finally:
         if not options.callbacks:  # which may keep the network
             fit.forget()
+
+
+def _with_images_found(plan: Plan, run: Run) -> Run:
+    """The run with what has been found out about images that were read while they were trained on."""
+    images = plan.images.evaluation
+    if not run.writes or not (images.is_of_names or len(images.unreadable)):
+        return run
+    data, split = run.record.data, run.record.split
+    data = data.model_copy(update={"replaced": data.replaced | images.unreadable.by_id()})
+    if images.is_of_names and run.record.status in ENDED:
+        data = data.model_copy(update={"digest": images.digest_of_content(data.left_out)})
+        trained = hashes_of(images.hashes, images.unreadable.readable(plan.split.train))
+        split = split.model_copy(update={"trained": trained})
+    return run.updated(data=data, split=split)
 
 
 def _rolled_back(plan: Plan, run: Run, error: DivergedError, distribution: Distribution) -> tuple[Fit, Run]:
@@ -379,7 +396,8 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     images, part = plan.images.evaluation, plan.split
     with working("Drawing the plots", after=1.0):
         facts = data_facts(images.dataset, part, images.source.form)
-        summary = summarise(evaluation, hashes_of(images.hashes, part.val), facts, [*remarks, *plan.findings()])
+        validated = images.unreadable.readable(part.val)
+        summary = summarise(evaluation, hashes_of(images.hashes, validated), facts, [*remarks, *plan.findings()])
         write_report(run, history, summary)
 
     def cam() -> GradCam:

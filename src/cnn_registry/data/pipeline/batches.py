@@ -20,6 +20,8 @@ from cnn_registry.data.balance import Sampling, epoch_order
 from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
 from cnn_registry.data.form import Size, height_and_width
 from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.files import UnreadableImagesError
+from cnn_registry.data.sources.unreadable import StandIns
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels
 
@@ -129,7 +131,7 @@ def training_batches(
     check_memory(batch_size, [*each, form.size], form.channels)
     of_images = _image_weights(images.dataset, weights)
     elements = range(first_step, epochs * steps)
-    return _batches(images, elements, choose, augmentation, mixing, pixels, each, of_images, replicas)
+    return _batches(images, indices, elements, choose, augmentation, mixing, pixels, each, of_images, replicas)
 
 
 def evaluation_batches(
@@ -143,7 +145,7 @@ def evaluation_batches(
 
     check_memory(min(batch_size, len(indices)), [form.size], form.channels)
     steps = range(steps_per_epoch(len(indices), batch_size))
-    return _batches(images, steps, choose, Augmentation(), UNMIXED, pixels, [form.size], replicas=replicas)
+    return _batches(images, indices, steps, choose, Augmentation(), UNMIXED, pixels, [form.size], replicas=replicas)
 
 
 def part_bounds(number: T, replica: T, of: int) -> tuple[T, T]:
@@ -183,7 +185,7 @@ def training_looks(
         draw = np.random.SeedSequence((seed, epoch, step)).generate_state(2).view(np.int32)
         return Choice(every, draw, sizes[epoch * len(sizes) // epochs], mixing.mixes_at(epoch / epochs))
 
-    batches = _batches(images, range(len(at)), choose, augmentation, mixing, "unit", sizes)
+    batches = _batches(images, every, range(len(at)), choose, augmentation, mixing, "unit", sizes)
     for pixels, labels in batches.as_numpy_iterator():
         yield np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8), labels
 
@@ -232,6 +234,7 @@ def check_memory(batch_size: int, sizes: Sequence[Size], channels: int) -> None:
 
 def _batches(
     images: LoadedImages,
+    part: Indices,
     steps: range,
     choose: Callable[[int], Choice],
     augmentation: Augmentation,
@@ -243,12 +246,15 @@ def _batches(
 ) -> Dataset:
     """One batch for each step, as ``choose`` says, of one of ``sizes``; with ``weights``, those of the images.
 
+    Readable images of ``part`` stand in for those that turn out to be unreadable; see `StandIns`.
+
     With several replicas, each batch is one part for each of ``replicas``, one after another.
     """
     tf = backend.tensorflow()
     form, only = images.source.form, sizes[0] if len(set(sizes)) == 1 else None
     columns = len(images.dataset.class_names) + (weights is not None)
     is_whole, own_steps = replicas.of == 1, build_steps(augmentation.steps)
+    stand_ins = StandIns(images.dataset, part, images.unreadable)
 
     def places(number: int, replica: int) -> NDArray[np.int32]:
         start, stop = part_bounds(number, replica, replicas.of)
@@ -257,21 +263,29 @@ def _batches(
         # Each image is mixed with the one before it, which belongs to another part.
         return np.arange(start - (mixing.mixes and not is_whole), stop, dtype=np.int32) % np.int32(number)
 
+    def read(wanted: Indices) -> tuple[Indices, Bytes]:
+        """The images that are read, which are those that are wanted where these can be, and their pixels."""
+        while True:
+            here = stand_ins.of(wanted)
+            try:
+                return here, images.source.read(here)
+            except UnreadableImagesError as error:
+                images.unreadable.add(error.reasons)
+
     def gather(element: np.int64) -> tuple[Any, ...]:
         step, own = divmod(int(element), replicas.here)
         chosen, draw, size, mixed = choose(step)
         rows = places(len(chosen), replicas.first + own)
-        here = chosen[rows]
+        try:
+            here, pictures = read(chosen[rows])
+        except CnnRegistryError as failure:
+            images.failures.append(failure)
+            raise
         # The weights of images are one more column, so that they are mixed as the labels are.
         labels = images.dataset.one_hot(here)
         if weights is not None:
             labels = np.column_stack([labels, weights[here]])
-        try:
-            read = images.source.read(here)
-        except CnnRegistryError as failure:
-            images.failures.append(failure)
-            raise
-        return read, labels, draw, np.array(size, np.int32), np.bool_(mixed), rows, np.int32(len(chosen))
+        return pictures, labels, draw, np.array(size, np.int32), np.bool_(mixed), rows, np.int32(len(chosen))
 
     def prepare(element: Tensor) -> tuple[Tensor, ...]:
         kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32)

@@ -1,8 +1,7 @@
 """One entry of the cache of decoded images: a folder that is whole and undamaged, or not used.
 
 It holds ``images.npy``, the pixels of all readable images in order, and ``index.json``: which files cannot be read, and
-SHA-256 digests of the pixels, block by block, and of itself. A file with one flipped bit is found before it is used. A
-dataset larger than memory has an entry without pixels, which only says which files cannot be read.
+SHA-256 digests of the pixels, block by block, and of itself. A file with one flipped bit is found before it is used.
 """
 
 from __future__ import annotations
@@ -41,16 +40,15 @@ class Content(NamedTuple):
     """What an entry holds.
 
     Attributes:
-        pixels: ``(N, height, width, channels)``, mapped from the file; ``None`` if the entry has none or they
-            are not wanted.
+        pixels: ``(N, height, width, channels)``, mapped from the file.
         reasons: why files cannot be read, by their position.
     """
 
-    pixels: Bytes | None
+    pixels: Bytes
     reasons: dict[int, str]
 
 
-def read_entry(entry: Path, count: int, shape: tuple[int, int, int], *, with_pixels: bool) -> Content | None:
+def read_entry(entry: Path, count: int, shape: tuple[int, int, int]) -> Content | None:
     """The content of an entry, or ``None`` if it has to be made again; one that cannot be used is removed, with a note.
 
     Nothing of a file is read or mapped before its size is known to be right, so a file that claims to be huge takes no
@@ -60,15 +58,12 @@ def read_entry(entry: Path, count: int, shape: tuple[int, int, int], *, with_pix
         entry: its folder.
         count: files of the dataset.
         shape: ``(height, width, channels)`` of an image.
-        with_pixels: whether the pixels are wanted.
     """
     if not _exists(entry):
         return None
     try:
         reasons, digests = _read_index(entry, count)
-        if not with_pixels:
-            return Content(None, reasons)
-        if digests is not None:
+        if digests is not None:  # an earlier version kept which files cannot be read without the pixels of the others
             with suppress(OSError):
                 os.utime(entry)  # `cnnreg cache` shows when it was last used
             return Content(_read_pixels(entry, (count - len(reasons), *shape), digests), reasons)
@@ -79,17 +74,15 @@ def read_entry(entry: Path, count: int, shape: tuple[int, int, int], *, with_pix
     return None
 
 
-def write_entry(entry: Path, pixels: Bytes | None, reasons: dict[int, str]) -> bool:
+def write_entry(entry: Path, pixels: Bytes, reasons: dict[int, str]) -> bool:
     """Put an entry in its place in one step, and say whether it is there. One of another process is as good."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".") as temporary:
             made = Path(temporary) / entry.name
             made.mkdir()
-            if pixels is not None:
-                np.save(made / _PIXELS, pixels)
-            digests = None if pixels is None else _digests(pixels)
-            body = {"bad": {str(index): reason for index, reason in reasons.items()}, "blocks": digests}
+            np.save(made / _PIXELS, pixels)
+            body = {"bad": {str(index): reason for index, reason in reasons.items()}, "blocks": _digests(pixels)}
             (made / _INDEX).write_text(json.dumps({"sha256": _sealed(body), **body}), encoding="utf-8")
             made.rename(entry)
     except OSError as error:

@@ -9,6 +9,8 @@ import numpy as np
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.form import Form
 
+from .files import UnreadableImagesError
+
 
 class ImageSource(Protocol):
     """Decoded images of one form, by their position."""
@@ -49,6 +51,13 @@ class SelectedImages:
         """The images at ``indices``, ``(B, height, width, channels)``.
 
         Raises:
-            BadImageError: as the other source.
+            UnreadableImagesError, BadImageError: as the other source.
         """
-        return self._source.read(self._kept[np.asarray(indices)])
+        kept = self._kept[np.asarray(indices)]
+        try:
+            return self._source.read(kept)
+        except UnreadableImagesError as error:
+            own = dict(zip(kept.tolist(), np.asarray(indices).tolist(), strict=True))
+            raise UnreadableImagesError(
+                error.file, {own[position]: reason for position, reason in error.reasons.items()}
+            ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
@@ -36,6 +37,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         keep_going: train on without checkpoints where they cannot be written.
         resume_from: the checkpoint that training resumes from.
         distribution: the processes, which write checkpoints and stop after the same step.
+        saved: called after each checkpoint.
     """
 
     SHARE = 0.015
@@ -51,8 +53,10 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         keep_going: bool,
         resume_from: Snapshot | None,
         distribution: Distribution = ALONE,
+        saved: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
+        self._saved = saved
         self.run, self.training, self.request = run, training, request
         self.keep_going, self._resume_from, self._distribution = keep_going, resume_from, distribution
         self._seconds = 60 * minutes
@@ -95,6 +99,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as 
         try:
             if self.run.writes:
                 self.run.checkpoints.save(snapshot)
+                self._saved()
         except RunError as error:
             if not self.keep_going:
                 raise
