@@ -28,8 +28,8 @@ from cnn_registry.text import counted, listing
 
 from .content import file_hash
 from .entry import Content, read_entry, write_entry
-from .files import ChangedImageError, Files, Hashes, StreamedImages, attempt
-from .index import forget, recall, remember
+from .files import ChangedImageError, Files, Hashes, StreamedImages
+from .index import forget_digests, recall, remember
 from .memory import ArrayImages, ResizedImages
 from .source import ImageSource
 from .unreadable import OnBadImage as OnBadImage
@@ -283,7 +283,7 @@ def _decode_all(
     changed: list[str] = []
     done, lasting = 0, True
     with progress(f"Decoding {counted(len(files), 'image')}", len(files)) as advance:
-        results = in_threads(partial(attempt, files, forms=forms, max_pixels=max_pixels), range(len(files)))
+        results = in_threads(partial(files.attempt, forms=forms, max_pixels=max_pixels), range(len(files)))
         for index, result in enumerate(results):
             if isinstance(result, ChangedImageError):
                 changed.append(str(files.images[index]))
@@ -296,7 +296,7 @@ def _decode_all(
                 done += 1
             advance(1)
     if changed:
-        forget(source)  # which may have named another content of them
+        forget_digests(source)  # which may have named another content of them
         raise DataError(
             f"{counted(len(changed), 'image')} changed while they were read: {listing(changed, 3)}. Start again when "
             f"nothing writes there any more."

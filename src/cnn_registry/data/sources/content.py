@@ -26,14 +26,14 @@ WHOLE = 1 << 26
 TICK = 2_000_000_000
 """Nanoseconds within which two writes may have the same time; FAT, which counts in two seconds, is the coarsest."""
 
-State = tuple[int, int, int, int]
+FileState = tuple[int, int, int, int]
 """A file's size, when it was last written and last changed in any way (in nanoseconds), and its inode."""
 
-ABSENT: State = (0, 0, 0, 0)
+ABSENT: FileState = (0, 0, 0, 0)
 """In place of a state where there is no regular file."""
 
 
-class Content(NamedTuple):
+class FileContent(NamedTuple):
     """An open file.
 
     Attributes:
@@ -42,7 +42,7 @@ class Content(NamedTuple):
     """
 
     stream: BinaryIO
-    state: State
+    state: FileState
 
     def digest(self) -> bytes:
         """The SHA-256 of the bytes; the stream is at its beginning afterwards."""
@@ -57,7 +57,7 @@ class _NamedBytes(BytesIO):
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Content]:
+def opened_file(file: Path) -> Iterator[FileContent]:
     """A file's content.
 
     Raises:
@@ -68,23 +68,23 @@ def opened(file: Path) -> Iterator[Content]:
     with file.open("rb") as stream:
         state = state_of(os.fstat(stream.fileno()))
         if state[0] > WHOLE:
-            yield Content(stream, state)
+            yield FileContent(stream, state)
             if state_of(os.fstat(stream.fileno())) != state:
                 raise BadImageError(str(file), "it changed while it was read")
             return
         content = _NamedBytes(stream.read(WHOLE + 1))
     content.name = str(file)
-    yield Content(content, state)
+    yield FileContent(content, state)
 
 
-def state_of(facts: os.stat_result) -> State:
+def state_of(facts: os.stat_result) -> FileState:
     """The state of a regular file."""
     if not S_ISREG(facts.st_mode):
         return ABSENT
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino & (1 << 63) - 1
 
 
-def state_at(path: str) -> State:
+def state_at(path: str) -> FileState:
     """The state of the file at a path, which may be a link to it."""
     try:
         return state_of(os.stat(path))  # noqa: PTH116 - without a Path, of which there might be a million
@@ -92,7 +92,7 @@ def state_at(path: str) -> State:
         return ABSENT
 
 
-def is_settled(state: State, now: int) -> bool:
+def is_settled(state: FileState, now: int) -> bool:
     """Whether another write would give a file another state than the one that it had at a time, in nanoseconds."""
     return max(state[1], state[2]) < now - TICK
 
@@ -102,7 +102,7 @@ def file_hash(file: EncodedImage) -> bytes:
     if isinstance(file, PackedImage):
         return file.digest
     try:
-        with opened(file) as content:
+        with opened_file(file) as content:
             return content.digest()
     except (OSError, BadImageError):
         return b""

@@ -23,7 +23,7 @@ from cnn_registry.errors import BadImageError
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
 
-from .content import ABSENT, TICK, Content, is_settled, opened, state_at
+from .content import ABSENT, TICK, FileContent, is_settled, opened_file, state_at
 
 MANY = 20_000
 """Files that take so long to hash that a line says so."""
@@ -57,7 +57,7 @@ class Files:
 
     Attributes:
         images: the same.
-        states: what the system says of the files, ``(N, 4)``; see `State`.
+        states: what the system says of the files, ``(N, 4)``; see `FileState`.
         digests: SHA-256 digests, ``(N, 32)``, of those whose content is known.
     """
 
@@ -140,6 +140,15 @@ class Files:
         with self._opened(position, image) as content:
             return decode_forms(content.stream, forms, max_pixels=max_pixels)
 
+    def attempt(
+        self, position: int, *, forms: Collection[Form], max_pixels: int | None = None
+    ) -> list[Bytes] | BadImageError:
+        """`decode`, which returns its error: for many files, of which some may be bad."""
+        try:
+            return self.decode(position, forms, max_pixels)
+        except BadImageError as error:
+            return error
+
     def select(self, kept: Indices) -> Files:
         """Some of the files."""
         images = self.images
@@ -159,7 +168,7 @@ class Files:
             image = self.images[position]
             if isinstance(image, PackedImage):
                 return image.digest
-            with opened(image) as content:
+            with opened_file(image) as content:
                 self.states[position] = content.state
                 return content.digest()
         except (OSError, BadImageError):
@@ -179,11 +188,11 @@ class Files:
         return pixels
 
     @contextmanager
-    def _opened(self, position: int, file: Path) -> Iterator[Content]:
+    def _opened(self, position: int, file: Path) -> Iterator[FileContent]:
         """The content of a file, which is the one that is known of it."""
         with ExitStack() as stack:
             try:
-                content = stack.enter_context(opened(file))
+                content = stack.enter_context(opened_file(file))
                 self._check(position, content)
             except ChangedImageError:
                 raise
@@ -191,7 +200,7 @@ class Files:
                 raise self._unopened(position, error) from error
             yield content
 
-    def _check(self, position: int, content: Content) -> None:
+    def _check(self, position: int, content: FileContent) -> None:
         """Compare a file with what is known of it, by its state if that shows any change."""
         if self._read[position] and tuple(self.states[position].tolist()) == content.state:
             return
@@ -260,7 +269,7 @@ class StreamedImages:
             BadImageError: a file can no longer be read, or has another content than at first.
         """
         places = [int(index) for index in indices]
-        found = list(in_threads(partial(attempt, self._files, forms=(self.form,), max_pixels=self._max_pixels), places))
+        found = list(in_threads(partial(self._files.attempt, forms=(self.form,), max_pixels=self._max_pixels), places))
         failed = {place: one for place, one in zip(places, found, strict=True) if isinstance(one, BadImageError)}
         for error in failed.values():
             if isinstance(error, ChangedImageError) or isinstance(error.__cause__, MemoryError):
@@ -270,13 +279,3 @@ class StreamedImages:
             raise UnreadableImagesError(first, {place: error.reason for place, error in failed.items()})
         pixels = [one[0] for one in found if not isinstance(one, BadImageError)]
         return np.stack(pixels) if pixels else np.empty((0, *self.form.shape), np.uint8)
-
-
-def attempt(
-    files: Files, position: int, *, forms: Collection[Form], max_pixels: int | None = None
-) -> list[Bytes] | BadImageError:
-    """`Files.decode`, which returns its error: for many files, of which some may be bad."""
-    try:
-        return files.decode(position, forms, max_pixels)
-    except BadImageError as error:
-        return error

@@ -61,7 +61,7 @@ def remember(files: Files, source: str) -> None:
         write_sealed(place, rows.tobytes())
 
 
-def forget(source: str) -> None:
+def forget_digests(source: str) -> None:
     """Remove what is kept of a dataset."""
     with suppress(OSError):
         _place(source).unlink()
