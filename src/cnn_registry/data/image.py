@@ -147,6 +147,14 @@ def _opened(source: EncodedImage | BinaryIO) -> Iterator[BinaryIO]:
         yield source
 
 
+def attempt(file: EncodedImage, forms: Iterable[Form], *, max_pixels: int | None = None) -> list[Bytes] | BadImageError:
+    """`decode_forms`, which returns its error: for many files, of which some may be bad."""
+    try:
+        return decode_forms(file, forms, max_pixels=max_pixels)
+    except BadImageError as error:
+        return error
+
+
 def lasts(error: BadImageError) -> bool:
     """Whether a file with this content will always be bad, and not only now: for lack of memory, for instance."""
     return not isinstance(error.__cause__, MemoryError | OSError) or _is_content(error.__cause__)
