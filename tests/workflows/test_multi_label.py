@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +69,14 @@ def table(tmp_path: Path) -> Path:
     return folder / "photos.csv"
 
 
-def test_every_command_knows_several_labels(tagger: str, table: Path, tmp_path: Path, cnnreg: Cnnreg) -> None:
+def test_every_command_knows_several_labels(
+    tagger: str,
+    table: Path,
+    tmp_path: Path,
+    cnnreg: Cnnreg,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     mixed = FAST | {"mixing.mixup": 0.2, "mixing.until": 0.3}
     settings = [argument for key, value in mixed.items() for argument in ("--set", f"{key}={value}")]
     code, _, err = cnnreg("train", tagger, "--data", table, *settings, "--out", tmp_path / "runs")
@@ -104,6 +114,23 @@ def test_every_command_knows_several_labels(tagger: str, table: Path, tmp_path: 
     assert "red" in cnnreg("predict", path, picture)[1]
     assert cnnreg("embed", path, picture, "-o", tmp_path / "features.npz")[0] == 0
     assert Run.open(path).explain([picture], target="red")[0].probability > 0.5
+
+    other = Path(shutil.copytree(path, tmp_path / "other"))
+    code, out, err = cnnreg("compare", path, other, "-o", tmp_path / "comparison.html", "--wide")
+    assert (code, "mAP" in out, "left out" in err) == (0, True, True)
+    assert "McNemar's test, which is for one label per image, is left out" in (tmp_path / "comparison.html").read_text(
+        encoding="utf-8"
+    ).replace("&#39;", "'")
+    exported = Run.open(path).export("keras")
+    readme = (exported.path / "README.md").read_text(encoding="utf-8")
+    assert "An image may show several classes, or none" in readme
+    [code] = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    with monkeypatch.context() as context:
+        context.chdir(exported.path)
+        context.setattr(sys, "argv", ["predict.py", str(picture)])
+        exec(code, {})
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [label for _, shown, label in rows if shown == "shown"] == ["blue", "red"]
 
     single = table.with_name("single.csv")
     single.write_text("path,label\n0.png,red\n1.png,blue\n", encoding="utf-8")

@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
 
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
-    from cnn_registry.report.compare import COLUMNS, PAGE, cells, compare_runs, write_comparison
+    from cnn_registry.report.compare import PAGE, cells, columns, compare_runs, write_comparison
     from cnn_registry.runs.run import Run
 
     comparison = compare_runs([Run.open(run) for run in runs])
@@ -58,13 +58,14 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
         return
     for row in rows:
         tell(f"{row['letter']}: {row['run']}", wrap=False)
-    numbers = [key not in ("letter", "model") for _, key in COLUMNS]
+    found = columns(rows)
+    numbers = [key not in ("letter", "model") for _, key in found]
     ranks = {"training_seconds": 3, "parameters": 2, "bytes": 4, "ms_single": 1, "low": 5}
-    columns = [
+    headings = [
         Column(title, number=number, rank=ranks.get(key, 0))
-        for (title, key), number in zip(COLUMNS, numbers, strict=True)
+        for (title, key), number in zip(found, numbers, strict=True)
     ]
-    print_table(columns, [cells(row) for row in rows], wide=wide)
+    print_table(headings, [cells(row, found) for row in rows], wide=wide)
     for verdict in comparison.verdicts:
         tell(verdict.text)
     if comparison.settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cnn_registry.data.form import FILL, MODES, Form
@@ -22,6 +23,10 @@ SHOW = """\
 for i in probabilities.argsort()[::-1][:3]:
     print(f"{probabilities[i]:.4f} {labels[i]}")"""
 
+SHOW_SEVERAL = """\
+for label, probability, threshold in zip(labels, probabilities, thresholds):
+    print(f"{probability:.4f} {'shown' if probability >= threshold else '-':5} {label}")"""
+
 SEVERAL = """\
 - An image may show several classes, or none: those whose probability reaches their threshold. The `thresholds` are in
   the metadata, in the order of the labels, and were chosen for the highest F1 on the validation images.
@@ -29,18 +34,18 @@ SEVERAL = """\
 
 RUNTIMES: dict[FormatName, tuple[str, str]] = {
     "keras": (
-        "keras",
+        "pathlib, keras",
         f"""\
 model = keras.models.load_model("model.keras")
-labels = json.load(open("preprocess.json", encoding="utf-8"))["labels"]
+labels = json.loads(pathlib.Path("preprocess.json").read_text("utf-8"))["labels"]
 @PICTURE
 probabilities = model.predict(np.array(picture)[None], verbose=0)["{OUTPUT}"][0]""",
     ),
     "saved_model": (
-        "tensorflow as tf",
+        "pathlib, tensorflow as tf",
         f"""\
 model = tf.saved_model.load("1")
-labels = json.load(open("1/assets/metadata.json", encoding="utf-8"))["labels"]
+labels = json.loads(pathlib.Path("1/assets/metadata.json").read_text("utf-8"))["labels"]
 @PICTURE
 probabilities = model.signatures["serving_default"]({INPUT}=np.array(picture)[None])["{OUTPUT}"].numpy()[0]""",
     ),
@@ -80,11 +85,19 @@ PACKAGES: dict[FormatName, str] = {
 }
 
 
-def code(name: FormatName, form: Form) -> str:
-    """Lines that print the three most probable classes of a picture, without this library."""
+def code(name: FormatName, form: Form, *, several: bool = False) -> str:
+    """Lines that predict a picture without this library.
+
+    They print the three most probable classes; where a picture may show ``several``, all classes, and whether each
+    reaches its threshold.
+    """
     imported, lines = RUNTIMES[name]
+    if several:  # the thresholds are where the labels are
+        lines = re.sub(
+            r"^labels = .*$", lambda line: f"{line[0]}\n{line[0].replace('labels', 'thresholds')}", lines, flags=re.M
+        )
     head = f"import json, sys\nimport {imported}\nimport numpy as np\nfrom PIL import Image, ImageOps"
-    return "\n".join([head, lines.replace("@PICTURE", _picture(form)), SHOW])
+    return "\n".join([head, lines.replace("@PICTURE", _picture(form)), SHOW_SEVERAL if several else SHOW])
 
 
 def _picture(form: Form) -> str:
@@ -139,7 +152,7 @@ are in the file's own metadata.
 Save this as `predict.py` in this folder, and run `python predict.py photo.jpg` here:
 
 ```python
-{code(kind.name, form)}
+{code(kind.name, form, several="thresholds" in facts)}
 ```
 
 ## Checked

@@ -124,7 +124,8 @@ class Comparison:
         rows = []
         for found in self.contenders:
             summary, speed = found.summary, found.speed
-            accuracy = summary.measures.get("accuracy") if summary else None
+            measures = summary.measures if summary else {}
+            accuracy, average = measures.get("accuracy"), measures.get("mean_average_precision")
             rows.append(
                 {
                     "letter": found.letter,
@@ -133,6 +134,7 @@ class Comparison:
                     "accuracy": summary.accuracy if summary else None,
                     "low": accuracy.low if accuracy else None,
                     "high": accuracy.high if accuracy else None,
+                    "mean_average_precision": average.value if average else None,
                     "cross_entropy": summary.cross_entropy if summary else None,
                     "training_seconds": sum(epoch.seconds for epoch in found.history),
                     "ms_single": speed.single if speed else None,
@@ -180,6 +182,11 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         history = read_history(run.history_csv) if run.history_csv.exists() else []
         parameters, size = _size(run)
         contenders.append(Contender(_letter(number), run, tuple(history), summary, speed, parameters, size))
+    if any(found.summary and found.summary.multi_label for found in contenders):
+        notes.append(
+            "An image may show several classes: accuracy is the share of images whose labels are all right. McNemar's "
+            "test, which is for one label per image, is left out."
+        )
     for line in notes:
         note(line)
     settings = differing({found.letter: _settings(found.run) for found in contenders})
@@ -194,26 +201,38 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
     """
     results = [found for found in comparison.contenders if found.history] if comparison.same_images else []
     letters = {found.letter: f"a{number % 8}" for number, found in enumerate(comparison.contenders)}
+    rows = comparison.rows()
+    shown = columns(rows)
     context = {
         "title": f"Comparison of {counted(len(comparison.contenders), 'run')}",
         "notes": comparison.notes,
-        "columns": [title for title, _ in COLUMNS],
-        "rows": [(row["letter"], letters[row["letter"]], row["run"], cells(row)[1:]) for row in comparison.rows()],
+        "columns": [title for title, _ in shown],
+        "rows": [(row["letter"], letters[row["letter"]], row["run"], cells(row, shown)[1:]) for row in rows],
         "titles": [(found.letter, title_of(found.run), found.run.record.created) for found in comparison.contenders],
         "verdicts": [verdict.text for verdict in comparison.verdicts],
         "curves": _curves(results, letters) if results else [],
         "settings": comparison.settings,
         "setting_columns": ["setting", *letters],
-        "words": [word for word in WORDS if word.key in ("accuracy", "cross_entropy", "interval", *COMPARED)],
+        "words": [word for word in WORDS if word.key in _explained(comparison, shown)],
     }
     write_page(path, render_page("compare.html.jinja", context))
 
 
-COLUMNS = (
+def _explained(comparison: Comparison, shown: Columns) -> set[str]:
+    """The keys of the words that the page explains."""
+    found = {key for _, key in shown}
+    return found | ({"interval"} if "low" in found else set()) | (set(COMPARED) if comparison.verdicts else set())
+
+
+Columns = Sequence[tuple[str, str]]
+"""Titles, and keys of `Comparison.rows`."""
+
+COLUMNS: Columns = (
     ("run", "letter"),
     ("model", "model"),
     ("accuracy", "accuracy"),
     ("95 % interval", "low"),
+    ("mAP", "mean_average_precision"),
     ("cross-entropy", "cross_entropy"),
     ("training", "training_seconds"),
     ("ms, 1 image", "ms_single"),
@@ -221,23 +240,31 @@ COLUMNS = (
     ("parameters", "parameters"),
     ("MB", "bytes"),
 )
-"""Columns of the table of runs: titles, and keys of `Comparison.rows`."""
+"""The columns that the table of runs may have; see `columns`."""
 
 
-def cells(row: dict[str, Any]) -> list[str]:
+def columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    """The columns of these rows: mAP where images may show several classes, else the interval of the accuracy."""
+    several = any(row["mean_average_precision"] is not None for row in rows)
+    left_out = "low" if several else "mean_average_precision"
+    return [(title, key) for title, key in COLUMNS if key != left_out]
+
+
+def cells(row: dict[str, Any], shown: Columns) -> list[str]:
     """A row of the table of runs for people."""
     interval = "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}"
     texts = {
         "accuracy": percent,
+        "mean_average_precision": "{:.4f}".format,
         "cross_entropy": "{:.4f}".format,
         "training_seconds": "{:.0f} s".format,
         "ms_single": "{:.1f}".format,
         "ms_batch": "{:.1f}".format,
         "parameters": "{:,}".format,
     }
-    shown = {key: "" if row[key] is None else text(row[key]) for key, text in texts.items()}
-    shown |= {"low": interval, "bytes": "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"}
-    return [shown.get(key, str(row[key])) for _, key in COLUMNS]
+    found = {key: "" if row[key] is None else text(row[key]) for key, text in texts.items()}
+    found |= {"low": interval, "bytes": "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"}
+    return [found.get(key, str(row[key])) for _, key in shown]
 
 
 def _letter(number: int) -> str:
@@ -261,7 +288,7 @@ def _summary(run: Run) -> Summary:
         CnnRegistryError: it cannot be evaluated.
     """
     summary = read_summary(run)
-    if summary and summary.predictions:
+    if summary and (summary.predictions or summary.multi_label):
         return summary
     evaluation = evaluate(run)
     return summarise(evaluation, [], None, evaluation.remarks())
