@@ -66,6 +66,14 @@ def test_the_others_have_the_declared_features(name: str) -> None:
     assert found == {feature: part.shape for feature, part in get_spec(name).features.items()}
 
 
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in REPEATED])
+def test_long_rectangles_of_the_smallest_height_can_be_built(name: str) -> None:
+    spec = get_spec(name)
+    shape = (spec.min_size, spec.min_size + 64, spec.input_shape[2])
+    with without_weights():
+        assert create_model(name, num_classes=5, input_shape=shape).output_shape == (None, 5)
+
+
 @pytest.mark.slow
 @parametrize_with_checks(["lenet5"], only=COMPUTED)
 def test_what_a_small_model_computes_and_learns(check: Callable[[], None]) -> None:

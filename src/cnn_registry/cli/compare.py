@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
 
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
-    from cnn_registry.report.compare import PAGE, cells, columns_of, compare_runs, write_comparison
+    from cnn_registry.report.compare import PAGE, cells, shown_columns, compare_runs, write_comparison
     from cnn_registry.runs.run import Run
 
     comparison = compare_runs([Run.open(run) for run in runs])
@@ -58,7 +58,7 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
         return
     for row in rows:
         tell(f"{row['letter']}: {row['run']}", wrap=False)
-    found = columns_of(rows)
+    found = shown_columns(rows)
     numbers = [key not in ("letter", "model") for _, key in found]
     ranks = {"training_seconds": 3, "parameters": 2, "bytes": 4, "ms_single": 1, "low": 5}
     headings = [

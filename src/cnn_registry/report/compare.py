@@ -202,7 +202,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
     results = [found for found in comparison.contenders if found.history] if comparison.same_images else []
     letters = {found.letter: f"a{number % 8}" for number, found in enumerate(comparison.contenders)}
     rows = comparison.rows()
-    shown = columns_of(rows)
+    shown = shown_columns(rows)
     context = {
         "title": f"Comparison of {counted(len(comparison.contenders), 'run')}",
         "notes": comparison.notes,
@@ -240,10 +240,10 @@ COLUMNS: Columns = (
     ("parameters", "parameters"),
     ("MB", "bytes"),
 )
-"""The columns that the table of runs may have; see `columns_of`."""
+"""The columns that the table of runs may have; see `shown_columns`."""
 
 
-def columns_of(rows: Sequence[dict[str, Any]]) -> Columns:
+def shown_columns(rows: Sequence[dict[str, Any]]) -> Columns:
     """The columns of these rows: mAP where images may show several classes, else the interval of the accuracy."""
     several = any(row["mean_average_precision"] is not None for row in rows)
     left_out = "low" if several else "mean_average_precision"
