@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
 
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
-    from cnn_registry.report.compare import PAGE, cells, shown_columns, compare_runs, write_comparison
+    from cnn_registry.report.compare import PAGE, cells, compare_runs, shown_columns, write_comparison
     from cnn_registry.runs.run import Run
 
     comparison = compare_runs([Run.open(run) for run in runs])
