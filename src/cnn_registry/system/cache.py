@@ -1,16 +1,32 @@
-"""What is in the cache, and how it is removed."""
+"""What is in the cache, how it is removed, and how it is kept below a size.
+
+A process holds a lock on each folder of decoded images that it uses. Folders without a lock are dropped, the longest
+unused first, where something new would make the cache larger than ``CNNREG_CACHE_GB``. Downloads are only counted.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from cnn_registry.errors import UsageError
+from cnn_registry.text import counted
+
 from .files import is_own_folder, size_of
-from .paths import datasets_dir, decoded_dir, plugins_dir, weights_dir
+from .paths import datasets_dir, decoded_dir, hashes_dir, plugins_dir, weights_dir
+from .progress import note
+
+LIMIT = "CNNREG_CACHE_GB"
+"""The environment variable with the largest size of the cache in gigabytes (10^9 bytes)."""
+
+DROPPED = ("decoded", "hashes")
+"""Kinds of entries that make room for others."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +34,7 @@ class CacheEntry:
     """A folder or a file of the cache.
 
     Attributes:
-        kind: ``"dataset"``, ``"decoded"``, ``"weights"`` or ``"plugins"``.
+        kind: ``"dataset"``, ``"decoded"``, ``"hashes"``, ``"weights"`` or ``"plugins"``.
         path: where it is.
         bytes: its size.
         used: when it was last used, as far as the file system knows, in local time.
@@ -37,7 +53,13 @@ class CacheEntry:
 
 def cache_entries() -> list[CacheEntry]:
     """What is in the cache, the longest unused first."""
-    kinds = {"dataset": datasets_dir(), "decoded": decoded_dir(), "weights": weights_dir(), "plugins": plugins_dir()}
+    kinds = {
+        "dataset": datasets_dir(),
+        "decoded": decoded_dir(),
+        "hashes": hashes_dir(),
+        "weights": weights_dir(),
+        "plugins": plugins_dir(),
+    }
     found = []
     for kind, folder in kinds.items():
         with suppress(OSError):  # there is none yet
@@ -55,6 +77,112 @@ def remove_entry(entry: CacheEntry) -> None:
         shutil.rmtree(entry.path)
     else:
         entry.path.unlink()
+
+
+def cache_limit() -> int | None:
+    """The largest size of the cache in bytes; ``None`` if it has no limit.
+
+    Raises:
+        UsageError: the variable is not a number of gigabytes.
+    """
+    text = os.environ.get(LIMIT)
+    if not text:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise UsageError(f"{LIMIT} must be a number of gigabytes, 0 or more; got {text!r}.")
+    return int(limit * 1e9)
+
+
+def make_room(needed: int) -> bool:
+    """Drop entries, the longest unused first, until ``needed`` more bytes do not exceed the limit of the cache.
+
+    Returns:
+        Whether they fit now.
+
+    Raises:
+        UsageError: as `cache_limit`.
+    """
+    limit = cache_limit()
+    if limit is None:
+        return True
+    entries = cache_entries() if needed <= limit else []
+    total, removed = sum(entry.bytes for entry in entries), []
+    for entry in entries:
+        if total + needed <= limit:
+            break
+        if entry.kind in DROPPED and not entry.path.name.startswith(".") and _drop(entry.path):
+            total -= entry.bytes
+            removed.append(entry)
+    limited = f"{LIMIT}={os.environ[LIMIT]}"
+    if removed:
+        size = sum(entry.bytes for entry in removed)
+        note(f"{counted(len(removed), 'entry')} of the cache ({_in_words(size)}) removed for {limited}.")
+    if total + needed > limit:
+        note(f"{_in_words(needed)} of decoded images are not cached, as {limited} leaves too little room.")
+    return total + needed <= limit
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def hold(folder: Path) -> int | None:
+    """A descriptor, open while it is not closed, that keeps a folder from being dropped; ``None`` where there is none.
+
+    Raises:
+        OSError: there is no such folder, or it is being removed.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows moves no folder of which a file is open
+        return None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks
+        pass
+    return descriptor
+
+
+def _drop(path: Path) -> bool:
+    """Remove a file, or a folder that no process holds, and say whether that was done."""
+    try:
+        if not is_own_folder(path):
+            path.unlink()
+            return True
+        with _alone(path):
+            doomed = path.rename(path.with_name(f".{path.name}-{os.getpid()}"))
+    except OSError:
+        return False
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no process holds a folder.
+
+    Raises:
+        OSError: one does.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _used(path: Path) -> datetime:

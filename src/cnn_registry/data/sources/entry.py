@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.threads import in_threads
+from cnn_registry.system.cache import hold, make_room
 from cnn_registry.system.files import is_own_folder
 from cnn_registry.system.progress import note, progress
 from cnn_registry.text import one_line
@@ -76,6 +78,8 @@ def read_entry(entry: Path, count: int, shape: tuple[int, int, int]) -> Content 
 
 def write_entry(entry: Path, pixels: Bytes, reasons: dict[int, str]) -> bool:
     """Put an entry in its place in one step, and say whether it is there. One of another process is as good."""
+    if not make_room(pixels.nbytes):
+        return False
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".") as temporary:
@@ -115,7 +119,11 @@ def _read_pixels(entry: Path, shape: tuple[int, int, int, int], digests: Sequenc
             raise ValueError(f"{_PIXELS} is not of the expected size")
     if not shape[0]:
         return np.empty(shape, np.uint8)
-    pixels = np.asarray(np.memmap(file, np.uint8, mode="r", offset=len(header), shape=shape))
+    held = hold(entry)
+    mapped = np.memmap(file, np.uint8, mode="r", offset=len(header), shape=shape)
+    if held is not None:
+        finalize(mapped, os.close, held)  # when nothing refers to the pixels any more
+    pixels = np.asarray(mapped)
     if _digests(pixels) != list(digests):
         raise ValueError(f"{_PIXELS} is damaged")
     return pixels
