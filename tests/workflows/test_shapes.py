@@ -115,7 +115,7 @@ def test_a_rectangle_is_written_in_any_form(wide: str, colours: Path, cnnreg: Cn
     assert "at 96x160" in found.out
 
 
-@pytest.mark.parametrize("size", ["96x160x3", "5x0", "a", "[1, 2, 3]", "[8, 0]", "1.5", "99999x2"])
+@pytest.mark.parametrize("size", ["96x160x3", "5x0", "0x5", "0x60", "a", "[1, 2, 3]", "[8, 0]", "1.5", "99999x2"])
 def test_another_form_of_a_size_is_refused_in_one_line(wide: str, colours: Path, cnnreg: Cnnreg, size: str) -> None:
     found = cnnreg("train", wide, "--data", colours, "--set", f"image_size={size}", "--dry-run")
     assert (bool(found.code), found.err.count("\n")) == (True, 1), found.err

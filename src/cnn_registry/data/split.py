@@ -21,8 +21,9 @@ STRATIFIED = "stratified"
 """The name of the split that is drawn at random, with the same share of each class."""
 
 TUNING = "tuning"
-"""The name of the split for choosing settings: the training images of the stratified split, split again in the same
-way. The validation images of the stratified split are its test images, so the choice does not depend on them."""
+"""The name of the split for choosing settings: the training images of the dataset's own split, or else of the
+stratified one, split again. The validation images of that split are its test images, so the choice does not depend on
+them."""
 
 FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
 """Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates on the second of five parts."""
@@ -36,10 +37,10 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
 
     Args:
         dataset: the images that can be read.
-        name: one of ``dataset.splits``; ``"stratified"``; ``"tuning"``, which splits the training images of
-            ``"stratified"`` once more and keeps its validation images for the test; or ``"fold-2-of-5"``, which
-            validates on the second of five parts. ``None`` is ``dataset.default_split``, or a stratified split if that
-            is also ``None`` or has no validation images.
+        name: one of ``dataset.splits``; ``"stratified"``; ``"tuning"``, which splits the training images of the default
+            split, or else of ``"stratified"``, once more and keeps its validation images for the test; or
+            ``"fold-2-of-5"``, which validates on the second of five parts. ``None`` is ``dataset.default_split``, or a
+            stratified split if that is also ``None`` or has no validation images.
         val_fraction: the share of the images, besides given test images, that a drawn split has for validation.
         seed: of the draw.
 
@@ -70,7 +71,11 @@ def _new(dataset: ImageDataset, name: str, val_fraction: float, seed: int) -> Sp
     if name == STRATIFIED:
         return Split(*_drawn(dataset, rest, val_fraction, seed), test=test)
     if name == TUNING:
-        rest, held_out = _drawn(dataset, rest, val_fraction, seed)
+        if (own := split_name(dataset, None)) == STRATIFIED:
+            rest, held_out = _drawn(dataset, rest, val_fraction, seed)
+        else:  # what the data holds out stays held out
+            given = _given(dataset, own)
+            rest, held_out = np.setdiff1d(given.train, test), given.val
         return Split(*_drawn(dataset, rest, val_fraction, seed), test=np.union1d(held_out, test))
     if fold := FOLD.fullmatch(name):
         return Split(*_fold(dataset, rest, int(fold[1]), int(fold[2]), seed), test=test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ def _read(wanted: str, files: list[Path]) -> tuple[dict[str, Any], str]:
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Turn ``["optimizer.learning_rate=0.01", "schedule.name=cosine"]`` into dotted keys and values.
 
-    A value is read as TOML; ``none`` is None, and anything that is not TOML is a string.
+    A value is read as TOML; ``none`` is None, and anything that is not TOML is a string. So is ``0x60``, which is a
+    size with an edge of 0 rather than a hexadecimal number.
 
     Raises:
         RecipeError: there is no ``=``, or nothing before it.
@@ -126,7 +128,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {short(assignment)}.")
-        settings[key.strip()] = value_of(text.strip())
+        text = text.strip()
+        settings[key.strip()] = text if re.match("[+-]?0[xob]", text) else value_of(text)
     return settings
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cnn_registry import backend
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of
-from cnn_registry.data.split import STRATIFIED, TUNING
+from cnn_registry.data.split import TUNING
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, TrainingError, UsageError
 from cnn_registry.recipes.schema import Recipe, validated
 from cnn_registry.recipes.toml import toml_lines
@@ -131,10 +131,10 @@ def tune(
 ) -> Tuned:
     """Search for the settings of a recipe that train best, with Optuna, and train with them.
 
-    Each trial is a run on the split ``"tuning"``: it is trained on four fifths of the training images of the stratified
-    split, and validated on the rest of them. The trial that is best by the recipe's ``best_by`` is then trained on all
-    of them, and evaluated once on the validation images of that split, which nothing before has seen. The first trial
-    is the recipe as it is. Test images that the data brings are left out; otherwise its own split is not used.
+    Each trial is a run on the split ``"tuning"``: it is trained on four fifths of the training images of the data's own
+    split, or else of the stratified one, and validated on the rest of them. The trial that is best by the recipe's
+    ``best_by`` is then trained on all of them, and evaluated once on the validation images of that split, which nothing
+    before has seen. The first trial is the recipe as it is. Test images that the data brings are left out.
 
     A tuning that was ended in any way continues where it was when it is called again with the same folder or storage:
     trials that were running resume from their checkpoints. Several processes, on several machines, may share a storage.
@@ -511,7 +511,7 @@ class Tuning:
             else:
                 note(f"Training with the settings of trial {best.number} on all training images")
                 arguments = self.what.arguments(settings)
-                run = train(self.what.model, **arguments, split=STRATIFIED, out=out, distribute="none")
+                run = train(self.what.model, **arguments, out=out, distribute="none")
         return run, run.record.result.get("report", {}).get("accuracy")
 
     def _stopping(self, best: FrozenTrial) -> dict[str, Any] | None:

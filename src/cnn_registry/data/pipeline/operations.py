@@ -1,6 +1,6 @@
 """RandAugment and TrivialAugment: a few of fourteen operations for each image, and nothing else is computed.
 
-The operations are those of Cubuk et al. 2019 (https://arxiv.org/abs/1909.13719, section 3.1), as Pillow has them.
+The operations are those of Cubuk et al. 2019 (https://arxiv.org/abs/1909.13719, section 3), as Pillow has them.
 Colours are changed, alpha is not; moves change both.
 """
 
@@ -38,12 +38,12 @@ class Ranges(NamedTuple):
 
 
 RAND = Ranges(shear=0.3, shift=150 / 331, angle=30, bits=4, factors=(0.1, 1.9))
-"""Those of AutoAugment, whose scale RandAugment takes: Cubuk et al. 2018 (https://arxiv.org/abs/1805.09501), table 6.
-Shifts are up to 150 pixels in images of 331."""
+"""Those of AutoAugment, whose scale RandAugment takes: Cubuk et al. 2018 (https://arxiv.org/abs/1805.09501), the table
+of all image transformations in the appendix. Shifts are up to 150 pixels in images of 331."""
 
 TRIVIAL = Ranges(shear=0.99, shift=32, angle=135, bits=2, factors=(0.01, 2.0))
-"""The wide ranges of Müller & Hutter 2021 (https://arxiv.org/abs/2103.10158), "Wide" in the table of its appendix on
-augmentation spaces, and in its reference code."""
+"""The wide space of Müller & Hutter 2021 (https://arxiv.org/abs/2103.10158), with the numbers of their reference code
+(``"wide"`` in ``aug_lib.py`` of https://github.com/automl/trivialaugment)."""
 
 STRENGTHS = 30
 """TrivialAugment draws a strength from 0 to this, which is the full one."""
@@ -229,7 +229,7 @@ OPERATIONS: tuple[Operation, ...] = (
     translate_x,
     translate_y,
 )
-"""In the order of RandAugment's section 3.1."""
+"""In the order of RandAugment's section 3."""
 
 
 def grey(colours: Tensor) -> Tensor:
