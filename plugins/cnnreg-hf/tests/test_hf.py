@@ -48,7 +48,7 @@ def test_a_saved_dataset_has_its_classes_splits_and_pictures(
     assert [part.tolist() for part in (split.train, split.val, split.test)] == [[0, 1, 2], [3, 4], [5]]
     assert found.ids[3] == "validation/000000"
     assert np.array_equal(np.asarray(Image.open(found.images[0])), np.asarray(picture(50)))
-    assert "1 images of" in capsys.readouterr().out
+    assert "1 image of" in capsys.readouterr().err
     assert plugin.hf(None, name=name).images == found.images
 
 

@@ -1,8 +1,8 @@
 """Datasets: what a loader returns, folders of pictures, splits, downloads.
 
-A plugin declares a loader with `register_dataset`. The loader returns an `ImageDataset`, often with `load_folder` or
-`load_manifest`, after `download` and `extract` have put the files into `datasets_dir`. Nothing in this module decodes
-an image: pixels are decoded once, when a training or an evaluation needs them.
+A plugin declares a loader with `register_dataset`. The loader returns an `ImageDataset`, often with `load_folder`,
+`load_manifest` or `encoded_dataset`, after `download` and `extract` have put the files into `datasets_dir`. Nothing in
+this module decodes an image: pixels are decoded once, when a training or an evaluation needs them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .archive import extract as extract
     from .dataset import ImageDataset as ImageDataset
     from .dataset import Split as Split
+    from .encoded import encoded_dataset as encoded_dataset
     from .folder import load_folder as load_folder
     from .loading import load_dataset as load_dataset
     from .manifest import Manifest as Manifest
@@ -35,6 +36,7 @@ _HOMES = {
     "Split": "data.dataset",
     "datasets_dir": "system.paths",
     "download": "system.download",
+    "encoded_dataset": "data.encoded",
     "extract": "data.archive",
     "load_dataset": "data.loading",
     "load_folder": "data.folder",
