@@ -6,7 +6,7 @@ https://arxiv.org/abs/1610.02391.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from cnn_registry.backend.keras_internals import call_of, graph_is_known, has_gr
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.errors import UsageError
+from cnn_registry.inference.halves import Halves, halves_at
 from cnn_registry.inference.model import Weights, load_model, spec_of
 from cnn_registry.registry.spec import Feature, Pixels
 from cnn_registry.runs.run import Run
@@ -55,17 +56,19 @@ class GradCam:
         network: a functional or sequential model from images to probabilities.
         layer: the layer whose output is the feature map.
         pixels: the form in which the network takes its pixels.
+        halves: the network's, at that layer, if they have been traced; default ``None``.
 
     Raises:
         UsageError: the model is subclassed.
     """
 
-    def __init__(self, network: keras.Model, layer: str, pixels: Pixels) -> None:
+    def __init__(self, network: keras.Model, layer: str, pixels: Pixels, halves: Halves | None = None) -> None:
         if not has_graph(network):
             raise UsageError(f"{network.name} is a subclassed model, which has no graph whose features could be read.")
         with backend.standard_settings():
-            self._explained = _traced(network, layer)
-        self._pixels = pixels
+            halves = halves or halves_at(network, layer)
+            self._explained = _traced_halves(network, halves) if halves else _traced_whole(network, layer)
+        self._num_classes, self._pixels = network.outputs[0].shape[-1], pixels
 
     @classmethod
     def of_run(cls, run: Run, feature: str | None = None, *, weights: Weights = "best", force: bool = False) -> GradCam:
@@ -93,9 +96,8 @@ class GradCam:
             rank: 0 for the most probable class, 1 for the runner-up, and so on.
         """
         if classes is None:
-            num_classes = self._explained.structured_outputs[2].shape[1]
-            if not rank < num_classes:
-                raise UsageError(f"The model has {num_classes} classes; there is none at rank {rank}.")
+            if not rank < self._num_classes:
+                raise UsageError(f"The model has {self._num_classes} classes; there is none at rank {rank}.")
             classes = [-1] * len(images)
         tf, parts = backend.tensorflow(), []
         for start in range(0, len(images), BATCH_SIZE):
@@ -105,40 +107,64 @@ class GradCam:
         return Maps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _traced(network: keras.Model, layer: str) -> Any:
-    """A function of images, classes (-1 for the one at a rank) and that rank: maps, explained classes, probabilities.
+Explained = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
+"""A function of images, classes (-1 for the one at a rank) and that rank: maps, explained classes, probabilities.
 
-    It is traced once: layer by layer, a network of hundreds of layers would take seconds for each batch.
-    """
+It is traced once: layer by layer, a network of hundreds of layers would take seconds for each batch.
+"""
+
+
+def _traced_halves(network: keras.Model, halves: Halves) -> Explained:
+    """No activation before the feature map is kept."""
     tf, keras = backend.tensorflow(), backend.keras()
-    feature, scores, output = network.get_layer(layer).output, _scores(network), network.outputs[0]
-    try:
-        head = keras.Model(feature, [scores, output], name="head")
-        body = keras.Model(network.inputs, feature, name="body")
-    except ValueError:  # a path leads around the feature, as in networks whose blocks begin with the activation
-        whole = keras.Model(network.inputs, [feature, scores, output], name="whole")
-        head = None
+    head = keras.Model(halves.feature, [_scores(network), network.outputs[0]], name="scores")
+
+    def explained(features: Any, classes: Any, rank: Any) -> tuple[Any, Any, Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(features)
+            scores, outputs = head(features, training=False)
+            chosen, score = _chosen(scores, outputs, classes, rank)
+        return _maps(features, tape.gradient(score, features)), chosen, tf.cast(outputs, tf.float32)
+
+    traced = _traced(explained, halves.features.structured_outputs)
+    return lambda images, classes, rank: traced(halves.features(images), classes, rank)
+
+
+def _traced_whole(network: keras.Model, layer: str) -> Explained:
+    """For a network in which a path leads around the feature map."""
+    tf, keras = backend.tensorflow(), backend.keras()
+    feature, scored, output = network.get_layer(layer).output, _scores(network), network.outputs[0]
+    whole = keras.Model(network.inputs, [feature, scored, output], name="whole")
 
     def explained(images: Any, classes: Any, rank: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            if head:  # no activation before the feature is kept
-                with tape.stop_recording():
-                    features = body(images, training=False)
-                tape.watch(features)
-                scores, outputs = head(features, training=False)
-            else:
-                tape.watch(images)
-                features, scores, outputs = whole(images, training=False)
-            ranked = tf.argsort(outputs, direction="DESCENDING", stable=True)[:, rank]
-            chosen = tf.where(classes < 0, tf.cast(ranked, tf.int64), classes)
-            score = tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
-        weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
-        return tf.cast(maps, tf.float32), chosen, tf.cast(outputs, tf.float32)
+            tape.watch(images)
+            features, scores, outputs = whole(images, training=False)
+            chosen, score = _chosen(scores, outputs, classes, rank)
+        return _maps(features, tape.gradient(score, features)), chosen, tf.cast(outputs, tf.float32)
 
-    shape = network.inputs[0].shape
-    signature = [tf.TensorSpec(shape), tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int32)]
-    return tf.function(explained, autograph=False).get_concrete_function(*signature)
+    return _traced(explained, tf.TensorSpec(network.inputs[0].shape))
+
+
+def _traced(explained: Explained, first: Any) -> Explained:
+    tf = backend.tensorflow()
+    signature = [first, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int32)]
+    return tf.function(explained, autograph=False).get_concrete_function(*signature)  # type: ignore[no-any-return]
+
+
+def _chosen(scores: Any, outputs: Any, classes: Any, rank: Any) -> tuple[Any, Any]:
+    """The explained classes, and the sum of their scores over the images."""
+    tf = backend.tensorflow()
+    ranked = tf.argsort(outputs, direction="DESCENDING", stable=True)[:, rank]
+    chosen = tf.where(classes < 0, tf.cast(ranked, tf.int64), classes)
+    return chosen, tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
+
+
+def _maps(features: Any, gradient: Any) -> Any:
+    """The features weighted by the mean gradient of their channel, where that is positive."""
+    tf = backend.tensorflow()
+    weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+    return tf.cast(tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)), tf.float32)
 
 
 def layer_of(network: keras.Model, features: Mapping[str, Feature], name: str | None) -> str:

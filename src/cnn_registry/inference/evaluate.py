@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -46,14 +46,16 @@ def evaluate_model(
     batch_size: int,
     part: str,
     thresholds: Sequence[float] | None = None,
+    traced: Callable[[Any], Any] | None = None,
 ) -> Evaluation:
     """Predict the images at ``indices`` and put the truth beside it. Unreadable ones are left out, with a note.
 
     Where an image may show several classes, these are those that reach their ``thresholds``; ``None`` chooses them.
+    ``traced`` computes the outputs of a batch; default the model, which is traced for it.
     """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
     with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
-        outputs = _outputs(model, batches)
+        outputs = _outputs(traced or _traced_model(model, batches), batches)
     readable = images.unreadable.readable(indices)
     if len(readable) < len(indices):
         outputs = outputs[np.isin(indices, readable)]
@@ -66,16 +68,20 @@ def evaluate_model(
     return MultiLabelEvaluation(*found, None if thresholds is None else np.array(thresholds, float))
 
 
-def _outputs(model: keras.Model, batches: Dataset) -> np.ndarray:
-    """What ``model`` says of all images, float32.
+def _outputs(traced: Callable[[Any], Any], batches: Dataset) -> np.ndarray:
+    """What a model says of all images, float32."""
+    return np.concatenate([traced(images) for images, _ in batches]).astype("float32")
 
-    It is traced once. `keras.Model.predict` traces again for the last batch, which is smaller, and after
-    some evaluations TensorFlow warns about that.
+
+def _traced_model(model: keras.Model, batches: Dataset) -> Callable[[Any], Any]:
+    """The model as a function that is traced once.
+
+    `keras.Model.predict` traces again for the last batch, which is smaller, and after some evaluations TensorFlow warns
+    about that.
     """
     pictures, _ = batches.element_spec
-    traced = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)
-    outputs = traced.get_concrete_function(pictures)
-    return np.concatenate([outputs(images) for images, _ in batches]).astype("float32")
+    function = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)
+    return function.get_concrete_function(pictures)  # type: ignore[no-any-return]
 
 
 def evaluate(

@@ -16,6 +16,7 @@ from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model
+from cnn_registry.inference.halves import halves_at
 from cnn_registry.networks.acceleration import set_precision
 from cnn_registry.networks.graph import main_network
 from cnn_registry.networks.weights.keras_file import load_exactly
@@ -382,6 +383,9 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
             set_precision(network, "float32")  # in which the weights will be used
         if not fit.holds_best:
             load_exactly(network, run.best_weights, run.record.data.class_names)
+    halves = None
+    with suppress(UsageError):  # it has no maps
+        halves = halves_at(network, layer_of(network, plan.spec.features, None))
     evaluation = evaluate_model(
         network,
         plan.images.evaluation,
@@ -389,6 +393,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         pixels=plan.recipe.pixels,
         batch_size=plan.recipe.batch_size,
         part="validation images",
+        traced=halves,
     )
     remarks = evaluation.remarks()
     for remark in remarks:
@@ -401,7 +406,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         write_report(run, history, summary)
 
     def cam() -> GradCam:
-        return GradCam(network, layer_of(network, plan.spec.features, None), plan.recipe.pixels)
+        return GradCam(network, layer_of(network, plan.spec.features, None), plan.recipe.pixels, halves)
 
     try:
         write_run_page(run, history, summary, images.dataset, cam)
