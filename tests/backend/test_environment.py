@@ -80,16 +80,21 @@ sys.meta_path.insert(0, Watch())
 from cnn_registry import backend
 from cnn_registry.errors import BackendError
 tensorflow = backend.tensorflow()
-print(tensorflow.config.threading.get_intra_op_parallelism_threads(), backend.keras().backend.backend())
+keras = backend.keras()
+print(tensorflow.config.threading.get_intra_op_parallelism_threads(), keras.backend.backend())
+print([name for name in ("sklearn", "scipy.stats", "matplotlib") if name in sys.modules])
+shown = keras.visualization.plot_image_gallery.__name__, keras.wrappers.SKLearnClassifier.__name__
+print(*shown, "sklearn" in sys.modules, all(type(finder).__module__ != environment for finder in sys.meta_path))
 """
 
 
 def test_all_is_set_when_tensorflow_is_imported(run_python: Any, tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text("{")  # damaged, so Keras takes TensorFlow
-    code = WATCHED_IMPORT.format(settings=SETTINGS)
+    code = f"environment = 'cnn_registry.backend.environment'{WATCHED_IMPORT.format(settings=SETTINGS)}"
     done = run_python("-c", code, **UNSET | {"TF_NUM_INTRAOP_THREADS": "3", "KERAS_HOME": str(tmp_path)})
     lines = done.stdout.splitlines()
-    assert (done.returncode, lines[-2:]) == (0, ["1 3 2", "0 tensorflow"]), done.stderr
+    what_waits = ["[]", "plot_image_gallery SKLearnClassifier True True"]
+    assert (done.returncode, lines[-4:]) == (0, ["1 3 2", "0 tensorflow", *what_waits]), done.stderr
 
 
 WHAT_WE_TAKE = """

@@ -376,9 +376,13 @@ def test_every_installed_spec_has_the_form_of_a_listed_one() -> None:
         datasets = [spec for spec in describe_datasets() if isinstance(spec, DatasetSpec)]
     assert models
     assert datasets
-    assert all(ModelSpec.is_dict(json.loads(json.dumps(spec.to_dict()))) for spec in models)
-    assert all(DatasetSpec.is_dict(json.loads(json.dumps(spec.to_dict()))) for spec in datasets)
-    assert not any(ModelSpec.is_dict(spec.to_dict()) for spec in datasets)
+    assert all(
+        kept.is_plain_spec(kept.plain_types(ModelSpec), json.loads(json.dumps(spec.to_dict()))) for spec in models
+    )
+    assert all(
+        kept.is_plain_spec(kept.plain_types(DatasetSpec), json.loads(json.dumps(spec.to_dict()))) for spec in datasets
+    )
+    assert not any(kept.is_plain_spec(kept.plain_types(ModelSpec), spec.to_dict()) for spec in datasets)
 
 
 AGAIN = """

@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from cnn_registry.system.files import is_own_file, read_regular, write_file
 from cnn_registry.system.paths import plugins_dir
 
 from .entries import InstalledEntry
-from .spec import Provider, Spec
+from .spec import ModelSpec, Provider, Spec
 
 FORMAT = 1
 """Grows with each change of what is in the file."""
@@ -38,6 +38,21 @@ ENVIRONMENTS = 16
 
 SETTLED = 2.0
 """Seconds since the last change after which a file's time is taken to show every further change."""
+
+LARGEST = 2**63
+"""A count that a listing shows is smaller."""
+
+PLAIN: Mapping[str, type] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "None": type(None),
+    "tuple": list,
+    "Mapping": dict,
+    "Paper": dict,
+    "Provider": dict,
+}
+"""What JSON has for the type of a field."""
 
 Stamp = tuple[int, ...] | None
 """What changes when a file is written, or something is added to a folder or removed; ``None`` if there is neither."""
@@ -76,10 +91,11 @@ class Kept:
 
         Those of modules that have been imported are left out: the user may have changed them since.
         """
+        types = plain_types(kind)
         return {
             entry.provider: facts
             for entry, facts in self.groups.get(group, ())
-            if kind.is_dict(facts) and facts["name"] == entry.name and entry.module not in sys.modules
+            if facts and is_plain_spec(types, facts) and facts["name"] == entry.name and entry.module not in sys.modules
         }
 
     def with_group(
@@ -218,6 +234,25 @@ def _entry(name: str, value: str, distribution: str, version: str | None, fault:
     if not all(isinstance(text, str) for text in texts) or not isinstance(is_core, bool):
         raise TypeError("the fields of an entry are texts")
     return InstalledEntry(name, value, distribution, version, fault, is_core)
+
+
+def plain_types(kind: type[Spec]) -> dict[str, tuple[type, ...]]:
+    """What JSON has for the fields of a spec."""
+    kinds = {each.name: str(each.type).split(" | ") for each in fields(kind) if each.name != "build"}
+    types = {name: tuple(PLAIN[part.partition("[")[0]] for part in parts) for name, parts in kinds.items()}
+    return {**types, "total_params": (int,)} if kind is ModelSpec else types
+
+
+def is_plain_spec(types: Mapping[str, tuple[type, ...]], facts: object) -> bool:
+    """Whether ``facts`` have the form of what ``to_dict`` of a spec with such fields returns, read from JSON."""
+    return (
+        isinstance(facts, dict)
+        and types.keys() <= facts.keys()
+        and all(type(facts[name]) in expected for name, expected in types.items())
+        and all(abs(value) < LARGEST for value in facts.values() if type(value) is int)
+        and (facts["paper"] is None or "year" in facts["paper"])
+        and len(facts.get("input_shape", "hwc")) == 3
+    )
 
 
 def _is_same_in_json(facts: Mapping[str, Any]) -> bool:

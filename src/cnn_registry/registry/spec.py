@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
 from cnn_registry.errors import DeclarationError
 from cnn_registry.text import either
@@ -25,21 +24,6 @@ A plugin written for a newer one is broken; one written for an older one warns.
 
 FIRST_API_VERSION = 1
 """The plugin interface that a declaration is written for if it names none."""
-
-LARGEST = 2**63
-"""A count that a listing shows is smaller."""
-
-PLAIN: Mapping[str, type] = {
-    "str": str,
-    "int": int,
-    "bool": bool,
-    "None": type(None),
-    "tuple": list,
-    "Mapping": dict,
-    "Paper": dict,
-    "Provider": dict,
-}
-"""What JSON has for the type of a field."""
 
 _NAME = re.compile("[a-z0-9_]{1,64}")
 
@@ -198,25 +182,6 @@ class Spec:
         """The spec as JSON-ready data, without the function itself."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name != "build"}
 
-    @classmethod
-    def is_dict(cls, facts: object) -> TypeGuard[dict[str, Any]]:
-        """Whether ``facts`` have the form of what `to_dict` returns, read from JSON."""
-        types = cls._plain_types()
-        return (
-            isinstance(facts, dict)
-            and types.keys() <= facts.keys()
-            and all(type(facts[name]) in expected for name, expected in types.items())
-            and all(abs(value) < LARGEST for value in facts.values() if type(value) is int)
-            and (facts["paper"] is None or "year" in facts["paper"])
-        )
-
-    @classmethod
-    @cache
-    def _plain_types(cls) -> dict[str, tuple[type, ...]]:
-        """What JSON has for the fields."""
-        kinds = {f.name: f.type.split(" | ") for f in fields(cls) if f.name != "build"}
-        return {name: tuple(PLAIN[each.partition("[")[0]] for each in kind) for name, kind in kinds.items()}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
@@ -278,11 +243,6 @@ class ModelSpec(Spec):
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-ready data, with the total number of parameters."""
         return super().to_dict() | {"total_params": self.total_params}
-
-    @classmethod
-    def is_dict(cls, facts: object) -> TypeGuard[dict[str, Any]]:
-        """Whether ``facts`` have the form of what `to_dict` returns, read from JSON."""
-        return super().is_dict(facts) and len(facts["input_shape"]) == 3 and type(facts.get("total_params")) is int
 
 
 @dataclass(frozen=True, kw_only=True)
