@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs clean
+.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs site clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test-fast: .venv/installed-dev ## run the tests that neither install packages no
 test-exports: .venv/installed-dev ## export every model to every format, and compare the files' predictions: about 20 minutes
 	$(BIN)/pytest -m exports
 
-test-applications: .venv/installed-dev ## run the conformance kit on every classifier of keras.applications: about 4 minutes
+test-applications: .venv/installed-dev ## run the conformance kit on every classifier of keras.applications: about an hour
 	$(PYTEST) -m applications
 
 test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
@@ -63,6 +63,12 @@ bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flower
 docs: .venv/installed ## write the generated pages
 	for page in api models checks reliability; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
 	$(BIN)/python docs/make_results.py
+
+site: .venv/installed ## build the site into build/site, and check its links; the first time draws every network: some minutes
+	$(PIP) --group site
+	$(BIN)/python website/prepare.py
+	$(BIN)/python website/gallery.py
+	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
 
 clean: ## remove .venv and tool caches; keep runs
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist

@@ -19,8 +19,9 @@ HEAD = """\
     make docs
 
 runs every check of [the conformance kit](plugin-authors.md#the-checks) on every model of the packages in `plugins/`,
-whatever its size, on two cores of an AMD EPYC (AVX2). Models that were changed later were checked again on their own,
-and their rows replaced. The machine was shared, so the times are approximate.
+whatever its size, on two cores of an AMD EPYC (AVX2). The page leaves out `cnnreg-keras-applications`, whose networks
+are Keras' own. Models that were changed later were checked again on their own, and their rows replaced. The machine was
+shared, so the times are approximate.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnn_registry import Feature, create_model, get_spec
+from cnn_registry import Feature, backend, create_model, get_spec
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.graph import Cost, cost, main_network
 
@@ -15,6 +15,16 @@ def test_cost_counts_each_kernel_at_each_place(two: str) -> None:
     weights = (3 * 3 * 2 * 4 + 4) + (3 * 3 * 2 * 6 + 6) + (6 * 10 + 10)
     activations = 4 * 4 * 4 + 2 * 2 * 6 + 6 + 10
     assert cost(create_model(two, num_classes=10)) == Cost(macs, 4 * weights, 4 * activations)
+
+
+def test_cost_counts_separable_convolutions_and_models_in_the_model() -> None:
+    keras = backend.keras()
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.SeparableConv2D(5, 3, padding="same")(inputs)
+    x = keras.Sequential([keras.layers.Conv2D(7, 2, strides=2), keras.layers.ReLU()])(x)
+    counted = cost(keras.Model(inputs, x))
+    assert counted.macs == 8 * 8 * (3 * 3 * 3 + 3 * 5) + 4 * 4 * (2 * 2 * 5 * 7)
+    assert counted.activation_bytes == 4 * (8 * 8 * 5 + 4 * 4 * 7 + 4 * 4 * 7)
 
 
 def test_cost_follows_the_image(two: str) -> None:

@@ -6,7 +6,7 @@ Every functional model has these without code in its plugin; the plugin only nam
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,7 +75,7 @@ def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> 
 
 def cost(model: keras.Model) -> Cost:
     """The cost of a functional model for one image, counted in its graph."""
-    layers = [layer for layer in model.layers if not isinstance(layer, backend.keras().layers.InputLayer)]
+    layers = list(_layers(model))
     return Cost(
         macs=sum(macs(layer) for layer in layers),
         parameter_bytes=BYTES * model.count_params(),
@@ -83,17 +83,24 @@ def cost(model: keras.Model) -> Cost:
     )
 
 
+def _layers(model: Any) -> Iterator[Any]:
+    """All layers except the inputs, those of models in the model in the place of these."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        elif not isinstance(layer, backend.keras().layers.InputLayer):
+            yield layer
+
+
 def macs(layer: Any) -> int:
     """Multiply-accumulate operations of one layer for one image.
 
-    A convolution applies its kernel once at each position of its output, a dense layer once. With groups, the kernel's
-    shape already has the channels of one group only.
+    A convolution applies its kernel once at each position of its output, a separable one both of its kernels, a dense
+    layer its kernel once. With groups, the kernel's shape already has the channels of one group only.
     """
-    kernel = getattr(layer, "kernel", None)
-    if kernel is None:
-        return 0
-    places = math.prod(layer.output.shape[1:-1])
-    return int(places * math.prod(kernel.shape))
+    kernels = [getattr(layer, name, None) for name in ("kernel", "depthwise_kernel", "pointwise_kernel")]
+    shapes = [kernel.shape for kernel in kernels if kernel is not None]
+    return sum(math.prod(layer.output.shape[1:-1]) * math.prod(shape) for shape in shapes)
 
 
 def _size(shape: tuple[int | None, ...]) -> int:
