@@ -41,6 +41,7 @@ EXPECTED = {
         for model, recipe in ARTICLE_RECIPES.items()
     },
     **{name: f"python -m benchmarks.{name.split('/')[0]}" for name in MEASURED},
+    "imbalance": "python -m benchmarks.imbalance --data 17flowers",
     "batches": "python -m benchmarks.batches --data 17flowers --links 1000000",
     "serving": "python -m benchmarks.serving --picture photo.jpg",
 }
@@ -96,6 +97,7 @@ def page(pictures: Path) -> str:
     """The text of the page; its plots are drawn into ``pictures``."""
     parts = [HEAD, *accuracy(read_all("accuracy"), pictures), *throughput(read_all("throughput"))]
     sections: dict[str, Callable[[Facts], Iterator[str]]] = {
+        "imbalance": imbalance,
         "first_step": first_step,
         "decoding": decoding,
         "prediction": prediction,
@@ -294,6 +296,33 @@ def first_step(facts: Facts) -> Iterator[str]:
             for row in facts["rows"]
         ],
     )
+
+
+def imbalance(facts: Facts) -> Iterator[str]:
+    """What weights of classes and balanced sampling do for small classes."""
+    many, few, held_out = facts["images"]
+    yield "## Classes of different sizes\n"
+    yield (
+        f"The 17 flowers with {few} training images of each second class and {many} of the others, and {held_out} "
+        f"validation images of each: `{facts['model']}` from scratch at {facts['size']} pixels for {facts['epochs']} "
+        "epochs of the recipe `default`, last weights. Macro F1 is the mean of the runs, which follow by seed. Recall "
+        "is the mean over the small and over the large classes.\n"
+    )
+    rows = []
+    for way in dict.fromkeys(run["way"] for run in facts["runs"]):
+        runs = [run for run in facts["runs"] if run["way"] == way]
+        means = {
+            key: float(np.mean([run[key] for run in runs])) for key in runs[0] if key not in ("way", "load_average")
+        }
+        single = ", ".join(f"{run['macro_f1']:.3f}" for run in runs)
+        rows.append(
+            [
+                "neither" if way == "none" else f"`{way}`",
+                f"**{means['macro_f1']:.3f}** ({single})",
+                *(f"{means[key]:.1%}" for key in ("accuracy", "recall_small", "recall_large")),
+            ]
+        )
+    yield table(["setting", "macro F1", "accuracy", "recall of small classes", "of large classes"], rows)
 
 
 def decoding(facts: Facts) -> Iterator[str]:

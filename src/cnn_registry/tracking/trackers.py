@@ -80,6 +80,7 @@ class Trackers:
                 if tracker.begin(run, known.get(name, "")):
                     for row in history:
                         tracker.epoch(row)
+            if tracker.id:  # also where it failed after its run was made
                 known[name] = tracker.id
         return run if known == run.record.trackers else run.updated(trackers=known)
 
