@@ -43,7 +43,8 @@ SETTINGS: dict[str, object] = {
 }
 """These include averaged weights. ``tests/test_resumption.py`` covers dropout, which also has a state."""
 
-TRAIN = [sys.executable, "-m", "cnn_registry", "train"]
+PYTHON = [sys.executable]
+TRAIN = ["-m", "cnn_registry", "train"]
 KEPT = "damaged"
 """The folder, beside the runs, of the copy whose checkpoint is damaged."""
 
@@ -71,7 +72,7 @@ def main() -> None:
         flips = flipped(left_behind(command, folder), arguments.flips, rng)
         result = {
             "command": " ".join(["python", "-m", "benchmarks.chaos", *sys.argv[1:]]),
-            "training": " ".join(["cnnreg", *command[3:]]),
+            "training": " ".join(["cnnreg", *command[2:]]),
             "versions": versions(),
             "machine": machine(),
             "seconds_undisturbed": round(seconds, 1),
@@ -97,7 +98,9 @@ def training(model: str, settings: dict[str, int]) -> list[str]:
 def left_alone(command: list[str], out: Path) -> tuple[Run, float]:
     """Train without kills, and return the run and its duration in seconds."""
     began = time.monotonic()
-    subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [*PYTHON, *command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return only_run(out), time.monotonic() - began
 
 
@@ -110,7 +113,10 @@ def killed(
         runs = list(out.glob("*/run.json"))
         where = ["--resume", str(runs[0].parent)] if runs else ["--out", str(out)]
         process = subprocess.Popen(
-            [*(RESUMED if runs else command), *where], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*PYTHON, *(RESUMED if runs else command), *where],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr is not None
         if len(done) < kills:
@@ -140,7 +146,9 @@ def left_behind(command: list[str], folder: Path) -> Path:
     out = folder / KEPT
     if kept := sorted(out.glob("*/checkpoints/step-*")):
         return kept[0]
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*PYTHON, *command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while not (found := sorted(out.glob("*/checkpoints/step-*"))):
         time.sleep(0.05)
     process.kill()

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -44,15 +45,29 @@ REPEATED = {
 }
 """Models that have another's blocks more often, by the same builder: one graph of each is enough."""
 
+ONE_OF_EACH_FAMILY = [
+    *("alexnet", "lenet5", "vgg11", "resnet18", "resnet50_v2"),
+    *("inception_v1", "inception_v2", "inception_v3", "inception_resnet_v1"),
+]
+
 FORMS = {"names", "features", "smallest", "sizes", "classes", "channels", "options"}
 """Checks that build the network in several forms."""
 
-DECLARED = [check.name for check in MODEL_CHECKS if check.cheap]
+ENDS = ["classes", "channels"]
+"""Checks of what the first and the last layer depend on."""
+
+DECLARED = [check.name for check in MODEL_CHECKS if check.cheap and check.name not in ENDS]
 COMPUTED = [check.name for check in MODEL_CHECKS if not check.cheap]
+TRAININGS = ["learns", "trains"]
 
 
 @parametrize_with_checks([name for name in MODELS if name not in REPEATED], only=DECLARED)
 def test_what_can_be_seen_without_weights(check: Callable[[], None]) -> None:
+    check()
+
+
+@parametrize_with_checks(ONE_OF_EACH_FAMILY, only=ENDS)
+def test_any_number_of_classes_and_channels(check: Callable[[], None]) -> None:
     check()
 
 
@@ -63,10 +78,10 @@ def test_what_one_graph_of_the_others_shows(check: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("name", sorted(REPEATED))
 def test_the_others_have_the_declared_features(name: str) -> None:
-    with without_weights():
-        model = create_model(name)
-    found = {feature: model.get_layer(part.layer).output.shape[1:] for feature, part in get_spec(name).features.items()}
-    assert found == {feature: part.shape for feature, part in get_spec(name).features.items()}
+    layers, features = layers_of(name), get_spec(name).features
+    assert {name: layers[feature.layer].shape for name, feature in features.items()} == {
+        name: feature.shape for name, feature in features.items()
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in REPEATED])
@@ -84,8 +99,16 @@ def test_what_a_small_model_computes_and_learns(check: Callable[[], None]) -> No
 
 
 @pytest.mark.slow
-@parametrize_with_checks(["resnet18", "inception_v1"], only=[name for name in COMPUTED if name != "learns"])
+@parametrize_with_checks(["resnet18", "inception_v1"], only=[name for name in COMPUTED if name not in TRAININGS])
 def test_what_models_with_shortcuts_and_with_auxiliary_heads_compute(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.applications
+@parametrize_with_checks(["resnet18", "inception_v1", "inception_v1_bn"], only=TRAININGS)
+def test_models_with_shortcuts_and_with_auxiliary_heads_train(check: Callable[[], None]) -> None:
+    """``tests/`` trains smaller networks with such blocks, and one with heads."""
     check()
 
 
@@ -107,13 +130,33 @@ def test_the_table_of_names_has_each_layer_once(name: str, source: str) -> None:
     published = get_spec(name).weights[source]
     names = published.names()
     aux: dict[str, Any] = {"aux_heads": True} if get_spec(name).aux_heads and source.startswith("torchvision") else {}
-    with without_weights():
-        layers = {layer.name for layer in create_model(name, **published.options, **aux).layers if layer.weights}
-    assert names.keys() >= layers
+    layers = layers_of(name, *sorted((dict(published.options) | aux).items()))
+    assert names.keys() >= {layer for layer, facts in layers.items() if facts.has_weights}
     assert len(set(names.values())) == len(names)
 
 
-@pytest.mark.parametrize("name", ["alexnet_owt", "resnet50", "inception_v1_bn", "inception_v3"])
+class Layer(NamedTuple):
+    """The shape of its output for an image, and whether it has weights."""
+
+    shape: tuple[int, ...]
+    has_weights: bool
+
+
+@cache
+def layers_of(name: str, *options: tuple[str, Any]) -> dict[str, Layer]:
+    """The layers, by name, of a network that is built once for all tests that ask."""
+    with without_weights():
+        layers = create_model(name, **dict(options)).layers
+    return {layer.name: Layer(tuple(layer.output.shape[1:]), bool(layer.weights)) for layer in layers}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vgg11_bn", "inception_v1_bn"),
+        *(pytest.param(name, marks=pytest.mark.applications) for name in ("alexnet_owt", "resnet50", "inception_v3")),
+    ],
+)
 def test_weights_come_back_from_a_state_dict(name: str, tmp_path: Path) -> None:
     spec = get_spec(name)
     published = spec.weights["torchvision:IMAGENET1K_V1"]

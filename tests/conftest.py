@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from cnn_registry.registry.current import Registry, use_registry
 from cnn_registry.registry.discovery import MODELS
 from cnn_registry.registry.policy import normalised
+from tests.warm import WarmPython
 
 # The same few examples every time, however busy the machine is. Fixtures of a test serve all of its examples.
 settings.register_profile(
@@ -169,12 +170,31 @@ RunPython = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run_python() -> RunPython:
     """Run Python in a process of its own: ``run_python("-c", code, VARIABLE=value)``, ``None`` to unset."""
+    return run_with([sys.executable])
 
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[list[str]]:
+    """What the command of a process begins with, in place of ``sys.executable``, whose TensorFlow is imported already.
+
+    For tests of what a process does with TensorFlow, not of how it comes to it.
+    """
+    with WarmPython(sys.executable) as warm:
+        yield warm.command
+
+
+@pytest.fixture
+def run_warm_python(warm_python: list[str]) -> RunPython:
+    """As ``run_python``, with TensorFlow imported already."""
+    return run_with(warm_python)
+
+
+def run_with(python: list[str]) -> RunPython:
     def run(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
         changed = {**os.environ, **variables}
         environment = {name: value for name, value in changed.items() if value is not None}
         return subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
+            [*python, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
         )
 
     return run
@@ -300,7 +320,13 @@ def own_colours(colours: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(colours, tmp_path / "own" / "colours"))
 
 
-SETTINGS = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+UNVARIED: dict[str, Any] = {
+    **dict.fromkeys((f"augmentation.{name}" for name in ("rotation", "brightness", "contrast", "saturation")), 0),
+    **{"augmentation.crop_area": [1, 1], "mixing.mixup": 0, "mixing.cutmix": 0},
+}
+"""Settings of a training that hardly varies its images. It is traced in two thirds of the time."""
+
+SETTINGS = UNVARIED | {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 
 
 @pytest.fixture(scope="session")
@@ -460,11 +486,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path not in uses_environment, item.path not in slow))
 
 
+MANY = 250_000
+"""New objects after which garbage is collected."""
+
+
 def pytest_collection_finish() -> None:
-    """Collect garbage seldom: Keras' and TensorFlow's modules have a million objects, and each search visits them."""
+    """Let garbage be collected between tests only, and without a look at the million objects of Keras' modules."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.disable()
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Collect the garbage of the tests so far: less is alive now than during a test."""
+    if nextitem and gc.get_count()[0] > MANY:
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,23 @@ A page's fenced blocks run in their order: ``console`` blocks are commands (afte
 ``...`` stands for what varies, on a line of its own for any lines or none, and columns may be wider; ``python`` blocks
 that begin with a comment with a path are files; ``diff`` blocks that begin with ``---`` and a path are changes of one.
 Others are not touched.
+
+The commands that need TensorFlow run in processes that have imported it already.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+from tests.warm import WarmPython
 
 if TYPE_CHECKING:
     from tests.conftest import Environment
@@ -23,12 +29,18 @@ ROOT = Path(__file__).parents[1]
 PROGRESS = re.compile(r"^((preparing|epoch \d+/\d+)  \d+/\d+.*|Classifying .*)\n", re.MULTILINE)
 """Lines of a training that takes seconds, of which there are more on a slower machine."""
 
+SHORTENED = {"pytest -q": "pytest -q -k 'not learns and not trains and not mixed and not seed and not file'"}
+"""What is run in place of a command. The page's ``cnnreg check`` has just made the checks that are left out."""
+DESELECTED = re.compile(r", \d+ deselected(?= in )")
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
-class Variables(Protocol):
+class Installed(Protocol):
     """An environment of commands."""
+
+    binaries: Path
 
     def variables(self) -> dict[str, str]: ...
 
@@ -38,11 +50,19 @@ class Reader:
 
     Args:
         environment: where its commands come from, and where they install.
+        python: what begins the command of a process with TensorFlow there.
         folder: where the reader begins.
     """
 
-    def __init__(self, environment: Variables, folder: Path) -> None:
+    def __init__(self, environment: Installed, python: list[str], folder: Path) -> None:
+        commands = folder.parent / "commands"
+        commands.mkdir()
+        for name in ("python", "cnnreg", "pytest"):
+            words = python if name == "python" else [*python, str(environment.binaries / name)]
+            (commands / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+            (commands / name).chmod(0o755)
         self.variables = environment.variables() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self.variables["PATH"] = f"{commands}{os.pathsep}{self.variables['PATH']}"
         self.folder = folder
 
     def follow(self, page: str) -> None:
@@ -58,7 +78,7 @@ class Reader:
 
     def run(self, command: str) -> str:
         """What a command prints; the next one starts in the folder in which it ends."""
-        script = f"{command}\npwd >&3"
+        script = f"{SHORTENED.get(command, command)}\npwd >&3"
         with (self.folder.parent / "pwd").open("w+") as place:
             done = subprocess.run(
                 ["bash", "-c", f"exec 3>&{place.fileno()}; {script}"],
@@ -72,7 +92,7 @@ class Reader:
             )
             place.seek(0)
             self.folder = Path(place.read().strip())
-        return PROGRESS.sub("", done.stdout)
+        return DESELECTED.sub("", PROGRESS.sub("", done.stdout))
 
     def change(self, text: str) -> None:
         """Put the lines after ``+`` in the place of those after ``-``."""
@@ -90,10 +110,16 @@ def pattern(shown: str) -> str:
     return "".join(re.sub(r"(\\ )+", " +", line.replace(re.escape("..."), ".*?")) for line in lines)
 
 
+@pytest.fixture(scope="module")
+def python(environment: Environment) -> Iterator[list[str]]:
+    with WarmPython(str(environment.binaries / "python"), environment.variables()) as warm:
+        yield warm.command
+
+
 @pytest.fixture
-def reader(environment: Environment, tmp_path: Path) -> Iterator[Reader]:
+def reader(environment: Environment, python: list[str], tmp_path: Path) -> Iterator[Reader]:
     (tmp_path / "home").mkdir()
-    yield Reader(environment, tmp_path / "home")
+    yield Reader(environment, python, tmp_path / "home")
     for package in tmp_path.glob("home/cnnreg-*"):
         environment.pip("uninstall", "--yes", package.name)
 

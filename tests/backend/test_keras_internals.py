@@ -31,15 +31,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def thawed() -> Iterator[None]:
-    """`rename` looks for functions among all objects; those that conftest.py has frozen are not listed."""
-    gc.unfreeze()
-    yield
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def checked_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test makes the checks itself, on a processor on which all operations pay."""
@@ -67,17 +58,37 @@ def rename(monkeypatch: pytest.MonkeyPatch, old: str) -> None:
         for thing in vars(module).values()
         if isinstance(thing, type) and old in vars(thing)
     ]
-    found = len(classes)
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and str(function.__module__).startswith("keras.src"):
-            code = renamed(function.__code__, old, new)
-            if code is not function.__code__:
-                monkeypatch.setattr(function, "__code__", code)
-                found += 1
-    assert found, f"nothing in Keras is called {old}"
+    using = functions_by_name().get(old, [])
+    for function in using:
+        monkeypatch.setattr(function, "__code__", renamed(function.__code__, old, new))
+    assert classes or using, f"nothing in Keras is called {old}"
     for cls in dict.fromkeys(classes):
         monkeypatch.setattr(cls, new, vars(cls)[old], raising=False)
         monkeypatch.delattr(cls, old)
+
+
+@cache
+def functions_by_name() -> dict[str, list[FunctionType]]:
+    """Keras' functions, by the names in their code and in that of the functions within it."""
+    gc.unfreeze()  # those that conftest.py has frozen are not listed otherwise
+    functions = [
+        thing
+        for thing in gc.get_objects()
+        if isinstance(thing, FunctionType) and str(thing.__module__).startswith("keras.src")
+    ]
+    gc.collect()
+    gc.freeze()
+    found: dict[str, list[FunctionType]] = {}
+    for function in functions:
+        for name in names_in(function.__code__):
+            found.setdefault(name, []).append(function)
+    return found
+
+
+def names_in(code: CodeType) -> set[str]:
+    constants = {item for item in code.co_consts if isinstance(item, str)}
+    inner = (names_in(item) for item in code.co_consts if isinstance(item, CodeType))
+    return constants.union(code.co_names, *inner)
 
 
 def renamed(code: CodeType, old: str, new: str) -> CodeType:

@@ -151,14 +151,20 @@ def test_threads_that_overlap_leave_the_users_settings() -> None:
     assert (config.image_data_format(), config.floatx()) == ("channels_first", "float16")
 
 
-def test_a_keras_json_is_honoured_and_does_not_change_a_model(tmp_path: Path, run_python: Any) -> None:
+def test_a_keras_json_does_not_change_a_model_nor_we_the_variables_of_a_tensorflow_that_is_there(
+    tmp_path: Path, run_python: Any
+) -> None:
     (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "floatx": "float16"}')
     code = f"""
+import os, tensorflow
+before = dict(os.environ)
 import cnn_registry
 {NET.partition("import cnn_registry")[2]}
 model = cnn_registry.create_model("net", num_classes=2)
 import keras
 print(model.count_params(), model.compute_dtype, keras.config.image_data_format(), keras.config.floatx())
+assert dict(os.environ) == before
 """
-    done = run_python("-c", code, KERAS_HOME=str(tmp_path), KERAS_BACKEND=None)
+    unset: dict[str, None] = dict.fromkeys(("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "KERAS_BACKEND"))
+    done = run_python("-c", code, **unset | {"KERAS_HOME": str(tmp_path)})
     assert done.stdout == "642 float32 channels_first float16\n", done.stderr

@@ -27,10 +27,10 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def fresh_session() -> Iterator[None]:
-    """Free the networks of a test, and start the numbering of layer names again."""
-    keras.utils.clear_session()
+    """Start the numbering of layer names again."""
+    keras.utils.clear_session(free_memory=False)
     yield
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 def excerpt(heading: str, first: str, last: str) -> list[str]:

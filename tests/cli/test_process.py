@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,10 @@ from cnn_registry.runs.run import Run
 TRAIN = ["--set", "batch_size=8", "--set", "image_size=16"]
 
 
-def shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def shell(script: str, python: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which ``cnnreg`` is this checkout's; a pipe ends with the first code that is not 0."""
-    line = f'set -o pipefail; cnnreg() {{ {shlex.quote(sys.executable)} -m cnn_registry "$@"; }}; {script}'
-    return subprocess.run(
-        ["bash", "-c", line], env=os.environ | variables, capture_output=True, text=True, timeout=120, check=False
-    )
+    line = f'set -o pipefail; cnnreg() {{ {shlex.join(python)} -m cnn_registry "$@"; }}; {script}'
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_reader_that_leaves_causes_no_error(tiny: str) -> None:
@@ -40,10 +39,10 @@ def test_a_reader_that_leaves_causes_no_error(tiny: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("reader", ["2>&1 | head -n 2", "2>&-"])
 def test_a_training_ends_though_nobody_reads_what_it_prints(
-    tiny: str, colours: Path, tmp_path: Path, reader: str
+    tiny: str, colours: Path, tmp_path: Path, warm_python: list[str], reader: str
 ) -> None:
     data, out = shlex.quote(str(colours)), shlex.quote(str(tmp_path))
-    ended = shell(f"cnnreg train tiny --data {data} --out {out} {' '.join(TRAIN)} --epochs 1 {reader}")
+    ended = shell(f"cnnreg train tiny --data {data} --out {out} {' '.join(TRAIN)} --epochs 1 {reader}", warm_python)
     assert (ended.returncode, ended.stderr) == (0, "")
     [path] = tmp_path.glob("*_tiny_colours")
     assert Run.open(path).record.status == "finished"
@@ -53,7 +52,7 @@ def test_a_training_ends_though_nobody_reads_what_it_prints(
 @pytest.mark.parametrize("command", ["list --json", "--help"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_cannot_be_written_is_one_line(tiny: str, command: str, unbuffered: str) -> None:
-    ended = shell(f"cnnreg {command} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    ended = shell(f"export PYTHONUNBUFFERED={unbuffered}; cnnreg {command} > /dev/full")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "Error: Standard output cannot be written: No space left on device.\n"
 
@@ -73,9 +72,11 @@ def test_a_graph_is_measured_without_notes_of_other_packages(tiny: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_terminal_gets_a_bar_with_speed_loss_and_accuracy(tiny: str, colours: Path, tmp_path: Path) -> None:
+def test_a_terminal_gets_a_bar_with_speed_loss_and_accuracy(
+    tiny: str, colours: Path, tmp_path: Path, warm_python: list[str]
+) -> None:
     terminal, its_end = pty.openpty()
-    command = [sys.executable, "-m", "cnn_registry", "train", "tiny", "--data", str(colours), "--out", str(tmp_path)]
+    command = [*warm_python, "-m", "cnn_registry", "train", "tiny", "--data", str(colours), "--out", str(tmp_path)]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "140"}
     process = subprocess.Popen(
         [*command, *TRAIN, "--set", "epochs=2"], stdout=its_end, stderr=its_end, stdin=its_end, env=environment

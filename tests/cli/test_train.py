@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +21,21 @@ SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimiz
     ("number", "code", "status"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_a_stopped_process_says_how_to_resume_and_resumes(
-    tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg, number: signal.Signals, code: int, status: str
+    tiny: str,
+    colours: Path,
+    tmp_path: Path,
+    cnnreg: Cnnreg,
+    warm_python: list[str],
+    number: signal.Signals,
+    code: int,
+    status: str,
 ) -> None:
-    command = [sys.executable, "-m", "cnn_registry", "train", tiny, "--data", str(colours), "--epochs", "500"]
+    command = [*warm_python, "-m", "cnn_registry", "train", tiny, "--data", str(colours), "--epochs", "500"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path), *SETTINGS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background, SIGINT is ignored, and a child would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -28,8 +28,9 @@ CLASSES = ("a", "b", "c", "d", "e")
 OWN = "own"
 """A small network with whatever formats treat differently."""
 
-EVERY_DAY = ["lenet5", OWN]
-"""The networks of the everyday suite; a trained one is in ``test_workflow.py``."""
+EVERY_DAY = {*((OWN, name) for name in FORMATS), ("lenet5", "keras")}
+"""What the everyday suite exports; ``test_workflow.py`` exports a trained network to every format."""
+CASES = [(network, name) for network in (OWN, *list_models()) for name in FORMATS]
 
 
 def noise(count: int) -> Sample:
@@ -92,11 +93,10 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
     forget(model.variables)
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
 @pytest.mark.parametrize(
-    "network",
-    [pytest.param(name, marks=[] if name in EVERY_DAY else pytest.mark.exports) for name in [OWN, *list_models()]],
-    indirect=True,
+    ("network", "format_name"),
+    [pytest.param(*case, marks=[] if case in EVERY_DAY else pytest.mark.exports) for case in CASES],
+    indirect=["network"],
 )
 def test_it_predicts_the_same(network: tuple[str, Any], format_name: FormatName, tmp_path: Path) -> None:
     name, model = network

@@ -13,6 +13,7 @@ from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.inference.predict import predict
 from cnn_registry.networks.heads import add_aux_losses
 from cnn_registry.runs.run import Run
+from tests.conftest import UNVARIED
 
 keras = backend.keras()
 
@@ -62,7 +63,7 @@ def test_the_losses_of_all_outputs_have_the_weights_of_the_images(two: str) -> N
 
 
 def test_a_run_trains_the_heads_and_uses_the_main_output_alone(two: str, colours: Path, tmp_path: Path) -> None:
-    settings = {"epochs": 2, "batch_size": 8, "image_size": 16}
+    settings = UNVARIED | {"epochs": 1, "batch_size": 8, "image_size": 16}
     run = train(two, data=colours, settings=settings, out=tmp_path)
     assert run.record.model.aux_heads == {"aux": 0.3}
     assert evaluate(Run.open(run.path)).accuracy == run.record.result["report"]["accuracy"]
@@ -71,7 +72,7 @@ def test_a_run_trains_the_heads_and_uses_the_main_output_alone(two: str, colours
 
 
 def test_the_heads_can_be_left_out(two: str, colours: Path, tmp_path: Path) -> None:
-    settings = {"epochs": 1, "batch_size": 8, "image_size": 16, "model.aux_heads": False}
+    settings = UNVARIED | {"epochs": 1, "batch_size": 8, "image_size": 16, "model.aux_heads": False}
     run = train(two, data=colours, settings=settings, out=tmp_path)
     assert run.record.model.aux_heads == {}
     assert evaluate(run).accuracy == run.record.result["report"]["accuracy"]

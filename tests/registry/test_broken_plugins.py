@@ -410,7 +410,8 @@ def test_a_terminal_without_the_letters_of_a_summary(plugins: FakePlugins, run_p
 )
 def test_only_what_is_needed_is_imported(
     plugins: FakePlugins,
-    run_python: Any,
+    cnnreg: Cnnreg,
+    monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     variables: dict[str, str],
     code: int,
@@ -423,9 +424,9 @@ def test_only_what_is_needed_is_imported(
         plugins.install(
             f"fake-loud{number}", source=source, entries={f"loud{number}": f"fake_loud{number}:loud{number}"}
         )
-    if variables:
-        variables |= {"_CNNREG_COMPLETE": "bash_complete"}
-    done = run_python("-c", "from cnn_registry.cli import main; main()", *arguments, **variables)
-    assert done.returncode == code
-    assert sorted(re.findall("importing (.*)", done.stderr)) == imported
-    assert out is None or done.stdout.splitlines() == out
+    for name, value in (variables | {"_CNNREG_COMPLETE": "bash_complete"} if variables else {}).items():
+        monkeypatch.setenv(name, value)
+    ended = cnnreg(*arguments)
+    assert ended.code == code
+    assert sorted(re.findall("importing (.*)", ended.err)) == imported
+    assert out is None or ended.out.splitlines() == out

@@ -378,8 +378,8 @@ def test_without_its_packages_one_line_says_how_to_install_them(
 
 
 @pytest.mark.slow
-def test_the_command_serves_a_run_until_it_is_interrupted(trained: Path, colours: Path) -> None:
-    command = [sys.executable, "-m", "cnn_registry", "serve", str(trained), "--port", "0", "--host", "0.0.0.0"]
+def test_the_command_serves_a_run_until_it_is_interrupted(trained: Path, colours: Path, warm_python: list[str]) -> None:
+    command = [*warm_python, "-m", "cnn_registry", "serve", str(trained), "--port", "0", "--host", "0.0.0.0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None

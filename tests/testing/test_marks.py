@@ -29,9 +29,9 @@ def test_expected(check):
 """
 
 
-def test_ids_skips_failures_and_expectations_that_are_strict(tiny: str, run_python: Any, tmp_path: Path) -> None:
+def test_ids_skips_failures_and_expectations_that_are_strict(tiny: str, run_warm_python: Any, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
-    done = run_python("-m", "pytest", "-v", "-p", "no:cacheprovider", str(tmp_path))
+    done = run_warm_python("-m", "pytest", "-v", "-p", "no:cacheprovider", str(tmp_path))
     # Its layers have no names, and it declares no MACs.
     assert dict(re.findall(r"test_it\.py::(\S+) ([A-Z]+)", done.stdout)) == {
         "test_plain[tiny-spec]": "PASSED",

@@ -16,6 +16,7 @@ from cnn_registry import backend, create_model, evaluate, load_run, predict
 from cnn_registry.errors import UsageError
 from cnn_registry.runs.history import read_history
 from cnn_registry.runs.run import Run
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +29,8 @@ train = partial(cnn_registry.train, report=False)
 resume = partial(cnn_registry.resume, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""
 
-SETTINGS: dict[str, Any] = {
-    "epochs": 3,
+SETTINGS: dict[str, Any] = UNVARIED | {
+    "epochs": 2,
     "batch_size": 8,
     "image_size": 16,
     "optimizer.learning_rate": 0.1,
@@ -96,7 +97,7 @@ def weights_of(name: str, path: Path) -> list[np.ndarray]:
 def test_it_trains_resumes_evaluates_and_predicts(
     sub: str, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    left = [8]
+    left = [8]  # in the second epoch
 
     def stop(batch: int, logs: Any) -> None:
         left[0] -= 1
@@ -132,7 +133,7 @@ def test_what_needs_a_graph_is_refused_before_anything_is_written(
 
 def test_it_goes_through_several_sizes(sub: str, colours: Path, tmp_path: Path) -> None:
     run = train(sub, data=colours, settings=SETTINGS | {"train_sizes": [8, 16]}, out=tmp_path)
-    assert len(read_history(run.history_csv)) == 3
+    assert len(read_history(run.history_csv)) == 2
 
 
 def test_its_graph_is_not_shown(sub: str, cnnreg: Cnnreg) -> None:

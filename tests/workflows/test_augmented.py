@@ -81,7 +81,7 @@ def test_own_steps_are_applied_recorded_and_resumed_exactly(
 ) -> None:
     listed = ["own_steps:darker,by=4", "own_steps:noisy", "own_steps:Shift,value=3"]
     settings = SETTINGS | {"epochs": 2, "augmentation.steps": listed, "augmentation.trivial_augment": True}
-    whole = train(tiny, data=colours, settings=settings, out=steps / "whole")
+    whole = train(tiny, data=colours, settings=settings, out=steps / "whole", report=False)
     assert whole.record.recipe.augmentation.steps == tuple(listed)
     assert whole.record.steps == {"own_steps:Shift,value=3": {"value": 3}}
 
@@ -92,7 +92,8 @@ def test_own_steps_are_applied_recorded_and_resumed_exactly(
             if self.model.optimizer.iterations == 4:
                 raise KeyboardInterrupt
 
-    part = train(tiny, data=colours, settings=settings, out=steps / "part", callbacks=[Stop()], checkpoint_minutes=1e-9)
+    options: dict[str, Any] = {"callbacks": [Stop()], "checkpoint_minutes": 1e-9, "report": False}
+    part = train(tiny, data=colours, settings=settings, out=steps / "part", **options)
     assert part.record.status == "interrupted"
     with pytest.raises(UsageError, match=r"names code that would run.*own_steps"):
         resume(part.path)
@@ -101,7 +102,7 @@ def test_own_steps_are_applied_recorded_and_resumed_exactly(
         changed.setattr(sys.modules["own_steps"].Shift, "get_config", lambda self: {"kind": 2})
         with pytest.raises(RunError, match=r"augmentation step own_steps:Shift,value=3 was .*, is \{'kind': 2\}"):
             resume(part.path)
-    resumed = resume(part.path)
+    resumed = resume(part.path, report=False)
     assert resumed.record.steps == whole.record.steps
     for one, other in zip(whole.model("last").weights, resumed.model("last").weights, strict=True):
         np.testing.assert_array_equal(one, other)

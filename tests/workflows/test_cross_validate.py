@@ -15,11 +15,18 @@ from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.runs.run import Run
 from cnn_registry.workflows.cross_validate import train_folds
 from cnn_registry.workflows.train import train
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
-SETTINGS: dict[str, Any] = {"epochs": 2, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": None}
+SETTINGS: dict[str, Any] = UNVARIED | {
+    "epochs": 2,
+    "batch_size": 8,
+    "image_size": 16,
+    "optimizer.learning_rate": 0.1,
+    "ema": None,
+}
 
 
 def test_each_image_is_validated_once_and_reported_on(tiny: str, colours: Path, tmp_path: Path) -> None:
@@ -49,8 +56,9 @@ def test_the_command(tiny: str, colours: Path, tmp_path: Path, cnnreg: Cnnreg) -
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["fold", "fold-1-of-2", "fold-2-of-2"]
     assert "mean 100.0%, standard deviation 0.0%" in out
-    code, out, _ = cnnreg(*arguments, "--json")
-    assert len(json.loads(out)["folds"]) == 2
+    [summary] = tmp_path.glob("*/folds.json")
+    code, out, _ = cnnreg(*arguments, "--resume", summary.parent, "--json")
+    assert (code, len(json.loads(out)["folds"])) == (0, 2)
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(

@@ -18,13 +18,14 @@ from cnn_registry.runs.run import Run, reserved
 from cnn_registry.training.recipe_callbacks import restore_states
 from cnn_registry.workflows.cross_validate import train_folds
 from cnn_registry.workflows.resume import resume
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     import keras
 else:
     keras = backend.keras()
 
-SETTINGS: dict[str, Any] = {"epochs": 1, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 1, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 MORE = {"epochs": 5}
 """The trained run has three."""
 

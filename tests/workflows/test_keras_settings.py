@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cnn_registry import backend, evaluate, predict, train
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -33,7 +34,7 @@ def net(input_shape, num_classes):
     return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="net")
 """
 
-SETTINGS = {"epochs": 1, "batch_size": 16, "image_size": 16, "precision": "float32"}
+SETTINGS = UNVARIED | {"epochs": 1, "batch_size": 16, "image_size": 16, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def choose(*chosen: str) -> None:
 
 
 def figures(colours: Path, out: Path) -> Any:
-    run = train("net", data=colours, settings=SETTINGS, out=out)
+    run = train("net", data=colours, settings=SETTINGS, out=out, report=False)
     evaluation = evaluate(run, tta=True)
     [prediction] = predict(run, [colours / "red" / "0.png"])
     last = {name: run.record.result["last"][name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}

@@ -13,11 +13,12 @@ from cnn_registry import resume, train
 from cnn_registry.data import Manifest
 from cnn_registry.errors import RunError
 from cnn_registry.runs.run import Run
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
-FAST = {"epochs": 1, "batch_size": 16, "image_size": 16}
+FAST = UNVARIED | {"epochs": 1, "batch_size": 16, "image_size": 16}
 
 
 @pytest.fixture
@@ -66,7 +67,14 @@ def test_every_command_finds_the_images_of_a_table(tiny: str, table: Path, tmp_p
 def test_folds_keep_groups_whole_and_columns_are_checked(
     tiny: str, table: Path, tmp_path: Path, cnnreg: Cnnreg
 ) -> None:
-    run = train(tiny, data=Manifest(table, label_column="colour"), split="fold-2-of-5", settings=FAST, out=tmp_path)
+    run = train(
+        tiny,
+        data=Manifest(table, label_column="colour"),
+        split="fold-2-of-5",
+        settings=FAST,
+        out=tmp_path,
+        report=False,
+    )
     parts = (run.record.split.train, run.record.split.val)
     blocks = [{(name.split("/")[0], int(Path(name).stem) // 4) for name in part} for part in parts]
     assert (len(blocks[0]), len(blocks[1]), blocks[0] & blocks[1]) == (12, 3, set())

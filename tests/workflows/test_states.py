@@ -17,6 +17,7 @@ import cnn_registry
 from cnn_registry import backend
 from cnn_registry.errors import CnnRegistryError, RunError, TrainingError, UsageError
 from cnn_registry.runs import Run, read_history
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +30,7 @@ train = partial(cnn_registry.train, report=False)
 resume = partial(cnn_registry.resume, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""
 
-SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "image_size": 16}
+SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 3, "batch_size": 16, "image_size": 16}
 
 
 class Raises(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information

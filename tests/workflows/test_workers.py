@@ -2,7 +2,6 @@
 
 import csv
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_registry.runs.run import load_run
+from cnn_registry.system.launch import launched
 
 SCRIPT = """
 import sys
@@ -46,21 +46,20 @@ for out, kind in zip(sys.argv[1::2], sys.argv[2::2]):
 
 
 @pytest.mark.slow
-def test_two_workers_and_three_devices_train_what_one_trains(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+def test_two_workers_and_three_devices_train_what_one_trains(
+    tmp_path: Path, warm_python: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
     devices = (
         "import tensorflow as tf; config = tf.config; cpu = config.list_physical_devices('CPU')[0]; "
         "config.set_logical_device_configuration(cpu, [config.LogicalDeviceConfiguration()] * 3)\n"
     )
     (tmp_path / "devices.py").write_text(devices + SCRIPT)
-    command = [sys.executable, str(script), "two", "auto"]
-    launch = f"import sys; from cnn_registry.system.launch import launched; sys.exit(launched({command!r}, 2))"
-    for arguments in (["-c", launch], ["devices.py", "one", "none", "three", "mirrored"]):
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-        )
-        assert not done.returncode, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert launched([*warm_python, "script.py", "two", "auto"], 2) == 0
+    command = [*warm_python, "devices.py", "one", "none", "three", "mirrored"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert not done.returncode, done.stderr
     one, two, three = (load_run(next((tmp_path / name).glob("*/"))) for name in ("one", "two", "three"))
     assert len(list((tmp_path / "two").iterdir())) == 1
     for other in (two, three):

@@ -16,7 +16,7 @@ def fresh_session() -> Iterator[None]:
     keras.utils.clear_session(free_memory=False)
 
 
-@pytest.mark.parametrize("depth", [16, 19])
+@pytest.mark.parametrize("depth", [16, pytest.param(19, marks=pytest.mark.applications)])
 def test_same_outputs_as_keras_applications(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     keras.utils.set_random_seed(0)
     shape, rng = (40, 32, 3), np.random.default_rng(0)

@@ -11,8 +11,14 @@ from cnn_registry import load_run, train
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.networks.weights.keras_file import stored_class_names
+from tests.conftest import UNVARIED
 
-FAST: dict[str, Any] = {"epochs": 2, "batch_size": 16, "image_size": 8, "fine_tuning.weights": "keras:imagenet"}
+FAST: dict[str, Any] = UNVARIED | {
+    "epochs": 1,
+    "batch_size": 16,
+    "image_size": 8,
+    "fine_tuning.weights": "keras:imagenet",
+}
 
 
 @pytest.mark.parametrize(("chosen", "pixels"), [({}, "caffe"), ({"pixels": "unit"}, "unit")])
@@ -44,7 +50,7 @@ def test_a_run_continues_another_with_its_classifier_only_for_the_same_classes(
 ) -> None:
     for old, new in zip(("red", "green", "blue"), names, strict=True):
         (own_colours / old).rename(own_colours / new)
-    settings = {"epochs": 1, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 1e-30}
+    settings = UNVARIED | {"epochs": 1, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 1e-30}
     run = train(
         tiny, data=own_colours, settings=settings | {"fine_tuning.weights": str(trained)}, out=tmp_path / "runs"
     )

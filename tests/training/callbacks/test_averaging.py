@@ -16,6 +16,7 @@ from cnn_registry import backend, create_model
 from cnn_registry.runs.history import best_epoch, read_history
 from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.training.callbacks.averaging import WeightAverage
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +29,13 @@ train = partial(cnn_registry.train, report=False)
 resume = partial(cnn_registry.resume, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""
 
-SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": 1.0}
+SETTINGS: dict[str, Any] = UNVARIED | {
+    "epochs": 3,
+    "batch_size": 8,
+    "image_size": 16,
+    "optimizer.learning_rate": 0.1,
+    "ema": 1.0,
+}
 
 
 def in_validation(steps_per_epoch: int, epochs: int, every: int, steps: float, idle: int) -> list[float]:
@@ -74,7 +81,7 @@ def by_definition(steps_per_epoch: int, epochs: int, every: int, steps: float, i
 
 @pytest.mark.parametrize("idle", [0, 1])
 @pytest.mark.parametrize("every", [1, 3, 4])
-@pytest.mark.parametrize("steps_per_epoch", [1, 2, 3, 4, 5, 9, 13])
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 4, 13])
 def test_it_is_the_weighted_mean_of_its_definition(steps_per_epoch: int, every: int, idle: int) -> None:
     for steps in (0.2, 3.0, 1e4):
         arguments = (steps_per_epoch, 5, every, steps, idle)
