@@ -224,7 +224,7 @@ def test_train_evaluate_and_predict(cnnreg: Cnnreg, tiny: str, colours: Path, tm
     settings = [f"--set={setting}" for setting in ("epochs=2", "batch_size=8", "optimizer.learning_rate=0.1")]
     trained = cnnreg("train", "tiny", "--data", colours, "--out", out, "--json", *settings)
     assert trained.code == 0
-    assert trained.err.count("\nepoch ") == 2
+    assert trained.err.count("  val_loss ") == 2  # a slow machine also writes lines within an epoch
     result = json.loads(trained.out)
     run = result["run"]
     assert Path(run).parent == out
