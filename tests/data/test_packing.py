@@ -142,6 +142,19 @@ def test_unreadable_images_are_left_out_or_stop_the_packing(
         pack(root, tmp_path / "packed", on_bad_image="error")
 
 
+def test_nothing_is_left_of_a_packing_without_a_readable_image(folder: Folder, tmp_path: Path) -> None:
+    root, out = folder(*PATHS), tmp_path / "packed"
+    before = {path: (root / path).read_bytes() for path in PATHS}
+    for path in PATHS:
+        (root / path).write_bytes(b"")
+    with pytest.raises(DataError, match="has no readable image of 'a', 'b'"):
+        pack(root, out, shards=2)
+    assert {path.name for path in out.iterdir()} <= {".lock"}
+    for path, content in before.items():
+        (root / path).write_bytes(content)
+    assert pack(root, out, shards=3).images == 10
+
+
 def test_a_packing_that_was_killed_continues_with_the_first_missing_shard(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def last_weights(run: cnn_registry.Run) -> list[np.ndarray]:
     return found
 
 
+@pytest.mark.slow
 def test_bad_images_are_replaced_in_the_same_way_after_a_resumption(
     large: Path, bad: list[str], tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -108,7 +108,7 @@ def pack(
     Raises:
         UsageError: ``max_edge`` or ``shards`` is out of range.
         DataError: as `load_dataset`; ``out`` holds something else; or an image cannot be read and ``on_bad_image`` is
-            ``"error"``, or a class has no image that can.
+            ``"error"``, or a class has no image that can, in which case nothing is left in ``out``.
         RunError: the folder cannot be written.
         MissingPackageError: array_record is not installed.
     """
@@ -351,7 +351,14 @@ def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[Sh
     """Write the index of shards that are all there."""
     bad = {image_id for table in tables for image_id in table.bad}
     kept = dataset.select(np.array([image_id not in bad for image_id in dataset.ids], bool)) if bad else dataset
-    refuse_empty_classes(kept)
+    try:
+        refuse_empty_classes(kept)
+    except DataError:  # these files will not do, and others are another packing
+        for number in range(plan.shards):
+            for file in (shard_path(folder, number, plan.shards), _table(folder, number, plan.shards)):
+                file.unlink(missing_ok=True)
+        (folder / BEGUN).unlink(missing_ok=True)
+        raise
     index = Index(
         name=dataset.name,
         class_names=list(dataset.class_names),
