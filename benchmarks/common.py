@@ -57,14 +57,21 @@ class Worker:
         script: a module whose ``main`` ends in `serve`.
         *arguments: its arguments.
         variables: changes to this process's environment variables; ``None`` unsets one.
+        python: the interpreter (default: that of this process).
 
     Attributes:
         ready: what it sent when it was ready.
     """
 
-    def __init__(self, script: str, *arguments: object, variables: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        script: str,
+        *arguments: object,
+        variables: Mapping[str, str | None] | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", script, *map(str, arguments)],
+            [python, "-m", script, *map(str, arguments)],
             env=environment(variables or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ def test_every_command_that_trains_takes_packed_images(colours: Path, tiny: str,
     pytest.importorskip("array_record")
     packed = pack(colours, tmp_path / "packed", shards=3).path
     stop = after_steps(4, lambda: signal.raise_signal(signal.SIGINT))
-    options = {"settings": SETTINGS, "report": False}
-    stopped = cnn_registry.train(tiny, data=colours, out=tmp_path / "runs", callbacks=[stop], **options)
+    train = partial(cnn_registry.train, tiny, settings=SETTINGS, out=tmp_path / "runs", report=False)
+    stopped = train(data=colours, callbacks=[stop])
     resumed = cnn_registry.resume(stopped.path, data=packed, report=False)
-    whole = cnn_registry.train(tiny, data=packed, out=tmp_path / "runs", **options)
+    whole = train(data=packed)
     assert (resumed.status, resumed.record.data.digest) == ("finished", whole.record.data.digest)
     assert resumed.record.data.source == str(packed)
     assert [row.val_loss for row in resumed.history] == [row.val_loss for row in whole.history]

@@ -59,7 +59,7 @@ def test_bad_images_are_replaced_in_the_same_way_after_a_resumption(
 ) -> None:
     whole = train(tiny, data=large, out=tmp_path / "whole")
     said = capsys.readouterr().err
-    assert "60 images are more than fits into memory, so they are decoded whenever they are read." in said
+    assert "60 images do not fit into memory, so they are decoded whenever they are read." in said
     assert said.count("2 images cannot be read, so others of the same class stand in: ") == 1
     assert sorted(whole.record.data.replaced) == bad
     assert whole.record.data.left_out == {}

@@ -24,6 +24,9 @@ IN_WORDS: dict[int, str] = {1: "grey", 3: "red, green and blue", 4: "red, green,
 FILL: dict[int, tuple[int, ...]] = {1: (117,), 3: (124, 116, 104), 4: (124, 116, 104, 0)}
 """What letterbox lays around a picture, by the number of channels: ImageNet's mean colour, rounded, and its grey."""
 
+Decoding = Literal["exact", "reduced"]
+"""How JPEG files are decoded that are decoded whenever they are read, see `Form.reduced`."""
+
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -38,6 +41,8 @@ class Form:
         resize: see `Resize`.
         crop_share: the share of height and width that is cut out of the centre: pictures are fitted to ``height /
             crop_share`` by ``width / crop_share`` pixels first, rounded down.
+        reduced: whether a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size, where that is at least as large as
+            the frame in both directions. It takes about half the time, and changes pixels a little.
     """
 
     height: int
@@ -45,6 +50,7 @@ class Form:
     channels: int = 3
     resize: Resize = "squash"
     crop_share: float = 1.0
+    reduced: bool = False
 
     @classmethod
     def of(cls, size: int | Form) -> Form:
@@ -83,6 +89,11 @@ class Form:
         if self == Form.of(self.height):
             return str(self.height)
         return f"{'x'.join(map(str, self.shape))} {self.resize} {self.crop_share!r}"
+
+    @property
+    def exact(self) -> Form:
+        """The same form of images that are decoded at their full size."""
+        return replace(self, reduced=False)
 
     def at(self, size: Size) -> Form:
         """The form for training at another size: nothing is cut off but by the augmentation."""

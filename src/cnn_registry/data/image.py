@@ -20,7 +20,7 @@ from cnn_registry.errors import BadImageError
 from . import formats
 from .colour import load_pixels, over_white
 from .dataset import Bytes, EncodedImage
-from .form import FILL, Form
+from .form import FILL, Form, Size
 from .records import PackedImage
 from .screening import screen
 
@@ -43,6 +43,9 @@ _TURNS = {
 }
 """What makes an image upright, for each orientation in EXIF data."""
 
+_SIDEWAYS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Those that swap height and width."""
+
 
 def decode(source: EncodedImage | BinaryIO, form: int | Form, *, max_pixels: int | None = None) -> Bytes:
     """`decode_forms` in one form."""
@@ -58,7 +61,7 @@ def decode_forms(
     than 8 bits per value are scaled (see `cnn_registry.data.colour`). Without a channel for alpha, transparent areas
     become white, as on a page; with one, colours and alpha are resized independently, as they are. Only the first frame
     of an animation is used. The pixels of an RGB image that is squashed equal ``np.asarray(image.resize((width,
-    height), LANCZOS))``, as in tflearn.
+    height), LANCZOS))``, as in tflearn, unless all forms are reduced.
 
     Args:
         source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a seekable binary
@@ -76,7 +79,9 @@ def decode_forms(
     """
     with _reported(source, max_pixels):
         wanted = [Form.of(form) for form in forms]
-        whole = _read(source, max_pixels, alpha=any(form.channels == 4 for form in wanted))
+        frame = (max(form.frame[0] for form in wanted), max(form.frame[1] for form in wanted))
+        at_least = frame if all(form.reduced for form in wanted) else None
+        whole = _read(source, max_pixels, alpha=any(form.channels == 4 for form in wanted), at_least=at_least)
         return [pixels(whole, form) for form in wanted]
 
 
@@ -126,11 +131,13 @@ def _reported(source: EncodedImage | BinaryIO | str, max_pixels: int | None) -> 
         raise BadImageError(name, _reason(error, pixel_limit(max_pixels))) from error
 
 
-def _read(source: EncodedImage | BinaryIO, max_pixels: int | None, *, alpha: bool) -> Image.Image:
+def _read(
+    source: EncodedImage | BinaryIO, max_pixels: int | None, *, alpha: bool, at_least: Size | None = None
+) -> Image.Image:
     _silence_pillow()
     with _opened(source) as stream, _allowed(max_pixels):
         try:
-            return _whole(stream, pixel_limit(max_pixels), alpha=alpha)
+            return _whole(stream, pixel_limit(max_pixels), alpha=alpha, at_least=at_least)
         except UnidentifiedImageError as error:
             raise ValueError(_unidentified(stream)) from error
 
@@ -191,7 +198,7 @@ def image_size(file: EncodedImage) -> tuple[int, int] | None:
     try:
         with _opened(file) as stream, Image.open(stream, formats=formats.pillow_names()) as image:
             width, height = image.size
-            turned = _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+            turned = _turn(image) in _SIDEWAYS
             return (height, width) if turned else (width, height)
     except Exception:  # decoders raise anything on a damaged file
         return None
@@ -254,8 +261,8 @@ def fitted(image: Image.Image, edge: int) -> Image.Image:
     return small
 
 
-def _whole(stream: BinaryIO, limit: int | None, *, alpha: bool) -> Image.Image:
-    """The image at its own size, upright, as RGB or RGBA."""
+def _whole(stream: BinaryIO, limit: int | None, *, alpha: bool, at_least: Size | None) -> Image.Image:
+    """The image, upright, as RGB or RGBA: at its own size, or a smaller one of ``at_least`` that height and width."""
     screen(stream)
 
     def opened() -> ImageFile.ImageFile:
@@ -263,8 +270,11 @@ def _whole(stream: BinaryIO, limit: int | None, *, alpha: bool) -> Image.Image:
 
     with opened() as image:
         _check_size(image, limit)
-        loaded = load_pixels(image, opened, alpha=alpha)
         turn = _turn(image)
+        if at_least and image.format == "JPEG":
+            height, width = at_least[::-1] if turn in _SIDEWAYS else at_least
+            image.draft(image.mode, (width, height))
+        loaded = load_pixels(image, opened, alpha=alpha)
         return loaded if turn is None else loaded.transpose(turn)
 
 

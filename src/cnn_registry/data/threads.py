@@ -5,6 +5,8 @@ Pillow and hashlib release the interpreter's lock while they work, so threads ar
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +43,17 @@ def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             yield from results
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def together(function: Callable[[A], B], items: Iterable[A]) -> list[B]:
+    """``function`` of each of ``items``, in their order, in threads that all callers share and that stay."""
+    return list(_pool(os.getpid()).map(function, items))
+
+
+@functools.cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """The threads of a process, which a process that is forked from it does not have."""
+    return ThreadPoolExecutor(usable_cpus())
 
 
 def in_flight() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,7 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from cnn_registry.data.balance import ClassWeights, Sampling
-from cnn_registry.data.form import Channels, Form, Resize, Size, in_proportion
+from cnn_registry.data.form import Channels, Decoding, Form, Resize, Size, in_proportion
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
@@ -325,6 +326,9 @@ class Recipe(Settings):
             Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
         decode_size: size in pixels of the decoded images that training crops are cut from, as in ``train_sizes``;
             ``None`` for ``image_size``. Larger ones make sharper crops, and take more memory.
+        decoding: how JPEG files are decoded that are trained on and do not fit into memory: ``"exact"``, or
+            ``"reduced"`` for 1/2, 1/4 or 1/8 of their size, where that is large enough. It takes less time, and the
+            pixels differ a little. Images that fit into memory, evaluation and prediction are exact in any case.
         resize: how a picture of another shape becomes an image, in training, evaluation and prediction: ``"squash"``
             to resize all of it, ``"crop"`` to keep its shape and cut off what sticks out at two edges, ``"letterbox"``
             to keep its shape and surround it with ImageNet's mean colour.
@@ -380,6 +384,7 @@ class Recipe(Settings):
     image_size: ImageSize | None = None
     train_sizes: tuple[ImageSize, ...] = ()
     decode_size: ImageSize | None = None
+    decoding: Decoding = "exact"
     resize: Resize = "squash"
     crop_share: float = Field(default=1.0, ge=0.1, le=1)
     channels: Channels = 3
@@ -440,7 +445,8 @@ class Recipe(Settings):
     def decoded_form(self, input_shape: tuple[int, int, int]) -> Form:
         """The form in which pictures are decoded for training."""
         form = self.form(input_shape)
-        return form.at(in_proportion(self.decode_size, *form.size) if self.decode_size else form.size)
+        own = form.at(in_proportion(self.decode_size, *form.size) if self.decode_size else form.size)
+        return replace(own, reduced=self.decoding == "reduced")
 
     def sizes(self, input_shape: tuple[int, int, int]) -> list[Size]:
         """The sizes of the images in training, each for an equal share of the epochs."""

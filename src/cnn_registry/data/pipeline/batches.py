@@ -314,7 +314,9 @@ def _batches(
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     elements = tf.data.Dataset.range(steps.start * replicas.here, steps.stop * replicas.here)
-    return elements.map(as_it_is(prepare)).prefetch(2)
+    # Two batches at a time keep the processors busy at the end of the first.
+    in_parallel = {} if images.is_in_memory else {"num_parallel_calls": 2, "deterministic": True}
+    return elements.map(as_it_is(prepare), **in_parallel).prefetch(2)
 
 
 def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

@@ -77,6 +77,11 @@ class LoadedImages:
     files: Files | None = field(default=None, repr=False, compare=False)
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether reading images is copying them."""
+        return isinstance(self.source, ArrayImages)
+
+    @property
     def is_of_names(self) -> bool:
         """Whether the digest is one of names, as the files are read while they are trained on."""
         return self.digest.startswith(OF_NAMES)
@@ -146,7 +151,7 @@ def load_forms(
 
     Args:
         dataset: what a loader returned.
-        forms: the forms.
+        forms: the forms. Images that are held in memory are decoded exactly in any case.
         on_bad_image: ``"skip"`` leaves unreadable images out, with a note; ``"error"`` raises.
         memory_limit: bytes of pixels that are held in memory; more are decoded whenever they are read. Default half of
             the memory that this process may use.
@@ -159,7 +164,7 @@ def load_forms(
     """
     wanted = list(dict.fromkeys(forms))
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
-    needed = sum(form.values for form in wanted)
+    needed = sum(form.values for form in {form.exact for form in wanted})
     _check_room(wanted, needed)
     in_memory = len(dataset) * needed <= limit
     if isinstance(dataset.images, np.ndarray):
@@ -173,7 +178,8 @@ def load_forms(
     if not in_memory:
         return _streamed(dataset, files, wanted, on_bad_image, max_pixels)
     files.hash_unknown()
-    keys = {form: _key([files.digest(index) for index in range(len(files))], form, max_pixels) for form in wanted}
+    hashes = [files.digest(index) for index in range(len(files))]
+    keys = {form: _key(hashes, form, max_pixels) for form in dict.fromkeys(form.exact for form in wanted)}
     decoded, reasons = _cached(files, keys, dataset.source, max_pixels, keep=keep)
     if keep:
         remember(files, dataset.source)
@@ -187,7 +193,7 @@ def load_forms(
     hashes = [files.digest(index) for index in range(len(files))]
     digest = _digest(dataset, hashes)
     return {
-        form: LoadedImages(dataset, ArrayImages(decoded[form], form), bad, digest, tuple(hashes), files=files)
+        form: LoadedImages(dataset, ArrayImages(decoded[form.exact], form), bad, digest, tuple(hashes), files=files)
         for form in wanted
     }
 
@@ -201,8 +207,8 @@ def _streamed(
     hashes = Hashes(files)
     if not files.known.all():
         note(
-            f"{counted(len(dataset), 'image')} are more than fits into memory, so they are decoded whenever they are "
-            f"read. Unreadable and duplicate ones are found then."
+            f"{counted(len(dataset), 'image')} do not fit into memory, so they are decoded whenever they are read. "
+            f"Unreadable and duplicate ones are found then."
         )
     digest = _digest(dataset, hashes) if packed else digest_of_names(dataset)
     unreadable = Unreadable(dataset.ids, on_bad_image)

@@ -18,7 +18,7 @@ from cnn_registry.data.form import Form
 from cnn_registry.data.image import decode_forms
 from cnn_registry.data.paths import PathsBelow
 from cnn_registry.data.records import PackedImage
-from cnn_registry.data.threads import in_threads
+from cnn_registry.data.threads import in_threads, together
 from cnn_registry.errors import BadImageError
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
@@ -269,7 +269,7 @@ class StreamedImages:
             BadImageError: a file can no longer be read, or has another content than at first.
         """
         places = [int(index) for index in indices]
-        found = list(in_threads(partial(self._files.attempt, forms=(self.form,), max_pixels=self._max_pixels), places))
+        found = together(partial(self._files.attempt, forms=(self.form,), max_pixels=self._max_pixels), places)
         failed = {place: one for place, one in zip(places, found, strict=True) if isinstance(one, BadImageError)}
         for error in failed.values():
             if isinstance(error, ChangedImageError) or isinstance(error.__cause__, MemoryError):

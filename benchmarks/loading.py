@@ -1,0 +1,150 @@
+"""Measure how many photographs a second reach a network, beside `tf.data` and PyTorch's `DataLoader`.
+
+    python -m benchmarks.loading --data 17flowers [--torch PYTHON]
+
+Each side reads the same JPEG files in a new order each epoch, resizes them to 224 x 224 pixels, and makes batches of 32
+with values from 0 to 1. Ours are `training_batches` without augmentation: of images that are decoded whenever they are
+read, exactly and at a reduced size (the setting ``decoding``), from files and from packed shards, and of the mapped
+cache. `tf.data` decodes with `tf.io.decode_jpeg` and resizes with a bilinear filter without antialiasing, in as many
+threads as there are processors. `DataLoader` reads an `ImageFolder` in as many processes as there are processors, with
+torchvision's `Resize` (bilinear, antialiased); it is skipped where PyTorch is not installed. The sides take turns, one
+pass over the photographs each; figures are medians, and ratios are those of the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .common import Facts, Worker, begin, in_turn, save, serve, timed
+
+SIZE, BATCH = 224, 32
+
+OURS = ("streamed, exact", "streamed, reduced", "packed, exact", "packed, reduced", "mapped cache")
+
+
+def epochs(side: str, folder: Path) -> Callable[[], int]:
+    """What reads all images once, and returns their number."""
+    return tf_epochs(folder) if side == "tf.data" else our_epochs(folder, side)
+
+
+def our_epochs(folder: Path, side: str) -> Callable[[], int]:
+    """`training_batches` without augmentation."""
+    import numpy as np
+
+    from cnn_registry.data.form import Form
+    from cnn_registry.data.loading import load_dataset
+    from cnn_registry.data.packing import pack
+    from cnn_registry.data.pipeline.augment import Augmentation
+    from cnn_registry.data.pipeline.batches import steps_per_epoch, training_batches
+    from cnn_registry.data.sources.cache import load_forms
+
+    if side.startswith("packed"):
+        folder = pack(folder, folder.parent / side.replace(", ", "-"), max_edge=10_000).path
+    form = Form(SIZE, SIZE, reduced=side.endswith("reduced"))
+    limit = None if side == "mapped cache" else 0
+    images = load_forms(load_dataset(None, folder), (form,), memory_limit=limit)[form]
+    count = len(images.dataset)
+    options: Any = {"batch_size": BATCH, "epochs": 10_000, "seed": 0, "pixels": "unit"}
+    batches: Iterator[Any] = iter(training_batches(images, np.arange(count), augmentation=Augmentation(), **options))
+    return lambda: sum(len(next(batches)[0]) for _ in range(steps_per_epoch(count, BATCH)))
+
+
+def tf_epochs(folder: Path) -> Callable[[], int]:
+    """`tf.data` as TensorFlow's guide to loading images has it."""
+    import tensorflow as tf
+
+    classes = sorted(path.name for path in folder.iterdir())
+    files = sorted(map(str, folder.glob("*/*.jpg")))
+    labels = [classes.index(Path(file).parent.name) for file in files]
+
+    def decoded(file: Any, label: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(file), channels=3)
+        return tf.image.resize(image, (SIZE, SIZE)) / 255.0, tf.one_hot(label, len(classes))
+
+    batches = (
+        tf.data.Dataset.from_tensor_slices((files, labels))
+        .shuffle(len(files), reshuffle_each_iteration=True)
+        .map(decoded, num_parallel_calls=os.cpu_count())
+        .batch(BATCH)
+        .prefetch(2)
+    )
+    return lambda: sum(len(images) for images, _ in batches)
+
+
+def side(name: str, folder: Path) -> None:
+    """Read everything once, and then once on each request."""
+    read = epochs(name, folder)
+    count = read()
+
+    def measure() -> Facts:
+        found = timed(read)
+        return {"images_per_second": count / found["seconds"]}
+
+    serve({"images": count}, measure)
+
+
+def link(data: Path, folder: Path, every: int) -> None:
+    """A folder of class folders of links to the photographs, or to one of so many."""
+    from cnn_registry.data.loading import load_dataset
+
+    dataset = load_dataset("oxflower17", data)
+    for file, label in list(zip(dataset.images, dataset.labels, strict=True))[::every]:
+        place = folder / f"{label:02}" / Path(str(file)).name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(Path(str(file)).resolve())
+
+
+def has_torch(python: str) -> bool:
+    """Whether an interpreter has PyTorch and torchvision."""
+    tried = subprocess.run([python, "-c", "import torch, torchvision"], capture_output=True, check=False)
+    return tried.returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder or archive of the 17 flowers")
+    parser.add_argument("--rounds", type=int, default=5, help="passes of each side (default: 5)")
+    parser.add_argument("--every", type=int, default=1, help="use one of so many photographs (default: 1)")
+    parser.add_argument("--torch", default=sys.executable, help="the Python of PyTorch's side (default: this one)")
+    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        side(asked.side[0], Path(asked.side[1]))
+        return
+    with TemporaryDirectory() as directory:
+        folder = Path(directory) / "photographs"
+        link(asked.data, folder, asked.every)
+        variables = {"CNNREG_CACHE": str(Path(directory) / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        workers = {
+            name: Worker("benchmarks.loading", "--side", name, folder, variables=variables)
+            for name in (*OURS, "tf.data")
+        }
+        if has_torch(asked.torch):
+            workers["DataLoader"] = Worker("benchmarks.loading_torch", folder, SIZE, BATCH, python=asked.torch)
+        else:
+            print(f"DataLoader: skipped, as {asked.torch} has no PyTorch and torchvision.", file=sys.stderr)
+        facts: Facts = begin() | {"images": workers["tf.data"].ready["images"], "size": SIZE, "rows": []}
+        measured = in_turn(workers, asked.rounds)
+    speeds = {name: [row["images_per_second"] for row in rows] for name, rows in measured.items()}
+    for name, own in speeds.items():
+        row: Facts = {"side": name, "images_per_second": round(statistics.median(own))}
+        for other in ("tf.data", "DataLoader"):
+            if other in speeds and other != name:
+                ratios = [one / two for one, two in zip(own, speeds[other], strict=True)]
+                row[f"times {other}"] = round(statistics.median(ratios), 2)
+        print(json.dumps(row), flush=True)
+        facts["rows"].append(row)
+    save("loading", facts)
+
+
+if __name__ == "__main__":
+    main()
