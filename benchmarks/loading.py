@@ -1,4 +1,4 @@
-"""Measure how many photographs a second reach a network, beside `tf.data` and PyTorch's `DataLoader`.
+"""Measure how many photographs per second reach a network, beside `tf.data` and PyTorch's `DataLoader`.
 
     python -m benchmarks.loading --data 17flowers [--torch PYTHON]
 
