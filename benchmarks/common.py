@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -106,7 +106,19 @@ def serve(ready: Facts, measure: Callable[[], Facts]) -> None:
         print(json.dumps(measure()), flush=True)
 
 
-def in_turn(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Facts]]:
+class Side(Protocol):
+    """What measures on request."""
+
+    def measure(self) -> Facts:
+        """Measure once more."""
+        ...
+
+    def close(self) -> None:
+        """Free what it needs."""
+        ...
+
+
+def in_turn(workers: Mapping[str, Side], rounds: int) -> dict[str, list[Facts]]:
     """The measurements of the workers, each once per round: A B A B."""
     measured: dict[str, list[Facts]] = {name: [] for name in workers}
     for _ in range(rounds):

@@ -24,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .common import Facts, Worker, begin, in_turn, save, serve, timed
+from .common import Facts, Worker, begin, in_turn, save, timed
 
 SIZE, BATCH = 224, 32
 
@@ -80,16 +80,19 @@ def tf_epochs(folder: Path) -> Callable[[], int]:
     return lambda: sum(len(images) for images, _ in batches)
 
 
-def side(name: str, folder: Path) -> None:
-    """Read everything once, and then once on each request."""
-    read = epochs(name, folder)
-    count = read()
+class Here:
+    """A side in this process, which measures as a `Worker` does. It reads everything once when it is made."""
 
-    def measure() -> Facts:
-        found = timed(read)
-        return {"images_per_second": count / found["seconds"]}
+    def __init__(self, name: str, folder: Path) -> None:
+        self._read = epochs(name, folder)
+        self.count = self._read()
 
-    serve({"images": count}, measure)
+    def measure(self) -> Facts:
+        """Read everything once more."""
+        return {"images_per_second": self.count / timed(self._read)["seconds"]}
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 def link(data: Path, folder: Path, every: int) -> None:
@@ -115,24 +118,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="passes of each side (default: 5)")
     parser.add_argument("--every", type=int, default=1, help="use one of so many photographs (default: 1)")
     parser.add_argument("--torch", default=sys.executable, help="the Python of PyTorch's side (default: this one)")
-    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.side:
-        side(asked.side[0], Path(asked.side[1]))
-        return
     with TemporaryDirectory() as directory:
+        os.environ |= {"CNNREG_CACHE": str(Path(directory) / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
         folder = Path(directory) / "photographs"
         link(asked.data, folder, asked.every)
-        variables = {"CNNREG_CACHE": str(Path(directory) / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        workers = {
-            name: Worker("benchmarks.loading", "--side", name, folder, variables=variables)
-            for name in (*OURS, "tf.data")
-        }
+        workers: dict[str, Here | Worker] = {name: Here(name, folder) for name in (*OURS, "tf.data")}
+        facts: Facts = begin() | {"images": sum(1 for _ in folder.glob("*/*")), "size": SIZE, "rows": []}
         if has_torch(asked.torch):
             workers["DataLoader"] = Worker("benchmarks.loading_torch", folder, SIZE, BATCH, python=asked.torch)
         else:
             print(f"DataLoader: skipped, as {asked.torch} has no PyTorch and torchvision.", file=sys.stderr)
-        facts: Facts = begin() | {"images": workers["tf.data"].ready["images"], "size": SIZE, "rows": []}
         measured = in_turn(workers, asked.rounds)
     speeds = {name: [row["images_per_second"] for row in rows] for name, rows in measured.items()}
     for name, own in speeds.items():
