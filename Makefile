@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs site clean
+.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs site release-check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ site: .venv/installed ## build the site into build/site, and check its links; th
 	$(BIN)/python website/prepare.py
 	$(BIN)/python website/gallery.py
 	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
+
+release-check: .venv/installed-dev ## build all packages as for a release, and check them
+	$(PIP) --group release
+	$(BIN)/python release/check.py
 
 clean: ## remove .venv and tool caches; keep runs
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist

@@ -12,6 +12,7 @@ import pytest
 
 from cnn_registry import errors, get_spec
 from cnn_registry import testing as testing  # has errors of its own
+from cnn_registry.data.sources.files import UnreadableImagesError
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.text import one_line, suggestion
 
@@ -138,6 +139,7 @@ SAMPLES: dict[type[CnnRegistryError], tuple[object, ...]] = {
     errors.ModelBuildError: ("vgg16", "for num_classes=2", "ValueError: no"),
     errors.UnknownNameError: ("model", "vgg_16", ["vgg16"], SEE),
     errors.UnknownOptionError: ("vgg16", ["widht"], ["width"]),
+    UnreadableImagesError: ("a.jpg", {3: "it is truncated"}),
     errors.UnknownProviderError: ("model", "vgg16", "c", ["a", "b"], SEE),
 }
 
@@ -147,7 +149,8 @@ SAMPLES: dict[type[CnnRegistryError], tuple[object, ...]] = {
 def test_every_error_survives_pickling_and_copying(
     kind: type[CnnRegistryError], through: Callable[[CnnRegistryError], CnnRegistryError]
 ) -> None:
-    error = kind(*SAMPLES.get(kind, ("It failed.",)))  # type: ignore[arg-type]  # each kind has arguments of its own
+    sample = next((SAMPLES[base] for base in kind.__mro__ if base in SAMPLES), ("It failed.",))
+    error = kind(*sample)  # type: ignore[arg-type]  # each kind has arguments of its own
     error.add_note("epoch 3")
     same = through(error)
     assert type(same) is kind

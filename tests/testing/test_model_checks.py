@@ -332,6 +332,12 @@ def test_a_counter_counts_as_keras_counts_it(install: Install) -> None:
     assert failing(check_model(name, None, only=["parameters"])) == {}
 
 
+def test_weights_need_names(install: Install) -> None:
+    name = install("numbered", ('initializer="zeros", name="shift"', 'initializer="zeros"'))
+    message = failing(check_model(name, None, only=["names"]))["names"]
+    assert re.match(r"expected the same paths of weights in two builds; got 'scale/variable_\d+' in only one", message)
+
+
 def test_layers_without_weights_need_no_names(install: Install) -> None:
     results = check_model(install("unnamed", ('(name="average")', "()")), only=["names", "weights-file"])
     assert [result.outcome for result in results] == ["passed", "passed"]

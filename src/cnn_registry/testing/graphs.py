@@ -282,6 +282,14 @@ def check_names(subject: Subject) -> None:
             f"{unstable[0]!r} in only one of them",
             "Name every layer with weights; Keras numbers unnamed layers by what was built before.",
         )
+    # Checkpoints find weights by their paths.
+    paths = zip(first.weights, larger.weights, strict=False)
+    if unstable := [weight.path for weight, other in paths if weight.path != other.path]:
+        raise failed(
+            "the same paths of weights in two builds",
+            f"{unstable[0]!r} in only one of them",
+            "Give add_weight a name, and name the layers in a layer; Keras numbers those without one.",
+        )
 
 
 def check_no_lambda(subject: Subject) -> None:

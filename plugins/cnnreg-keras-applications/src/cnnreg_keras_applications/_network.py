@@ -14,6 +14,35 @@ HALF = 127.5
 """Pixels from 0 to 255 are this times pixels from -1 to 1, plus this."""
 
 
+@keras.saving.register_keras_serializable("cnnreg_keras_applications")
+class LayerScale(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no type information
+    """Multiplies each channel by a weight. Keras' own layer leaves the weight without a name, and numbers it.
+
+    Args:
+        init_values: the weights at first.
+        projection_dim: number of channels.
+        **options: those of every layer.
+    """
+
+    def __init__(self, init_values: float, projection_dim: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.init_values, self.projection_dim = init_values, projection_dim
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weight."""
+        initializer = keras.initializers.Constant(self.init_values)
+        self.gamma = self.add_weight(shape=(self.projection_dim,), initializer=initializer, name="gamma")
+
+    def call(self, inputs: Any) -> Any:
+        """The scaled maps."""
+        return inputs * self.gamma
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        own = {"init_values": self.init_values, "projection_dim": self.projection_dim}
+        return {**super().get_config(), **own}
+
+
 def build(
     constructor: str,
     input_shape: tuple[int, int, int],
@@ -63,7 +92,8 @@ def _named(network: keras.Model, name: str) -> keras.Model:
             scale, offset = operation.scale * HALF, operation.offset + operation.scale * HALF
             return keras.layers.Rescaling(scale, offset, name=names[id(operation)])
         if isinstance(operation, keras.layers.Layer):
-            return type(operation).from_config(operation.get_config() | {"name": names[id(operation)]})
+            kind = LayerScale if type(operation).__name__ == "LayerScale" else type(operation)
+            return kind.from_config(operation.get_config() | {"name": names[id(operation)]})
         if _is_sum(operation):  # a layer can be a feature, an operation cannot
             return keras.layers.Add(name=names[id(operation)])
         return operation
