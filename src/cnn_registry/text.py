@@ -12,6 +12,9 @@ JOINER = "\u200d"
 
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
+LONGEST_NAME = 200
+"""Columns of a name in a list of names."""
+
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 """What tells a terminal to change colours or type."""
 
@@ -165,9 +168,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def listing(names: Iterable[str], at_most: int = 10) -> str:
-    """Names in quotes: the first ones, and how many more there are."""
+    """Names in quotes, long ones shortened: the first ones, and how many more there are."""
     names = list(names)
-    shown = ", ".join(repr(name) for name in names[:at_most])
+    shown = ", ".join(repr(shorten(name, LONGEST_NAME)) for name in names[:at_most])
     return shown + (f" and {len(names) - at_most:,} more" if len(names) > at_most else "")
 
 

@@ -118,3 +118,30 @@ def test_a_group_that_is_nearly_right_is_named(plugins: FakePlugins, cnnreg: Cnn
     install(plugins, "acme-eight", "recipe", {"strong": "acme_eight:strong"}, **{"strong.toml": STRONG})
     problems = json.loads(cnnreg("doctor", "--json").out)["problems"]
     assert any("'cnn_registry.recipe'" in line and "'cnn_registry.recipes'" in line for line in problems)
+
+
+CHANGING = """
+import io, os, sys, click
+os.chdir("/")
+sys.stdout = sys.stderr = io.StringIO()
+
+@click.command()
+def where():
+    click.echo(os.getcwd())
+"""
+
+
+def test_what_an_import_changes_is_undone_and_said(plugins: FakePlugins, cnnreg: Cnnreg) -> None:
+    install(plugins, "acme-one", "commands", {"where": "acme_one:where"}, **{"__init__.py": CHANGING})
+    done = cnnreg("where")
+    assert done.out == f"{Path.cwd()}\n"
+    assert "acme-one changed the standard streams and the working directory when it was imported; this was undone." in (
+        done.err
+    )
+
+
+def test_a_recipe_may_begin_with_a_byte_order_mark(plugins: FakePlugins, tmp_path: Path) -> None:
+    install(plugins, "acme-one", "recipes", {"strong": "acme_one:strong"}, **{"strong.toml": "\ufeff" + STRONG})
+    (tmp_path / "mine.toml").write_text('\ufeffextends = "strong"\nbatch_size = 7\n')
+    recipe = load_recipe(str(tmp_path / "mine.toml"))
+    assert (recipe.epochs, recipe.batch_size) == (300, 7)

@@ -60,7 +60,7 @@ def test_findings_name_what_is_wrong_the_worst_first(pictures: Path) -> None:
         ("blank", 2),
     ]
     texts = [item.text for item in found.findings]
-    assert "train/dog/broken.png (" in texts[0]
+    assert "'train/dog/broken.png' (" in texts[0]
     assert texts[1].startswith(
         "1 group of images with the same content across parts, for example 'train/cat/0.png', 'val/"
     )

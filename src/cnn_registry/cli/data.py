@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from cnn_registry.text import counted
+
 from .batches import max_pixels_option
 from .common import column_options, common_options, json_option
 from .output import print_json, tell
@@ -74,6 +76,9 @@ def command(
         return
     if found.findings:
         print_table(COLUMNS, [[item.kind, f"{item.count:,}", item.text] for item in found.findings])
-    tell(f"{len(found.items):,} images of {len(found.class_counts):,} classes, {len(found.findings)} findings")
+    tell(
+        f"{counted(len(found.items), 'image')} of {counted(len(found.class_counts), 'class')}, "
+        f"{counted(len(found.findings), 'finding')}"
+    )
     if out:
         tell(f"page: {out}", wrap=False)

@@ -19,6 +19,9 @@ Indices = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 """Pixels, ``(N, height, width, channels)``: grey, RGB or RGBA."""
 
+MAX_WEIGHT = float(np.finfo(np.float32).max)
+"""The largest weight of an image."""
+
 EncodedImage = Path | PackedImage
 """Where an encoded image is: a file, or a record of a packed dataset."""
 

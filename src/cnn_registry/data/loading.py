@@ -11,7 +11,7 @@ from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
 from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
-from .dataset import ImageDataset, Split
+from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .folder import load_folder
 from .form import MODES
 from .manifest import Manifest, load_manifest
@@ -72,6 +72,13 @@ def _loader_fault(loaded: object) -> str:
         return f"it returned {len(loaded.ids)} ids, {len(images)} images and {len(labels)} labels"
     if len(set(loaded.ids)) < len(loaded.ids):
         return "two of its images have the same id"
+    if not all(isinstance(name, str) and name for name in loaded.class_names):
+        return "its class names must be texts that are not empty"
+    if len(set(loaded.class_names)) < classes:
+        return "two of its classes have the same name"
+    edges = loaded.image_size if isinstance(loaded.image_size, tuple | list) else (loaded.image_size,)
+    if loaded.image_size is not None and not all(isinstance(edge, int) and edge > 0 for edge in edges):
+        return f"its image_size must be above 0, not {loaded.image_size}"
     if labels.ndim == 2:
         if labels.shape[1] != classes or labels.dtype.kind not in "iu" or not np.isin(labels, (0, 1)).all():
             return f"its labels must be 0 and 1 of shape ({len(labels)}, {classes}), not {labels.shape}"
@@ -88,8 +95,8 @@ def _loader_fault(loaded: object) -> str:
             return f"its {what} must have the shape ({len(labels)},), not {np.shape(values)}"
     if loaded.groups is not None and not np.issubdtype(np.asarray(loaded.groups).dtype, np.integer):
         return "its groups must be integers"
-    if loaded.weights is not None and not (np.isfinite(loaded.weights).all() and (loaded.weights >= 0).all()):
-        return "its weights must be finite and not negative"
+    if loaded.weights is not None and not ((loaded.weights >= 0) & (loaded.weights <= MAX_WEIGHT)).all():
+        return f"its weights must be from 0 to {MAX_WEIGHT:.2g}"
     return next((fault for name, split in loaded.splits.items() if (fault := _split_fault(name, split, labels))), "")
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted, listing, natural_key
+from cnn_registry.text import counted, listing, natural_key, shorten
 
-from .dataset import ImageDataset, Split
+from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .folder import alike
 from .label_columns import LabelReader, label_reader
 from .parts import ROLES, Role, part
@@ -300,8 +300,8 @@ def _weight(text: str, decimal: str, where: str) -> float:
         weight = float(text.replace(decimal, "."))
     except ValueError:
         weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise DataError(f"{where}: expected a weight of 0 or more; got {text!r}.")
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise DataError(f"{where}: expected a weight from 0 to {MAX_WEIGHT:.2g}; got {shorten(text, 60)!r}.")
     return weight
 
 

@@ -6,17 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnn_registry.errors import DataError
 from cnn_registry.system.files import is_own_file, read_regular
 from cnn_registry.text import counted, listing
 
-from .dataset import ImageDataset, Split
+from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .image import MAX_BYTES
 from .records import PackedImage, Shard, need_array_record
 
@@ -31,6 +31,12 @@ MAX_FLAGS = 2**32
 """Images of a table times classes, where images may show several."""
 MAX_INDEX = 2**30
 """Bytes of the index, or of one table."""
+
+
+Number = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What an array of NumPy's can hold."""
+
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class _Stored(BaseModel):
@@ -70,22 +76,22 @@ class ShardTable(_Stored):
     """
 
     ids: list[str]
-    labels: list[int] | list[list[int]]
+    labels: list[Number] | list[list[Number]]
     bytes: list[int]
     sha256: list[str]
     bad: dict[str, str]
     encoded: int
-    groups: list[int] | None
-    weights: list[float] | None
+    groups: list[Number] | None
+    weights: list[Weight] | None
     size: int
 
 
 class PartPositions(_Stored):
     """A split: positions of images over all shards."""
 
-    train: list[int]
-    val: list[int]
-    test: list[int]
+    train: list[Number]
+    val: list[Number]
+    test: list[Number]
 
 
 class Index(_Stored):
@@ -136,7 +142,8 @@ def load_packed(folder: Path, *, min_classes: int = 2) -> ImageDataset:
         raise DataError(f"The packing of {folder} has not ended; run the same 'cnnreg pack' again to resume it.")
     index = read_index(folder)
     if len(index.class_names) < min_classes:
-        raise DataError(f"Expected {min_classes} or more classes in {folder}; it has {listing(index.class_names)}.")
+        has = f"only {listing(index.class_names)}" if index.class_names else "none"
+        raise DataError(f"Expected {min_classes} or more classes in {folder}; it has {has}.")
     images: list[PackedImage] = []
     labels, groups, weights = [], [], []
     for shard, table in _shards(folder, index):
@@ -159,8 +166,8 @@ def load_packed(folder: Path, *, min_classes: int = 2) -> ImageDataset:
         default_split=index.default_split,
         source=str(folder.resolve()),
         image_size=index.image_size,
-        groups=_joined(groups, np.int64),
-        weights=_joined(weights, np.float32),
+        groups=_joined(groups, np.int64, folder / INDEX),
+        weights=_joined(weights, np.float32, folder / INDEX),
     )
 
 
@@ -247,10 +254,12 @@ def _split(parts: PartPositions) -> Split:
     return Split(*(np.array(part, np.int64) for part in (parts.train, parts.val, parts.test)))
 
 
-def _joined(columns: list[list[Any] | None], kind: type) -> Any:
-    """A column over all shards; ``None`` where one has none."""
+def _joined(columns: list[list[Any] | None], kind: type, file: Path) -> Any:
+    """A column over all shards; ``None`` where none has it."""
     found = [column for column in columns if column is not None]
-    return np.concatenate([np.array(column, kind) for column in found]) if len(found) == len(columns) else None
+    if found and len(found) < len(columns):
+        raise _damaged(file, "some of its tables have groups or weights, others have none")
+    return np.concatenate([np.array(column, kind) for column in found]) if found else None
 
 
 def _content(file: Path) -> bytes:

@@ -143,7 +143,7 @@ class TextTable:
                         raise DataError(f"{self.file} has more than {MAX_ROWS:,} rows.")
                     yield self._line, [cells[place].strip() for place in places]
             except csv.Error as error:
-                raise DataError(f"{self.file}, line {self._line}: {error}.") from error
+                raise self._refused(error) from error
             except OSError as error:
                 raise DataError(f"{self.file} cannot be read: {error.strerror or error}.") from error
 
@@ -161,11 +161,17 @@ class TextTable:
                     f"which spreadsheets call 'CSV UTF-8'."
                 ) from error
 
+    def _refused(self, error: csv.Error) -> DataError:
+        why = str(error)
+        if why.startswith("new-line"):
+            why = "a carriage return within a line. Save it with the line ends of Unix or of Windows"
+        return DataError(f"{self.file}, line {self._line}: {why}.")
+
     def _cells(self, lines: Sequence[str], separator: str) -> list[str]:
         try:
             cells = next(csv.reader(lines, delimiter=separator, skipinitialspace=True), [])
         except csv.Error as error:
-            raise DataError(f"{self.file}, line 1: {error}.") from error
+            raise self._refused(error) from error
         while cells and not cells[-1].strip():
             cells.pop()
         return [cell.strip() for cell in cells]
@@ -189,22 +195,23 @@ class ParquetTable:
         self._arrow, parquet = need_arrow()
         try:
             self._parquet = parquet.ParquetFile(file)
-        except (self._arrow.ArrowException, OSError) as error:
-            raise DataError(f"{file} is not a Parquet file that can be read: {one_line(error)}.") from error
-        self.header = tuple(self._parquet.schema_arrow.names)
+            self.header = tuple(self._parquet.schema_arrow.names)
+        except (self._arrow.ArrowException, OSError, ValueError) as error:
+            why = one_line(error).rstrip(".")
+            raise DataError(f"{file} is not a Parquet file that can be read: {why}.") from error
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `Table.rows`; the cells of a list are separated by tabs."""
-        self._check_size(columns)
         number = 1
         try:
+            self._check_size(columns)
             for batch in self._parquet.iter_batches(batch_size=8192, columns=list(columns)):
                 read = [[self._text(name, value) for value in batch.column(name).to_pylist()] for name in columns]
                 for cells in zip(*read, strict=True):
                     number += 1
                     yield number, cells
-        except (self._arrow.ArrowException, OSError) as error:
-            raise DataError(f"{self.file} is damaged: {one_line(error)}.") from error
+        except (self._arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise DataError(f"{self.file} is damaged: {one_line(error).rstrip('.')}.") from error
 
     def _check_size(self, columns: Sequence[str]) -> None:
         facts = self._parquet.metadata

@@ -55,4 +55,4 @@ def _text(value: str) -> str:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"{name}.toml has more than {MAX_BYTES:,} bytes")
-    return content.decode()
+    return content.decode("utf-8-sig")

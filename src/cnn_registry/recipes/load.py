@@ -103,7 +103,7 @@ def _read(wanted: str, files: list[Path]) -> tuple[dict[str, Any], str]:
         return _parsed(read_installed(wanted, built_in), wanted), wanted
     path = files[-1].parent / wanted if files else Path(wanted)
     try:
-        text = read_regular(path, MAX_BYTES).decode()
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
         if os.path.realpath(path) in map(os.path.realpath, files):
             raise RecipeError(f"The recipe {path} extends itself: {' extends '.join(map(str, [*files, path]))}.")
     except RecipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,9 +26,11 @@ def _key(name: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value in TOML, whose strings, numbers and lists are JSON's."""
+    """A value in TOML, whose strings and finite numbers are JSON's; of another type than TOML's, its text."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_key(name)} = {toml_value(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)

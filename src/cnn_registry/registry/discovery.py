@@ -6,9 +6,11 @@ Two steps. `Plugins.installed` names what the entry points of a group name, and 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -16,6 +18,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cnn_registry.system.progress import note, working
 from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
@@ -218,12 +221,10 @@ def load_entry(entry: InstalledEntry, load: Callable[[str], T]) -> T | Broken:
         entry: of a group whose entries declare nothing.
         load: gets the entry's value, and runs the plugin's code.
     """
-    from cnn_registry import backend
-
     if entry.fault:
         return Broken(entry, entry.fault)
     try:
-        with stdout_to_stderr(), backend.prepared_imports():
+        with _importing(entry):
             return load(entry.value)
     except KeyboardInterrupt:
         raise
@@ -232,15 +233,12 @@ def load_entry(entry: InstalledEntry, load: Callable[[str], T]) -> T | Broken:
 
 
 def _import(entry: InstalledEntry) -> _Import:
-    from cnn_registry import backend
-
     heavy = [module for module in HEAVY if module not in sys.modules]
     declared, reason, details = None, "", ""
     began = time.perf_counter()
     token = loading.set(True)
     try:
-        # A declaration should not import TensorFlow. If one does, TensorFlow is set up as when we import it.
-        with stdout_to_stderr(), backend.prepared_imports():
+        with _importing(entry):
             declared = getattr(named_by(entry.value), SPEC_ATTRIBUTE, None)
             if isinstance(declared, Spec):
                 declared = replace(declared, provider=entry.provider)
@@ -253,6 +251,39 @@ def _import(entry: InstalledEntry) -> _Import:
         loading.reset(token)
     seconds = time.perf_counter() - began
     return _Import(declared, seconds, tuple(module for module in heavy if module in sys.modules), reason, details)
+
+
+@contextmanager
+def _importing(entry: InstalledEntry) -> Iterator[None]:
+    """Within it a plugin's code is imported: what it prints goes to standard error, and what it changes is restored.
+
+    A declaration should not import TensorFlow. If one does, TensorFlow is set up as when we import it.
+    """
+    from cnn_registry import backend
+
+    folder, stderr, changed = _folder(), sys.stderr, []
+    with working(f"Importing {entry.distribution}"), stdout_to_stderr(), backend.prepared_imports():
+        stdout = sys.stdout
+        try:
+            yield
+        finally:
+            if sys.stdout is not stdout or sys.stderr is not stderr:
+                sys.stdout, sys.stderr = stdout, stderr
+                changed.append("the standard streams")
+            if folder and _folder() != folder:
+                with suppress(OSError):
+                    os.chdir(folder)
+                changed.append("the working directory")
+    if changed:
+        note(f"{entry.distribution} changed {' and '.join(changed)} when it was imported; this was undone.")
+
+
+def _folder() -> str:
+    """The working directory; empty where it has been removed."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def _traceback() -> str:

@@ -263,7 +263,7 @@ def _of_same(same: Sequence[Same]) -> Iterable[Finding]:
 
 def _unreadable(bad: Sequence[BadImage]) -> Iterable[Finding]:
     if bad:
-        first = f"{bad[0].id} ({bad[0].reason})"
+        first = f"{listing([bad[0].id])} ({bad[0].reason})"
         yield Finding("unreadable", len(bad), f"{counted(len(bad), 'image')} cannot be read, for example {first}.")
 
 

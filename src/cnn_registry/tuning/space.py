@@ -38,6 +38,12 @@ DROPOUTS = ("dropout", "dropout_rate", "drop_rate")
 
 MOST_DROPPED = 0.7
 
+LARGEST = 2**53
+"""The largest number of a range: up to here, a float64 holds every integer."""
+
+MOST_STEPS = 1_000_000
+"""Steps of a range."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -138,7 +144,7 @@ def read_space(path: Path) -> Space:
         UsageError: it cannot be read, or a value is neither a range nor choices.
     """
     try:
-        data = tomllib.loads(read_regular(path, MAX_BYTES).decode())
+        data = tomllib.loads(read_regular(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"The space {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -170,7 +176,7 @@ def _entry(key: str, given: Mapping[str, Any], path: Path) -> Range | Choices:
         choices = given["choices"]
         if not isinstance(choices, list) or not choices:
             raise refused("choices are a list of one or more values")
-        if len({json.dumps(value) for value in choices}) < len(choices):
+        if len({json.dumps(value, default=str) for value in choices}) < len(choices):
             raise refused("a value is among the choices twice")
         return Choices(tuple(choices))
     if not given.keys() <= {"low", "high", "log", "step"} or not {"low", "high"} <= given.keys():
@@ -179,7 +185,9 @@ def _entry(key: str, given: Mapping[str, Any], path: Path) -> Range | Choices:
     numbers = [value for value in (low, high, step) if value is not None]
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers):
         raise refused("low, high and step are numbers")
-    if not all(map(math.isfinite, numbers)) or not low < high:
+    if not all(abs(number) <= LARGEST for number in numbers):  # neither is NaN
+        raise refused(f"low, high and step are numbers up to {LARGEST:,}")
+    if not low < high:
         raise refused("low must be below high")
     if not isinstance(log, bool):
         raise refused("log is true or false")
@@ -187,6 +195,8 @@ def _entry(key: str, given: Mapping[str, Any], path: Path) -> Range | Choices:
         raise refused("a logarithmic range begins above 0")
     if step is not None and (log or not 0 < step <= high - low):
         raise refused("step is above 0, not larger than the range, and not logarithmic")
+    if step is not None and (high - low) / step > MOST_STEPS:
+        raise refused(f"there are at most {MOST_STEPS:,} steps")
     return Range(low, high, log, step, all(isinstance(value, int) for value in numbers))
 
 
