@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.text import either, printable, suggestion
+from cnn_registry.text import LONGEST_NAME, either, printable, shorten, suggestion
 
 __all__ = [
     "AmbiguousAliasError",
@@ -238,7 +238,8 @@ class RunError(CnnRegistryError):
     @classmethod
     def not_a_run(cls, path: Path) -> RunError:
         """The error for a path without a run."""
-        return cls(f"{path} is not a run directory (no run.json found). Name one that 'cnnreg train' made.")
+        name = shorten(str(path), LONGEST_NAME)
+        return cls(f"{name} is not a run directory (no run.json found). Name one that 'cnnreg train' made.")
 
 
 def _qualified(name: str, providers: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnn_registry.errors import BadImageError, CnnRegistryError, UsageError
+from cnn_registry.errors import BadImageError, CnnRegistryError, RunError, UsageError
 from cnn_registry.inference.predict import predict
 from cnn_registry.runs.run import Run
 
@@ -55,6 +55,15 @@ def test_a_file_that_is_not_a_picture_is_one_error(trained: Path, tmp_path: Path
 def test_a_missing_file_is_one_error(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(CnnRegistryError, match=r"none\.jpg cannot be read as an image: no such file"):
         predict(Run.open(trained), [tmp_path / "none.jpg"])
+
+
+def test_a_name_that_is_too_long_is_missing(trained: Path, colours: Path) -> None:
+    name = "x" * 300
+    for images in (f"{name}.png", [f"{name}.png"]):
+        with pytest.raises(BadImageError, match=r"x\.png cannot be read as an image: no such file"):
+            predict(trained, images)
+    with pytest.raises(RunError, match=r"File name too long\.$"):
+        predict(name, colours)
 
 
 def test_no_classes_to_show_is_refused(trained: Path, colours: Path) -> None:

@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 from PIL import Image
 
-from cnn_registry.report.plots import plot_confusion, plot_curves
+from cnn_registry.report.plots import plot_confusion, plot_curves, plot_rates
 from cnn_registry.runs.history import Epoch
 
 NAMES: dict[str, Callable[[int], str]] = {
@@ -170,6 +170,16 @@ def test_letters_without_a_font_are_named_once(
     assert "labels.txt" in line
     assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["Café", "Кошка", "3", "4"]
     assert "labels.txt" in figures[0].axes[0].get_ylabel()
+
+
+def test_learning_rates_are_written_as_numbers(tmp_path: Path, figures: list[Figure]) -> None:
+    rates = np.geomspace(1e-5, 10.0, 30).tolist()
+    losses = [2.5 - 0.1 * math.log10(rate) for rate in rates]
+    plot_rates(rates, losses, losses, {"steepest": 1e-3}, tmp_path / "r.png", title="net on photos")
+    assert_all_can_be_read(figures[0])
+    shown = [text.get_text() for text in texts(figures[0])]
+    assert {"1e-05", "0.001", "1", "10"} <= set(shown)
+    assert not any("$" in text for text in shown)
 
 
 @pytest.fixture

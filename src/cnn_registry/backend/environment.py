@@ -18,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import BackendError
+from cnn_registry.system.progress import working
 from cnn_registry.system.quiet import quiet_matplotlib
 
 from .processors import usable_cpus
 
 _NATIVE_NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
+
+PATIENCE = 3.0
+"""Seconds after which the import has a line of its own; it takes 3 to 6 on most machines."""
 
 INSTALL_HINT = "Install one with: pip install 'cnn-registry[cpu]' (or '[gpu]' for CUDA)."
 
@@ -121,7 +125,12 @@ def keras() -> Any:
         hint = INSTALL_HINT if wanted == "tensorflow" else "Install it, or set KERAS_BACKEND=tensorflow."
         raise BackendError(f"Keras' backend {wanted!r} is not installed. {hint}")
     try:
-        with prepared_imports(), _without_native_notes(), quiet_matplotlib():  # which Keras imports
+        with (
+            working(f"Importing Keras with {wanted}", after=PATIENCE),
+            prepared_imports(),
+            _without_native_notes(),
+            quiet_matplotlib(),  # which Keras imports
+        ):
             return importlib.import_module("keras")
     except ImportError as error:
         raise BackendError(f"Keras cannot be imported ({error}). {INSTALL_HINT}") from error

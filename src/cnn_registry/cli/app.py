@@ -89,13 +89,13 @@ def _run() -> int:
         return cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0
     except click.UsageError as error:
         # Click shows the usage in three lines before its message.
-        message = error.format_message()
+        message = " ".join(error.format_message().split())
         if isinstance(error, click.NoSuchOption):
             message = f"No such option {error.option_name!r}.{option_hint(error, sys.argv)}"
         _complain(f"Error: {message}" + (f" See: {error.ctx.command_path} --help" if error.ctx else ""))
         return error.exit_code
     except click.ClickException as error:
-        _complain(f"Error: {error.format_message()}")
+        _complain(f"Error: {' '.join(error.format_message().split())}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _complain("Interrupted.")

@@ -97,7 +97,7 @@ def given(images: Any) -> GivenPictures:
     """
     if isinstance(images, str | os.PathLike):
         path = Path(images)
-        return GivenPictures(_of_path(path), "many" if path.is_dir() else "one")
+        return GivenPictures(_of_path(path), "many" if os.path.isdir(path) else "one")  # noqa: PTH112 - for long names
     if isinstance(images, Image.Image):
         return GivenPictures(iter([Picture(None, images)]), "one")
     if hasattr(images, "__array__"):
@@ -157,7 +157,8 @@ def decoded_batches(pictures: Iterable[Picture], form: int | Form, max_pixels: i
 
 
 def _of_path(path: Path) -> Iterator[Picture]:
-    return (Picture(file, file) for file in (find_images(path) if path.is_dir() else [path]))
+    is_folder = os.path.isdir(path)  # noqa: PTH112 - unlike Path's, false for a name that is too long
+    return (Picture(file, file) for file in (find_images(path) if is_folder else [path]))
 
 
 def _of_each(items: Iterable[Any]) -> Iterator[Picture]:

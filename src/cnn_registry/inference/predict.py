@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -129,9 +130,9 @@ def find_predictor(
     if isinstance(run, Run):
         return run_predictor(run, weights, tta=tta, force=force)
     path = Path(run)
-    if weights not in RUN_WEIGHTS and not (path / "run.json").exists():
+    if weights not in RUN_WEIGHTS and not os.path.exists(path / "run.json"):  # noqa: PTH110 - for long names as well
         return published_predictor(str(run), weights, tta=tta)
-    if not path.exists() and str(run) in list_models():
+    if not os.path.exists(path) and str(run) in list_models():  # noqa: PTH110 - as above
         raise UsageError(
             f"{run} is a model, not a run. Name its weights, such as 'keras:imagenet', or a run directory."
         )
@@ -211,5 +212,5 @@ def _refuse_missing(pictures: Sequence[Picture]) -> None:
         BadImageError: there is one.
     """
     for picture in pictures:
-        if isinstance(picture.content, Path) and not picture.content.is_file():
+        if isinstance(picture.content, Path) and not os.path.isfile(picture.content):  # noqa: PTH113 - as above
             raise BadImageError(str(picture.name), "no such file")

@@ -167,6 +167,7 @@ def plot_rates(
         title: above the plot; long ones go over several lines.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure, letters = Figure(figsize=(7, 4.4), dpi=DPI, layout="constrained"), lettering([title])
     figure.suptitle("\n".join(_title_lines(title, figure.get_figwidth() - 0.2, letters)), fontsize=TITLE)
@@ -178,6 +179,8 @@ def plot_rates(
     low, high = min(smoothed), max(smoothed[: int(np.argmin(smoothed)) + 1])
     axes.set_ylim(low - 0.15 * (high - low), high + 0.6 * (high - low))  # beyond lies what has diverged
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")  # powers would be formulas, which are not set here
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     _save(figure, path, letters)

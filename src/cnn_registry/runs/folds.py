@@ -20,7 +20,8 @@ def open_runs(path: Path) -> list[Run]:
     """
     if os.path.lexists(path / "run.json"):
         return [Run.open(path)]
-    runs = [Run.open(file.parent) for file in sorted(path.glob("*/run.json"))]
+    within = path.glob("*/run.json") if os.path.isdir(path) else ()  # noqa: PTH112 - false for a name that is too long
+    runs = [Run.open(file.parent) for file in sorted(within)]
     folds = [FOLD.fullmatch(run.record.split.name) for run in runs]
     numbers = [int(fold[1]) for fold in folds if fold]
     counts = {int(fold[2]) for fold in folds if fold}
