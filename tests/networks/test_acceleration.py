@@ -18,14 +18,22 @@ Build = Callable[[Any], Any]
 
 AVX512_BF16 = frozenset({"avx2", "avx512f", "avx512_bf16"})
 
+AMX = AVX512_BF16 | {"amx_bf16"}
+
+LARGE, SMALL = (40, 30), (14, 14)
+
 IN_BFLOAT16 = [
-    (192, 3, AVX512_BF16, True),
-    (64, 1, AVX512_BF16, True),
-    (191, 3, AVX512_BF16, False),
-    (192, 3, AVX512_BF16 | {"amx_bf16"}, False),
-    (192, 3, frozenset({"avx2"}), False),
+    (LARGE, 192, 3, AVX512_BF16, True),
+    (LARGE, 64, 1, AVX512_BF16, True),
+    (LARGE, 191, 3, AVX512_BF16, False),
+    (LARGE, 64, 1, AMX, True),
+    (SMALL, 96, 3, AMX, True),
+    (SMALL, 95, 3, AMX, False),
+    ((14, 15), 96, 3, AMX, False),
+    (LARGE, 192, 3, frozenset({"avx2"}), False),
+    (LARGE, 64, 1, frozenset({"avx2", "avx512f"}), False),
 ]
-"""Channels, kernel, processor, and whether its gradient is a product of matrices."""
+"""Maps, channels, kernel, processor, and whether its gradient is a product of matrices."""
 
 
 @pytest.fixture(autouse=True)
@@ -121,9 +129,14 @@ def test_with_avx512_the_gradient_of_a_kernel_stays_as_it_is(monkeypatch: pytest
     assert plain == ours
 
 
-@pytest.mark.parametrize(("channels", "kernel", "flags", "multiplied"), IN_BFLOAT16)
+@pytest.mark.parametrize(("size", "channels", "kernel", "flags", "multiplied"), IN_BFLOAT16)
 def test_gradients_in_bfloat16_are_about_those_in_float32(
-    channels: int, kernel: int, flags: frozenset[str], multiplied: bool, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int],
+    channels: int,
+    kernel: int,
+    flags: frozenset[str],
+    multiplied: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backend, "cpu_flags", lambda: flags)
 
@@ -131,10 +144,10 @@ def test_gradients_in_bfloat16_are_about_those_in_float32(
         x = layers.Conv2D(channels, kernel, padding="same", activation="relu", bias_initializer="normal")(x)
         return layers.Activation("linear")(x)
 
-    exact, model = (network((40, 30), channels, build, accelerated=False) for _ in range(2))
+    exact, model = (network(size, channels, build, accelerated=False) for _ in range(2))
     set_precision(model, "bfloat16")
     accelerate(model)
-    maps = random_maps(8, 40, 30, channels)
+    maps = random_maps(8, *size, channels)
     traced = tf.function(step).get_concrete_function(model, maps)
     assert_near(step(exact, maps), traced(maps))
     assert ("Conv2DBackpropFilter" in {found.type for found in traced.graph.get_operations()}) is not multiplied

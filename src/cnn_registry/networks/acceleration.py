@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
@@ -37,14 +38,35 @@ if TYPE_CHECKING:
     import keras
     from tensorflow import Tensor
 
-LEAST_MACS = 30_000_000
-"""Multiply-adds of a 3x3 convolution for one image: below, its kernel gradient gains less than its tracing costs."""
-
-LEAST_CHANNELS = {"float32": 16, "bfloat16": 192}
-"""Channels of a convolution larger than 1x1: products of smaller matrices are slower than oneDNN's gradient."""
-
 LARGEST_KERNEL = 9
 """Weights per pair of channels: for larger kernels, oneDNN's gradient is as fast."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """Which kernel gradients are faster as products of matrices than as oneDNN computes them, as measured.
+
+    Those of 1x1 convolutions are; of larger kernels, those of the convolutions that these limits describe.
+
+    Attributes:
+        dtype: the type in which they are.
+        channels: the fewest on each side: products of smaller matrices are slower.
+        macs: the fewest multiply-adds for one image: below, the gradient gains less than its tracing costs.
+        positions: the most positions of the output.
+    """
+
+    dtype: str
+    channels: int
+    macs: int = 0
+    positions: float = math.inf
+
+
+FASTER = {
+    "avx2": Products("float32", channels=16, macs=30_000_000),
+    "avx512_bf16": Products("bfloat16", channels=192, macs=30_000_000),
+    "amx_bf16": Products("bfloat16", channels=96, positions=14 * 14),
+}
+"""The products that pay, by the processor's instructions."""
 
 FULL_STEP = "full_step"
 """The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
@@ -137,8 +159,8 @@ def accelerate(model: keras.Model) -> Callable[[], None]:
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's positions. oneDNN's own
-      is slower on processors with AVX2, most of all where maps are large; and in bfloat16 with AVX-512, most of all
-      where they are small. Elsewhere it is not, and stays.
+      is slower on processors with AVX2, most of all where maps are large; and in bfloat16 with AVX-512 or AMX, most of
+      all where they are small. Elsewhere it is not, and stays; `FASTER` has the limits.
     - In bfloat16, the gradient of a bias is a product of a matrix with ones, whose sums are in float32. TensorFlow's is
       summed in bfloat16.
     - The step of an optimizer is one operation per variable, see `one_operation_step`.
@@ -171,12 +193,12 @@ def accelerate(model: keras.Model) -> Callable[[], None]:
 
 
 def _replace_methods(layer: Any, replacements: Replacements) -> None:
-    layers, products = backend.keras().layers, _types_with_products(backend.cpu_flags())
+    layers, products = backend.keras().layers, _products(backend.cpu_flags())
     if is_replaced(layer, "call"):  # it computes with other processes
         return
     if type(layer) is layers.BatchNormalization and _is_fusible(layer) and _agrees("normalisation"):
         replacements.add(layer, "call", _normalization(layer))
-    elif type(layer) is layers.Conv2D and layer.compute_dtype in products and _gains(layer) and _agrees("convolution"):
+    elif type(layer) is layers.Conv2D and products and _gains(layer, products) and _agrees("convolution"):
         replacements.add(layer, "convolution_op", _convolution(layer))
     if layer.compute_dtype == "bfloat16" and _adds_bias_last(layer) and layer.use_bias and _agrees("bias"):
         replacements.add(layer, "call", _with_bias(layer))
@@ -233,11 +255,11 @@ def _waves(shape: tuple[int, ...]) -> Tensor:
     return tf.reshape(tf.sin(tf.range(1, math.prod(shape) + 1, dtype=tf.float32)), shape)
 
 
-def _types_with_products(flags: frozenset[str]) -> set[str]:
-    """The types in which products of matrices are faster than oneDNN's gradients of kernels."""
+def _products(flags: frozenset[str]) -> Products | None:
+    """The products that pay on a processor with these instructions, if any do."""
     if "avx512f" not in flags:
-        return {"float32"}
-    return {"bfloat16"} if "avx512_bf16" in flags and "amx_bf16" not in flags else set()
+        return FASTER["avx2"]
+    return next((FASTER[name] for name in ("amx_bf16", "avx512_bf16") if name in flags), None)
 
 
 def _is_fusible(layer: Any) -> bool:
@@ -271,15 +293,17 @@ def _normalization(layer: Any) -> Callable[..., Tensor]:
     return call
 
 
-def _gains(layer: Any) -> bool:
-    if layer.data_format != "channels_last" or layer.groups != 1 or layer.dilation_rate != (1, 1):
+def _gains(layer: Any, products: Products) -> bool:
+    is_plain = layer.data_format == "channels_last" and layer.groups == 1 and layer.dilation_rate == (1, 1)
+    if not is_plain or layer.compute_dtype != products.dtype:
         return False
     if not graph_is_known() or len(calls_of(layer)) != 1:  # a layer used twice has no size
         return False
     if layer.kernel_size == (1, 1):
         return bool(layer.strides == (1, 1))
-    wide = min(layer.kernel.shape[2:]) >= LEAST_CHANNELS[layer.compute_dtype]
-    return wide and math.prod(layer.kernel_size) <= LARGEST_KERNEL and macs(layer) >= LEAST_MACS
+    if min(layer.kernel.shape[2:]) < products.channels or math.prod(layer.kernel_size) > LARGEST_KERNEL:
+        return False
+    return macs(layer) >= products.macs and math.prod(layer.output.shape[1:-1]) <= products.positions
 
 
 def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
