@@ -27,9 +27,7 @@ IN_BFLOAT16 = [
     (LARGE, 64, 1, AVX512_BF16, True),
     (LARGE, 191, 3, AVX512_BF16, False),
     (LARGE, 64, 1, AMX, True),
-    (SMALL, 96, 3, AMX, True),
-    (SMALL, 95, 3, AMX, False),
-    ((14, 15), 96, 3, AMX, False),
+    (SMALL, 512, 3, AMX, False),
     (LARGE, 192, 3, frozenset({"avx2"}), False),
     (LARGE, 64, 1, frozenset({"avx2", "avx512f"}), False),
 ]

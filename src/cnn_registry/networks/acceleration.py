@@ -50,21 +50,19 @@ class Products:
 
     Attributes:
         dtype: the type in which they are.
-        channels: the fewest on each side: products of smaller matrices are slower.
+        channels: the fewest on each side: products of smaller matrices are slower. Infinite for 1x1 alone.
         macs: the fewest multiply-adds for one image: below, the gradient gains less than its tracing costs.
-        positions: the most positions of the output.
     """
 
     dtype: str
-    channels: int
+    channels: float
     macs: int = 0
-    positions: float = math.inf
 
 
 FASTER = {
     "avx2": Products("float32", channels=16, macs=30_000_000),
     "avx512_bf16": Products("bfloat16", channels=192, macs=30_000_000),
-    "amx_bf16": Products("bfloat16", channels=96, positions=14 * 14),
+    "amx_bf16": Products("bfloat16", channels=math.inf),
 }
 """The products that pay, by the processor's instructions."""
 
@@ -159,8 +157,8 @@ def accelerate(model: keras.Model) -> Callable[[], None]:
     - A batch normalisation is one operation, and one for its gradients. Keras composes each of a dozen, and all of
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's positions. oneDNN's own
-      is slower on processors with AVX2, most of all where maps are large; and in bfloat16 with AVX-512 or AMX, most of
-      all where they are small. Elsewhere it is not, and stays; `FASTER` has the limits.
+      is slower on processors with AVX2, most of all where maps are large; in bfloat16 with AVX-512, most of all where
+      they are small; and with AMX for 1x1 kernels. Elsewhere it is not, and stays; `FASTER` has the limits.
     - In bfloat16, the gradient of a bias is a product of a matrix with ones, whose sums are in float32. TensorFlow's is
       summed in bfloat16.
     - The step of an optimizer is one operation per variable, see `one_operation_step`.
@@ -303,7 +301,7 @@ def _gains(layer: Any, products: Products) -> bool:
         return bool(layer.strides == (1, 1))
     if min(layer.kernel.shape[2:]) < products.channels or math.prod(layer.kernel_size) > LARGEST_KERNEL:
         return False
-    return macs(layer) >= products.macs and math.prod(layer.output.shape[1:-1]) <= products.positions
+    return macs(layer) >= products.macs
 
 
 def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
