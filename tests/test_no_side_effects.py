@@ -76,6 +76,7 @@ def test_a_lookup_changes_nothing(plugins: FakePlugins, run_python: Any, tmp_pat
     assert not (tmp_path / "keras").exists()
 
 
+@pytest.mark.slow
 def test_a_plugin_that_imports_tensorflow_finds_it_prepared(plugins: FakePlugins, run_python: Any) -> None:
     source = "import os, tensorflow\nfound = os.environ.get('TF_ENABLE_ONEDNN_OPTS')\n" + plugins.declaration("heavy")
     plugins.install("fake-heavy", source=source, entries={"heavy": "fake_heavy:heavy"})

@@ -48,6 +48,7 @@ def test_every_name_on_the_page_can_be_imported_and_no_other_is_exported(face: s
     assert module.__doc__
 
 
+@pytest.mark.slow
 def test_a_public_name_is_what_its_module_defines(run_python: Any) -> None:
     """Whatever was imported before: a function may have the name of a module."""
     homes = [(name, definition.module.name) for name, definition in definitions()]

@@ -88,6 +88,7 @@ print(*shown, "sklearn" in sys.modules, all(type(finder).__module__ != environme
 """
 
 
+@pytest.mark.slow
 def test_all_is_set_when_tensorflow_is_imported(run_python: Any, tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')  # the variable decides
     code = f"environment = 'cnn_registry.backend.environment'{WATCHED_IMPORT.format(settings=SETTINGS)}"

@@ -151,6 +151,7 @@ def test_threads_that_overlap_leave_the_users_settings() -> None:
     assert (config.image_data_format(), config.floatx()) == ("channels_first", "float16")
 
 
+@pytest.mark.slow
 def test_a_keras_json_does_not_change_a_model_nor_we_the_variables_of_a_tensorflow_that_is_there(
     tmp_path: Path, run_python: Any
 ) -> None:

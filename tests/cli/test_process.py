@@ -72,6 +72,7 @@ def test_a_graph_is_measured_without_notes_of_other_packages(tiny: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_with_speed_loss_and_accuracy(
     tiny: str, colours: Path, tmp_path: Path, warm_python: list[str]
 ) -> None:

@@ -14,6 +14,8 @@ from cnn_registry.runs.run import Run
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimizer.learning_rate=0.1"]
 
 

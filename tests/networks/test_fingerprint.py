@@ -296,6 +296,7 @@ def test_the_code_of_a_plugins_own_layers_counts_but_not_its_layout(
     assert (found[0] == found[1]) is same
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_fingerprint(
     run_python: RunPython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

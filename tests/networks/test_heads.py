@@ -15,6 +15,8 @@ from cnn_registry.networks.heads import add_aux_losses
 from cnn_registry.runs.run import Run
 from tests.conftest import UNVARIED
 
+pytestmark = pytest.mark.slow
+
 keras = backend.keras()
 
 

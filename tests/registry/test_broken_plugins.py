@@ -340,6 +340,7 @@ def test_a_slow_plugin_is_marked_in_json(cnnreg: Cnnreg, plugins: FakePlugins, m
     assert slow == {"bad": "0.3 s", "quick": None}
 
 
+@pytest.mark.slow
 def test_a_declaration_that_imports_tensorflow_is_slow_however_long_it_takes(
     plugins: FakePlugins, run_python: Any
 ) -> None:

@@ -16,6 +16,8 @@ from cnn_registry.runs.run import Run, load_run
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
+pytestmark = pytest.mark.slow
+
 
 def worse(trained: Path, path: Path, mistakes: int) -> Path:
     """A copy of a run that is wrong for its first validation images, with another learning rate."""

@@ -48,6 +48,7 @@ def test_every_package_is_clean_and_formatted(packages: Path) -> None:
         checked("ruff", "format", "--check", cwd=folder)
 
 
+@pytest.mark.slow
 def test_types_are_right(packages: Path) -> None:
     """All in one run, with the settings of one: they are the same in each."""
     config = next(packages.iterdir()) / "pyproject.toml"

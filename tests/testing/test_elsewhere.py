@@ -11,6 +11,8 @@ from cnn_registry.testing import check_model
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
+pytestmark = pytest.mark.slow
+
 LAST = "    return keras.Model("
 
 

@@ -14,6 +14,8 @@ from cnn_registry.testing import parametrize_with_checks
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
+pytestmark = pytest.mark.slow
+
 TESTS = """
 from cnn_registry.testing import parametrize_with_checks
 

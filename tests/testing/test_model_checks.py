@@ -19,6 +19,8 @@ from cnn_registry.testing.saved import BACKENDS
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
+pytestmark = pytest.mark.slow
+
 DECLARATION = '''
 import functools
 import cnn_registry

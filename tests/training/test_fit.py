@@ -23,6 +23,8 @@ from tests.conftest import UNVARIED
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
+pytestmark = pytest.mark.slow
+
 keras = backend.keras()
 
 train = partial(cnn_registry.train, report=False)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     keras = backend.keras()
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"epochs": 1, "batch_size": 16, "image_size": 16, "optimizer.learning_rate": 0.1, "ema": 1.0}
 
 NETWORK = """

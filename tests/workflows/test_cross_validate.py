@@ -20,6 +20,8 @@ from tests.conftest import UNVARIED
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = UNVARIED | {
     "epochs": 2,
     "batch_size": 8,

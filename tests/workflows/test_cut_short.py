@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 else:
     keras = backend.keras()
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 1, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 MORE = {"epochs": 5}
 """The trained run has three."""

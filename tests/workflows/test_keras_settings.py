@@ -14,6 +14,8 @@ from tests.conftest import UNVARIED
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
 
+pytestmark = pytest.mark.slow
+
 NET = """
 import cnn_registry
 

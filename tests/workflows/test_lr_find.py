@@ -20,6 +20,8 @@ from cnn_registry.workflows.plan import plan_training
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"batch_size": 8, "image_size": 16}
 
 

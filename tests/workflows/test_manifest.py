@@ -18,6 +18,8 @@ from tests.conftest import UNVARIED
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
+pytestmark = pytest.mark.slow
+
 FAST = UNVARIED | {"epochs": 1, "batch_size": 16, "image_size": 16}
 
 

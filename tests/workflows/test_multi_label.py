@@ -21,6 +21,8 @@ from cnn_registry.runs.run import Run
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
 
+pytestmark = pytest.mark.slow
+
 TAGGER = """
 import cnn_registry
 

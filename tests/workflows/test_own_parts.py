@@ -17,6 +17,8 @@ import pytest
 import cnn_registry
 from cnn_registry.runs.run import Run
 
+pytestmark = pytest.mark.slow
+
 train = partial(cnn_registry.train, report=False)
 resume = partial(cnn_registry.resume, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""

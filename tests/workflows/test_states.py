@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 else:
     keras = backend.keras()
 
+pytestmark = pytest.mark.slow
+
 train = partial(cnn_registry.train, report=False)
 resume = partial(cnn_registry.resume, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""

@@ -14,6 +14,8 @@ from cnnreg_inception_v3._weights import keras_names
 
 from cnn_registry import create_model
 
+pytestmark = pytest.mark.slow
+
 SIZE = (107, 91)
 SMALLEST = (75, 75, 3)
 CONVOLUTIONS = [name for name in keras_names() if not name.endswith("_bn") and name != "predictions"]

@@ -140,6 +140,7 @@ def pair() -> Sequence[Any]:
     return ours, theirs
 
 
+@pytest.mark.slow
 def test_inception_resnet_v2_computes_what_keras_applications_does(pair: Sequence[Any]) -> None:
     ours, theirs = pair
     images = np.random.default_rng(1).normal(size=(4, 139, 139, 3)).astype("float32")

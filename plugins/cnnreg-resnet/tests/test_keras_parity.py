@@ -9,6 +9,8 @@ import pytest
 
 from cnn_registry import create_model, get_spec
 
+pytestmark = pytest.mark.slow
+
 THEIRS = {
     "resnet50": keras.applications.ResNet50,
     "resnet152": keras.applications.ResNet152,

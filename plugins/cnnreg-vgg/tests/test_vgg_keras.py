@@ -9,6 +9,8 @@ import pytest
 
 from cnn_registry import create_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def fresh_session() -> Iterator[None]:

@@ -13,6 +13,8 @@ from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.networks.weights.keras_file import stored_class_names
 from tests.conftest import UNVARIED
 
+pytestmark = pytest.mark.slow
+
 FAST: dict[str, Any] = UNVARIED | {
     "epochs": 1,
     "batch_size": 16,
