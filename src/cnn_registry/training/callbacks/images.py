@@ -47,7 +47,9 @@ class RecordImages(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
             shown = ", ".join(f"{image.id} ({image.reason})" for image in bad[:NAMED])
             more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
             note(f"{counted(len(bad), 'image')} cannot be read, so others of the same class stand in: {shown}{more}.")
-            self.run = self.run.updated(data=self.run.record.data.model_copy(update={"replaced": found.by_id()}))
+            if self.run.writes:
+                run = Run.open(self.run.path)  # of which others may have changed something else
+                run.updated(data=run.record.data.model_copy(update={"replaced": found.by_id()}))
         self.keep()
 
     def keep(self) -> None:
