@@ -268,6 +268,18 @@ def build():
     return keras.Model(inputs, keras.layers.Conv2D(4, 3)(x))
 '''
 
+HELPED = (
+    PLUGIN.replace("return inputs * 2", "return shifted(inputs)")
+    + '''
+FACTOR = 2
+UNUSED = 1
+
+def shifted(x):
+    """What the layer takes from its module."""
+    return x + FACTOR
+'''
+)
+
 
 @pytest.mark.parametrize(
     ("old", "new", "same"),
@@ -277,6 +289,10 @@ def build():
         ("Doubles.", "Multiplies by two.", True),
         ("# as the paper does", "# section 3.2\n", True),
         ("inputs * 2", "(inputs\n            * 2)", True),
+        ("FACTOR = 2", "FACTOR = 3", False),
+        ("return x + FACTOR", "return x - FACTOR", False),
+        ("UNUSED = 1", "UNUSED = 2", True),
+        ("return x + FACTOR", "return (x + FACTOR)  # as published", True),
     ],
 )
 def test_the_code_of_a_plugins_own_layers_counts_but_not_its_layout(
@@ -285,7 +301,8 @@ def test_the_code_of_a_plugins_own_layers_counts_but_not_its_layout(
     import importlib
 
     found = []
-    for number, text in enumerate((PLUGIN, PLUGIN.replace(old, new))):
+    plugin = PLUGIN if old in PLUGIN else HELPED
+    for number, text in enumerate((plugin, plugin.replace(old, new))):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "own_layers.py").write_text(text)
@@ -294,6 +311,7 @@ def test_the_code_of_a_plugins_own_layers_counts_but_not_its_layout(
             patch.delitem(__import__("sys").modules, "own_layers", raising=False)
             found.append(fingerprint(importlib.import_module("own_layers").build()))
     assert (found[0] == found[1]) is same
+    assert found[0].startswith("1:" if plugin is PLUGIN else "2:")  # earlier ones did not see what is taken
 
 
 @pytest.mark.slow

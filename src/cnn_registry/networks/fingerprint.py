@@ -1,8 +1,9 @@
 """A network's fingerprint: equal for networks that compute the same, whatever version of a package built them.
 
 It covers the operations in the order in which data flows, their settings, the shapes of their outputs and weights, and
-the source of a plugin's own layers and functions. It does not depend on names, on the values of weights or how they
-are initialized, on the dtype policy, on what is frozen, or on what was built before.
+the source of a plugin's own layers and functions, with the functions and constants of its package that these use. It
+does not depend on names, on the values of weights or how they are initialized, on the dtype policy, on what is frozen,
+or on what was built before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
@@ -23,11 +25,19 @@ from cnn_registry.backend.keras_internals import Call, call_of
 if TYPE_CHECKING:
     import keras
 
-FORM = 1
-"""Grows when a fingerprint is computed in another way. Those of two forms cannot be compared."""
+FORM, FORM_WITH_TAKEN = 1, 2
+"""Grows when a fingerprint is computed in another way. Those of two forms cannot be compared.
+
+The second is that of networks whose code takes something from its module, which the first did not cover.
+"""
 
 LIBRARIES = {"builtins", "cnn_registry", "jax", "keras", "numpy", "tensorflow", "torch"}
 """Code from these packages is identified by name. All other code is the plugin's, identified by its source."""
+
+TAKEN = "taken"
+"""The key of what code takes from its module."""
+
+CONSTANTS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, np.ndarray, np.generic)
 
 IRRELEVANT = {"build_config", "module", "name", "registered_name", "seed", "shared_object_id", "trainable"}
 """Settings that change neither what a trained network computes nor how it is trained further."""
@@ -43,7 +53,8 @@ def fingerprint(model: keras.Model) -> str:
         model: built; where it has auxiliary heads, they are part of it. `main_network` removes them.
     """
     text = json.dumps(_operation(model), sort_keys=True, separators=(",", ":"))
-    return f"{FORM}:{sha256(text.encode()).hexdigest()}"
+    form = FORM_WITH_TAKEN if f'"{TAKEN}":' in text else FORM  # within a JSON string, quotes are escaped
+    return f"{form}:{sha256(text.encode()).hexdigest()}"
 
 
 def _operation(operation: Any) -> dict[str, Any]:
@@ -212,11 +223,21 @@ def _function(function: Any) -> Any:
 
 def _is_own(thing: Any) -> bool:
     """Whether a class or function is neither Python's nor of one of `LIBRARIES`."""
-    return str(thing.__module__).partition(".")[0] not in LIBRARIES
+    return _package(thing) not in LIBRARIES
 
 
-def _code(thing: Any) -> str:
-    """The source of a class or function without comments, docstrings and layout; its name where there is no source."""
+def _package(thing: Any) -> str:
+    """The top package that a class or function is of."""
+    return str(thing.__module__).partition(".")[0]
+
+
+def _code(thing: Any, around: frozenset[int] = frozenset()) -> Any:
+    """The source of a class or function without comments, docstrings and layout, and what it takes from its module.
+
+    Args:
+        thing: the class or function; it is identified by its name where there is no source.
+        around: the identities of those that lead to it.
+    """
     try:
         source = textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):  # typed at a prompt, or compiled
@@ -228,4 +249,26 @@ def _code(thing: Any) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    taken = dict(sorted(_taken(thing, tree, around | {id(thing)})))
+    return {"source": ast.unparse(tree), TAKEN: taken} if taken else ast.unparse(tree)
+
+
+def _taken(thing: Any, tree: ast.AST, around: frozenset[int]) -> Iterator[tuple[str, Any]]:
+    """The functions, classes and constants of its own package that the source of a class or function names."""
+    package = _package(thing)
+    module = vars(sys.modules.get(thing.__module__, object)) if inspect.isclass(thing) else thing.__globals__
+    for name in {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)}:
+        first, _, rest = name.partition(".")
+        value = module.get(first)
+        if inspect.ismodule(value) and value.__name__.partition(".")[0] == package:
+            value = vars(value).get(rest)
+        elif rest:
+            continue
+        if isinstance(value, CONSTANTS):
+            yield name, _argument(value, {})
+        elif (
+            id(value) not in around
+            and (inspect.isclass(value) or inspect.isfunction(value))
+            and _package(value) == package
+        ):
+            yield name, _code(value, around)
