@@ -366,7 +366,9 @@ def _reported(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> Run:
         summary = _report(fit, plan, run, history)
     except (Exception, KeyboardInterrupt) as error:
         reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-        note(f"The report of {run.path} could not be completed: {reason}. Its weights and history are there.")
+        note(
+            f"The report of {run.path} could not be completed: {reason.rstrip('.')}. Its weights and history are there."
+        )
         summary = {"error": reason}
     try:
         return run.updated(result=run.record.result | {"report": summary})
