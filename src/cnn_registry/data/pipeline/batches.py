@@ -316,7 +316,10 @@ def _batches(
     elements = tf.data.Dataset.range(steps.start * replicas.here, steps.stop * replicas.here)
     # Two batches at a time keep the processors busy at the end of the first.
     in_parallel = {} if images.is_in_memory else {"num_parallel_calls": 2, "deterministic": True}
-    return elements.map(as_it_is(prepare), **in_parallel).prefetch(2)
+    options = tf.data.Options()
+    # Nothing is left to tune, and whoever drops a dataset half read can wait a minute for the thread that would do it.
+    options.autotune.enabled = False
+    return elements.map(as_it_is(prepare), **in_parallel).prefetch(2).with_options(options)
 
 
 def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
