@@ -65,13 +65,14 @@ def test_a_dataset(new: Cnnreg, tmp_path: Path) -> None:
 def test_mistakes_are_one_line_and_leave_nothing(
     new: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    before = list(tmp_path.iterdir())
+    here = tmp_path / "here"  # not beside the cache
+    here.mkdir()
+    monkeypatch.chdir(here)
     ended = new(*arguments)
     assert ended.code == 2
     assert message in ended.err
     assert ended.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == before
+    assert not list(here.iterdir())
 
 
 def test_a_second_time_is_refused(new: Cnnreg, tmp_path: Path) -> None:

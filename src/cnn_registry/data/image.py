@@ -270,11 +270,11 @@ def _whole(stream: BinaryIO, limit: int | None, *, alpha: bool, at_least: Size |
 
     with opened() as image:
         _check_size(image, limit)
-        turn = _turn(image)
         if at_least and image.format == "JPEG":
-            height, width = at_least[::-1] if turn in _SIDEWAYS else at_least
+            height, width = at_least[::-1] if _turn(image) in _SIDEWAYS else at_least
             image.draft(image.mode, (width, height))
         loaded = load_pixels(image, opened, alpha=alpha)
+        turn = _turn(image)  # not earlier: Pillow turns TIFF files as it loads them, and loads PNG files to answer
         return loaded if turn is None else loaded.transpose(turn)
 
 
