@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,3 +147,69 @@ def test_a_recipe_may_begin_with_a_byte_order_mark(plugins: FakePlugins, tmp_pat
     (tmp_path / "mine.toml").write_text('\ufeffextends = "strong"\nbatch_size = 7\n')
     recipe = load_recipe(str(tmp_path / "mine.toml"))
     assert (recipe.epochs, recipe.batch_size) == (300, 7)
+
+
+HOSTILE = {
+    "silent": "import io, sys\nsys.stdout = sys.stderr = io.StringIO()\n" + COMMAND,
+    "moving": "import os\nos.chdir(os.sep)\nprint('moved')\n" + COMMAND,
+    "leaving": "import sys\nsys.exit(0)\n",
+    "helpless": COMMAND + "class Rude(click.Command):\n    def get_short_help_str(self, *a): raise ValueError('no')\n"
+    "greet = Rude('x')\n",
+    "shorthelp": COMMAND + "greet.short_help = 5\n",
+    "ending": COMMAND.replace("click.echo(", "raise SystemExit(0) if name else str("),
+}
+
+
+def test_whatever_a_plugins_command_does_the_others_are_listed_and_run(
+    plugins: FakePlugins, cnnreg: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {**HOSTILE, "fine": COMMAND}.items():
+        install(plugins, f"acme-{name}", "commands", {name: f"acme_{name}:greet"}, **{"__init__.py": text})
+    helped = cnnreg("--help")
+    assert helped.code == 0
+    assert Path.cwd() == tmp_path
+    lines = {line.split()[0]: line for line in helped.out.splitlines() if line.startswith("  ")}
+    assert all("broken: " in lines[name] for name in ("leaving", "helpless", "shorthelp"))
+    assert all("Greet somebody." in lines[name] for name in ("silent", "moving", "ending", "fine"))
+    assert "moved" not in helped.out
+    for name in ("silent", "moving", "fine"):
+        assert cnnreg(name, "Ada").out == "Hello Ada\n"
+        assert Path.cwd() == tmp_path
+    ended = cnnreg("ending", "Ada")
+    assert (ended.code, ended.err) == (1, "Error: Code of a plugin or of yours ended the program: sys.exit(0).\n")
+
+
+def test_commands_of_one_name_need_their_distributions(plugins: FakePlugins, cnnreg: Cnnreg) -> None:
+    for name in ("acme-hello", "acme-hallo"):
+        value = f"{name.replace('-', '_')}:greet"
+        text = COMMAND.replace("Hello", name)
+        install(plugins, name, "commands", {"greet_all": value, "lr_find": value}, **{"__init__.py": text})
+    assert "Write 'acme-hallo:greet-all' or" in cnnreg("greet-all", "Ada").err
+    assert cnnreg("acme-hallo:greet-all", "Ada").out == "acme-hallo Ada\n"
+    assert cnnreg("acme_hello:lr-find", "Ada").out == "acme-hello Ada\n"
+    assert "There is no command 'acme-other:greet-all'" in cnnreg("acme-other:greet-all", "Ada").err
+    rows = {row["name"]: row["status"] for row in json.loads(cnnreg("doctor", "--json").out)["plugins"]}
+    assert rows["lr_find"].startswith("hidden: write acme-h")
+    assert rows["greet_all"].startswith("ambiguous: write acme-h")
+
+
+def test_a_group_of_commands_without_one_shows_its_help(plugins: FakePlugins, cnnreg: Cnnreg) -> None:
+    text = "import click\n@click.group()\ndef tools(): 'Several.'\n@tools.command()\ndef saw(): 'Saw.'\n"
+    install(plugins, "acme-tools", "commands", {"tools": "acme_tools:tools"}, **{"__init__.py": text})
+    ended = cnnreg("tools")
+    assert ended.code == 2
+    assert ended.err.startswith("Usage: cnnreg tools")
+    assert "  saw  Saw." in ended.err.splitlines()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="it has no pipes")
+def test_a_recipe_without_an_end_is_not_read(plugins: FakePlugins, cnnreg: Cnnreg) -> None:
+    entries = {"pipe": "acme_pipes:pipe", "zero": "acme_pipes:zero"}
+    install(plugins, "acme-pipes", "recipes", entries)
+    package = next(folder / "acme_pipes" for folder in map(Path, sys.path) if (folder / "acme_pipes").is_dir())
+    os.mkfifo(package / "pipe.toml")
+    (package / "zero.toml").symlink_to("/dev/zero")
+    rows = {row["name"]: row for row in json.loads(cnnreg("recipes", "--json").out)}
+    assert "is not a regular file" in rows["pipe"]["broken"]
+    assert "is not a regular file" in rows["zero"]["broken"]

@@ -18,6 +18,7 @@ from cnn_registry import backend, load_recipe, train, tune
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.runs.run import Run
 from cnn_registry.tuning.study import ERROR, OWNER, RETRY_OF, named_part
+from cnn_registry.tuning.tune import tuning_in
 from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
@@ -176,6 +177,30 @@ def test_a_folder_of_something_else_is_refused(tiny: str, colours: Path, tmp_pat
     (tmp_path / "photo.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not a tuning, and not empty"):
         tune(tiny, data=colours, settings=SETTINGS, trials=1, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"model": 5},
+        {"model": "lenet5", "settings": [1]},
+        {"model": "lenet5", "trials": "9"},
+        {"model": "lenet5", "dataset": []},
+        {"settings": {}},
+        [1],
+        "[" * 100_000,
+    ],
+)
+def test_a_record_of_other_types_is_one_line(tmp_path: Path, record: Any) -> None:
+    (tmp_path / "tune.json").write_text(record if isinstance(record, str) else json.dumps(record))
+    with pytest.raises(UsageError, match=r"it has no tune\.json that can be read"):
+        tuning_in(tmp_path)
+
+
+def test_a_record_without_an_end_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "tune.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match=r"it has no tune\.json that can be read"):
+        tuning_in(tmp_path)
 
 
 def test_samplers_and_pruners_are_named_like_optunas() -> None:

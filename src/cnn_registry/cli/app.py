@@ -87,6 +87,9 @@ def _run() -> int:
     """Run the command, report what goes wrong in one line, and return the exit code."""
     try:
         return cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:  # a group without a command
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.UsageError as error:
         # Click shows the usage in three lines before its message.
         message = " ".join(error.format_message().split())
@@ -105,6 +108,11 @@ def _run() -> int:
     except CnnRegistryError as error:
         _complain(f"Error: {error}", getattr(error, "details", ""))
         return error.exit_code
+    except SystemExit as error:
+        if _is_of_click(error):
+            raise
+        _complain(f"Error: Code of a plugin or of yours ended the program: sys.exit({error.code!r}).")
+        return 1
     except Exception as error:
         if isinstance(error, OSError) and _is_of_printing(error):
             _report_unwritten(error)
@@ -115,6 +123,14 @@ def _run() -> int:
         reason = " ".join(str(error).split()) or "no message"
         _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
         return 1
+
+
+def _is_of_click(error: SystemExit) -> bool:
+    """Whether click itself ends the program: for a shell's completion, or because nobody reads what it prints."""
+    from traceback import walk_tb
+
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == click.__name__
 
 
 def _is_of_printing(error: OSError) -> bool:

@@ -24,6 +24,7 @@ from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.paths import cache_root
 from cnn_registry.system.progress import working
 
+from .commands import COMMANDS as BUILT_IN
 from .common import common_options, json_option, wide_option
 from .extra import load_command
 from .output import print_facts, print_json, tell
@@ -46,14 +47,15 @@ def command(wide: bool, as_json: bool) -> None:
     """Show versions, the CPU, plugins and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
     from cnn_registry.recipes.installed import recipe_text
+    from cnn_registry.recipes.load import built_in_names
     from cnn_registry.registry.health import misnamed_groups, unmet_requirements
 
     registry, unmet = current_registry(), unmet_requirements()
     plugins = [
         *_healths(registry.models, unmet),
         *_healths(registry.datasets, unmet),
-        *_extensions(RECIPES, "recipe", recipe_text, unmet),
-        *_extensions(COMMANDS, "command", load_command, unmet),
+        *_extensions(RECIPES, "recipe", recipe_text, unmet, built_in_names()),
+        *_extensions(COMMANDS, "command", load_command, unmet, [name.replace("-", "_") for name in BUILT_IN]),
     ]
     facts: dict[str, Any] = {
         "versions": _versions(),
@@ -144,9 +146,13 @@ def _status(entry: InstalledEntry, described: Spec | Broken, missing: str, slow:
 
 
 def _extensions(
-    group: str, noun: str, read: Callable[[InstalledEntry], object], unmet: Mapping[str, Sequence[str]]
+    group: str,
+    noun: str,
+    read: Callable[[InstalledEntry], object],
+    unmet: Mapping[str, Sequence[str]],
+    built_in: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """The state of recipes or commands, which have no declaration."""
+    """The state of recipes or commands, which have no declaration; those that are ``built_in`` hide theirs."""
     rows = []
     for name, entries in extensions(group).items():
         for entry in entries:
@@ -156,8 +162,8 @@ def _extensions(
             status = f"broken: {found.reason}" if isinstance(found, Broken) else "ok"
             if status == "ok" and missing:
                 status = f"unmet: requires {missing}"
-            if status == "ok" and len(entries) > 1:
-                status = f"ambiguous: write {entry.distribution}:{name}"
+            if status == "ok" and (name in built_in or len(entries) > 1):
+                status = f"{'hidden' if name in built_in else 'ambiguous'}: write {entry.distribution}:{name}"
             rows.append(
                 {
                     "name": name,

@@ -13,6 +13,7 @@ from cnn_registry.errors import AmbiguousNameError
 from cnn_registry.registry.discovery import COMMANDS, load_entry, named_by
 from cnn_registry.registry.entries import Broken, InstalledEntry
 from cnn_registry.registry.extensions import extensions
+from cnn_registry.registry.policy import normalised
 
 
 def plugin_commands(taken: Sequence[str]) -> list[str]:
@@ -21,8 +22,11 @@ def plugin_commands(taken: Sequence[str]) -> list[str]:
 
 
 def find_command(name: str, taken: Sequence[str]) -> click.Command | None:
-    """A plugin's command; ``None`` if there is none of that name."""
-    found = [entry for known, found in extensions(COMMANDS).items() if _typed(known) == name for entry in found]
+    """A plugin's command, by its name or as ``distribution:name``; ``None`` if there is none of that name."""
+    distribution, _, bare = name.rpartition(":")
+    found = [entry for known, found in extensions(COMMANDS).items() if _typed(known) == bare for entry in found]
+    if distribution:
+        found = [entry for entry in found if normalised(entry.distribution) == normalised(distribution)]
     if not found or name in taken:
         return None
     if len(found) > 1:
@@ -44,6 +48,7 @@ def _command(value: str) -> click.Command:
     command = named_by(value)
     if not isinstance(command, click.Command):
         raise TypeError(f"{value} is {type(command).__name__}, not a click command")
+    command.get_short_help_str()  # which "cnnreg --help" shows
     return command
 
 

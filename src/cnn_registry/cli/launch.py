@@ -23,4 +23,8 @@ def command(workers: int, arguments: tuple[str, ...]) -> None:
     Each process gets TF_CONFIG, a share of the CPUs, and lines that begin with its number; worker 0 is the chief.
     Signals are passed on. When one process fails, the others are ended.
     """
-    click.get_current_context().exit(launched([sys.executable, "-m", "cnn_registry", *arguments], workers))
+    try:
+        code = launched([sys.executable, "-m", "cnn_registry", *arguments], workers)
+    except OSError as error:
+        raise click.UsageError(f"{workers} processes cannot be started: {error.strerror or error}.") from error
+    click.get_current_context().exit(code)

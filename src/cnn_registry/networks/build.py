@@ -15,7 +15,7 @@ from cnn_registry.errors import (
 )
 from cnn_registry.registry.models import checked_input_shape, get_spec, is_count, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.system.stdout import stdout_to_stderr
+from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line, suggestion
 
 from .graph import MAIN, Pooling, feature_network, headless_network
@@ -278,7 +278,7 @@ def _build(spec: ModelSpec, shape: InputShape, num_classes: int, options: Mappin
     by = f" by {spec.provider}" if spec.provider.distribution else ""
     what = f"for input_shape={shape}, num_classes={num_classes}{by}"
     try:
-        with stdout_to_stderr():
+        with isolated():
             model = spec.build(shape, num_classes, **options)
             mismatch = _output_mismatch(model, shape, num_classes)
     except (CnnRegistryError, KeyboardInterrupt):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 from cnn_registry.registry.discovery import RECIPES, load_entry
 from cnn_registry.registry.entries import Broken, InstalledEntry
 from cnn_registry.registry.extensions import extensions, find_extension
+from cnn_registry.system.files import read_regular
 
 MAX_BYTES = 2**20
 """The largest recipe file that is read."""
@@ -51,7 +53,9 @@ def _text(value: str) -> str:
     if not name:
         raise ValueError("its entry point must be package:file, for file.toml in the package")
     file = resources.files(package) / f"{name}.toml"
-    with file.open("rb") as stream:
+    if isinstance(file, Path):
+        return read_regular(file, MAX_BYTES).decode("utf-8-sig")
+    with file.open("rb") as stream:  # in an archive
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"{name}.toml has more than {MAX_BYTES:,} bytes")

@@ -273,14 +273,13 @@ class Run:
             record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
         except (OSError, ValidationError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            if first["loc"] == ("sha256",):  # it is no longer the last line: a program wrote the file again
+                raise _unsealed(file) from error
             where = shorten(".".join(str(part) for part in first["loc"]), 100) or "the file"
             raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
         # A record without a digest is one that a person wrote or changed, and says so by having none.
         if seal and content != _sealed(body):
-            raise RunError(
-                f"{file} fails its SHA-256 check. Restore it from a copy; if you changed it "
-                f'on purpose, remove "sha256" from its end.'
-            )
+            raise _unsealed(file)
         return cls(path, record)
 
     @contextmanager
@@ -506,6 +505,13 @@ def _file_name(name: str) -> str:
     """``name`` with only what every file system takes."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     return kept.strip(".")[:64] or "data"
+
+
+def _unsealed(file: Path) -> RunError:
+    return RunError(
+        f'{file} fails its SHA-256 check. Restore it from a copy; if you changed it on purpose, remove "sha256" from '
+        f"its end."
+    )
 
 
 def _sealed(body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from importlib import import_module
@@ -14,6 +15,8 @@ from typing import Any
 
 from cnn_registry.errors import UsageError
 from cnn_registry.text import one_line, suggestion
+
+from .isolation import isolated
 
 _PATH = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 NAME = rf"{_PATH}(?::{_PATH})?"
@@ -82,23 +85,27 @@ def named_object(name: str, what: str) -> Any:
     if added:
         sys.path.append(here)
     try:
-        found = import_module(module)
+        with isolated():
+            found = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
             raise UsageError(
                 f"There is no module {error.name!r} for {what} {name!r}: it is neither installed nor in {here}."
             ) from error
         raise UsageError(f"The module of {what} {name!r} cannot be imported: {one_line(error)}.") from error
-    except Exception as error:  # anything that a user's module may raise
+    except (Exception, SystemExit) as error:  # anything that a user's module may raise
         raise UsageError(f"The module of {what} {name!r} cannot be imported: {one_line(error)}.") from error
     finally:
         if added:
-            sys.path.remove(here)
+            with suppress(ValueError):  # the module may have changed the path
+                sys.path.remove(here)
     try:
         return reduce(getattr, path.split("."), found)
     except AttributeError as error:
         hint = suggestion(path, (known for known in vars(found) if not known.startswith("_")))
         raise UsageError(f"The module {module!r} has no {path!r} for {what}.{hint}") from error
+    except (Exception, SystemExit) as error:  # a module may have a `__getattr__`
+        raise UsageError(f"The module of {what} {name!r} cannot be used: {one_line(error)}.") from error
 
 
 def takes(function: Any, argument: str) -> bool:
@@ -116,8 +123,9 @@ def called(function: Any, what: str, *args: Any, **options: Any) -> Any:
         UsageError: it cannot be called so, or fails.
     """
     try:
-        return function(*args, **options)
-    except Exception as error:  # anything that it may raise
+        with isolated():
+            return function(*args, **options)
+    except (Exception, SystemExit) as error:  # anything that it may raise
         given = "".join(f", {key}={value!r}" for key, value in options.items())
         name = getattr(function, "__name__", repr(function))
         raise UsageError(

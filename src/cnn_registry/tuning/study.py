@@ -58,7 +58,13 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise RunError(f"The storage {without_password(url)} failed: {one_line(error)}") from error
+        raise RunError(f"The storage {without_password(url)} failed: {_reason(error)}.") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the database's driver says, without the statement and the addresses that SQLAlchemy adds."""
+    cause = error.__cause__ or error
+    return one_line(getattr(cause, "orig", None) or cause)
 
 
 def without_password(url: str) -> str:
@@ -136,8 +142,8 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
             ) from error
         except Exception as error:  # of SQLAlchemy, of the driver, of Optuna
             raise UsageError(
-                f"The storage {without_password(url)} cannot be opened: {one_line(error)} Expected an address such as "
-                f"sqlite:///tune.db or postgresql://user:password@host/database."
+                f"The storage {without_password(url)} cannot be opened: {_reason(error).rstrip('.')}. Expected an "
+                f"address such as sqlite:///tune.db or postgresql://user:password@host/database."
             ) from error
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from cnn_registry import backend
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of
 from cnn_registry.data.split import TUNING
@@ -22,7 +24,7 @@ from cnn_registry.runs.history import WATCHED, measure_of
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, stamped
 from cnn_registry.system.extras import need
-from cnn_registry.system.files import write_file
+from cnn_registry.system.files import read_regular, write_file
 from cnn_registry.system.progress import note
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import counted
@@ -78,11 +80,32 @@ HOPELESS = 3
 STUDY, SPACE, RECORD, BEST, PAGE = "study.db", "space.toml", "tune.json", "best.toml", "tuning.html"
 """What is in the folder of a tuning, besides the folders of runs."""
 
+MAX_RECORD = 2**20
+"""Bytes of `RECORD`."""
+
 TRIALS, RETRAINED = "trials", "best"
 """The folders of runs."""
 
 STOPPED = ("interrupted", "terminated")
 """How a training has ended that was asked to stop."""
+
+
+class Record(BaseModel):
+    """How the command of a tuning is given again; the names are those of `tune`'s arguments, and of a manifest's."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: str
+    dataset: str | None = None
+    data: str | None = None
+    columns: dict[str, str] = {}
+    recipe: str | dict[str, Any] | None = None
+    settings: dict[str, Any] = {}
+    storage: str | None = None
+    study: str | None = None
+    trials: int | None = None
+    sampler: str | None = None
+    pruner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -574,10 +597,10 @@ def tuning_in(folder: Path) -> dict[str, Any]:
         UsageError: there is none.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = Record.model_validate_json(read_regular(folder / RECORD, MAX_RECORD)).model_dump()
         recipe = record["recipe"]
         record["recipe"] = validated(recipe, str(folder)) if isinstance(recipe, dict) else recipe
-        record["data"] = as_source(record["data"], record.pop("columns", None))
-        return dict(record) | {"space": folder / SPACE}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record["data"] = as_source(record["data"], record.pop("columns"))
+    except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{folder} is not the folder of a tuning: it has no {RECORD} that can be read.") from error
+    return record | {"space": folder / SPACE}
