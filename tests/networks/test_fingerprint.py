@@ -273,9 +273,11 @@ HELPED = (
     + '''
 FACTOR = 2
 UNUSED = 1
+SEEN = []
 
 def shifted(x):
     """What the layer takes from its module."""
+    SEEN.append(x)
     return x + FACTOR
 '''
 )
@@ -292,6 +294,7 @@ def shifted(x):
         ("FACTOR = 2", "FACTOR = 3", False),
         ("return x + FACTOR", "return x - FACTOR", False),
         ("UNUSED = 1", "UNUSED = 2", True),
+        ("SEEN = []", "SEEN = [1]", True),  # what code remembers
         ("return x + FACTOR", "return (x + FACTOR)  # as published", True),
     ],
 )

@@ -37,7 +37,8 @@ LIBRARIES = {"builtins", "cnn_registry", "jax", "keras", "numpy", "tensorflow", 
 TAKEN = "taken"
 """The key of what code takes from its module."""
 
-CONSTANTS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, np.ndarray, np.generic)
+CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset, np.ndarray, np.generic)
+"""Lists, dictionaries and sets of a module are often what code remembers, not what it computes with."""
 
 IRRELEVANT = {"build_config", "module", "name", "registered_name", "seed", "shared_object_id", "trainable"}
 """Settings that change neither what a trained network computes nor how it is trained further."""
@@ -257,7 +258,9 @@ def _taken(thing: Any, tree: ast.AST, around: frozenset[int]) -> Iterator[tuple[
     """The functions, classes and constants of its own package that the source of a class or function names."""
     package = _package(thing)
     module = vars(sys.modules.get(thing.__module__, object)) if inspect.isclass(thing) else thing.__globals__
-    for name in {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)}:
+    assigned = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)}
+    for name in names - assigned:
         first, _, rest = name.partition(".")
         value = module.get(first)
         if inspect.ismodule(value) and value.__name__.partition(".")[0] == package:
