@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -166,14 +167,16 @@ def test_what_is_refused_is_refused_in_one_line(server: Running) -> None:
 
 
 def raw(server: Running, *parts: bytes | float) -> bytes:
-    """What comes back for bytes, between which a client may wait for some seconds."""
+    """The status and the text that come back for bytes, between which a client may wait for some seconds."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         for part in parts:
             if isinstance(part, bytes):
                 connection.sendall(part)
             else:
                 time.sleep(part)
-        return connection.recv(4096)
+        response = HTTPResponse(connection)
+        response.begin()
+        return f"{response.status} ".encode() + response.read()
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
