@@ -15,6 +15,9 @@ SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 LONGEST_NAME = 200
 """Columns of a name in a list of names."""
 
+MOST_DIGITS = 1000
+"""Digits of a number in a name; Python reads no integers of several thousand."""
+
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 """What tells a terminal to change colours or type."""
 
@@ -183,4 +186,4 @@ def either(names: Iterable[str]) -> str:
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sorts ``vgg11`` before ``vgg100``, and any case alike."""
     parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdecimal() and len(part) <= MOST_DIGITS else (-1, part) for part in parts]

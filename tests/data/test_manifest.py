@@ -15,6 +15,7 @@ from cnn_registry.data.loading import _loader_fault, load_dataset
 from cnn_registry.data.manifest import Manifest, load_manifest
 from cnn_registry.data.table import MAX_LINE
 from cnn_registry.errors import DataError, UsageError
+from cnn_registry.text import natural_key
 
 Table = Callable[..., Path]
 FILES = ("a/1.png", "a/2.png", "b/3.png", "b/4.png", "b/5.png")
@@ -211,3 +212,51 @@ def test_loaders_of_plugins_may_bring_groups_and_weights(
     assert not _loader_fault(replace(made, groups=np.arange(4), weights=np.ones(4, np.float32)))
     assert "groups must have the shape (4,)" in _loader_fault(replace(made, groups=np.arange(3)))
     assert "weights must be from 0 to 3.4e+38" in _loader_fault(replace(made, weights=-np.ones(4, np.float32)))
+
+
+@pytest.mark.parametrize("name", ["label", "labels"])
+def test_a_text_that_parquet_stores_once_does_not_fill_the_memory(table: Table, name: str) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file, count = table("", name="photos.parquet"), 3_000
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count, pyarrow.int32()), ["x" * 2**20])
+    column = texts if name == "label" else pyarrow.ListArray.from_arrays(range(count + 1), texts)
+    parquet.write_table(pyarrow.table({"path": [f"{n}.png" for n in range(count)], name: column}), file)
+    assert file.stat().st_size < 2**18
+    before = pyarrow.total_allocated_bytes()
+    with pytest.raises(DataError, match=f"the column '{name}' has a cell of more than 65,536 bytes"):
+        load_manifest(file)
+    assert pyarrow.default_memory_pool().max_memory() - before < 2**28
+
+
+def test_classes_times_images_have_a_bound(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnn_registry.data.manifest.MAX_FLAGS", 5)
+    with pytest.raises(DataError, match="has 3 images of 2 classes; where images show several, expected at most 5"):
+        load_manifest(table("path,labels", "a/1.png,1|2", "a/2.png,2", "b/3.png,"))
+
+
+def test_a_header_may_name_very_many_classes(table: Table) -> None:
+    names = [f"class-{number}" for number in range(40_000)]
+    flags = ["1"] * len(names)
+    found = load_manifest(table(",".join(["path", *names]), *(",".join([file, *flags]) for file in FILES[:2])))
+    assert found.labels.shape == (2, 40_000)
+
+
+def test_a_name_may_have_more_digits_than_an_integer(table: Table) -> None:
+    assert sorted(["1" * 5_000, "10", "2"], key=natural_key)[1:] == ["2", "10"]
+    assert load_manifest(table("path,label", "a/1.png,9", "a/2.png," + "1" * 900)).class_names == ("9", "1" * 900)
+
+
+def test_values_of_parquet_that_python_does_not_have_are_one_line(table: Table) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = table("", name="photos.parquet")
+    words = pyarrow.array([b"\xff"] * len(FILES), pyarrow.binary())
+    wrong = {
+        "OverflowError": pyarrow.array([2**62] * len(FILES), pyarrow.timestamp("us")),
+        "UnicodeDecodeError": pyarrow.Array.from_buffers(pyarrow.string(), len(FILES), words.buffers()),
+        "holds dict": pyarrow.array([{"ash": 1}] * len(FILES)),
+        "holds Decimal": pyarrow.array([1] * len(FILES)).cast(pyarrow.decimal128(20)),
+    }
+    for reason, labels in wrong.items():
+        parquet.write_table(pyarrow.table({"path": FILES, "label": labels}), file)
+        with pytest.raises(DataError, match=rf"photos\.parquet.*{reason}"):
+            load_manifest(file)

@@ -27,6 +27,12 @@ from .table import SUFFIXES, Table, column, is_table, open_table
 GIVEN_SPLIT = "manifest"
 """The name of the split that a ``split`` column makes."""
 
+MAX_LABEL = 1_000
+"""Characters of a class's name."""
+
+MAX_FLAGS = 2**32
+"""Images times classes, where images may show several."""
+
 IGNORED = ""
 """The name of a column that is not used, though the table may have one of the usual name."""
 
@@ -195,6 +201,11 @@ def load_manifest(
     files = _files(file, list(entries))
     every = list(entries.values())
     class_names = _classes(file, every, min_classes, bool(columns.split))
+    if reader.several and len(every) * len(class_names) > MAX_FLAGS:
+        raise DataError(
+            f"{file} has {len(every):,} images of {len(class_names):,} classes; where images show several, expected at "
+            f"most {MAX_FLAGS:,} pairs."
+        )
     labels, known = _labels(every, class_names, multi_label=reader.several)
     made = ImageDataset(
         name=name or file.stem,
@@ -238,6 +249,8 @@ def _entries(table: Table, columns: ColumnNames, reader: LabelReader) -> dict[st
         if not path or labels is None:
             without += 1
             continue
+        if any(len(label) > MAX_LABEL for label in labels):
+            raise DataError(f"{where}: the name of a class has more than {MAX_LABEL:,} characters.")
         split = _role(roles, cell[columns.split], where) if columns.split else ""
         weight = _weight(cell[columns.weight], table.decimal, where) if columns.weight else 1.0
         entry = Entry(line, labels, split, cell[columns.group] if columns.group else "", weight)

@@ -6,7 +6,9 @@ Cells are text, as they stand in the file: ``007`` stays ``007``, and a class ma
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO, Protocol
@@ -23,6 +25,12 @@ MAX_LINE = 2**20
 
 MAX_ROWS = 2**22
 """Rows of a table; the record of a run holds fewer images."""
+
+MAX_CELL = 2**16
+"""Bytes of a text in a Parquet file, which stores a text once, however many rows have it."""
+
+MAX_VALUES = 2**24
+"""Values of a column of a Parquet file, whose rows may be lists."""
 
 MAX_UNPACKED = 2**32
 """Bytes of the columns of a Parquet file that are read, without compression."""
@@ -77,7 +85,7 @@ def open_table(file: Path) -> Table:
         raise DataError(f"There is no file {file}; expected a table of images.") from None
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
-    if twice := [name for name in dict.fromkeys(table.header) if table.header.count(name) > 1]:
+    if twice := [name for name, count in Counter(table.header).items() if count > 1]:
         raise DataError(f"{file} has several columns {listing(twice)}; rename all but one.")
     return table
 
@@ -115,8 +123,9 @@ class TextTable:
             if start in _UTF_16:
                 raise DataError(f"{file} is UTF-16; save it as UTF-8, which spreadsheets call 'CSV UTF-8'.")
             first = next(self._lines(stream), "")
-        self._separator = max(_SEPARATORS, key=lambda separator: len(self._cells([first], separator)))
-        self.header = tuple(self._cells([first], self._separator))
+        headers = {separator: self._cells(first, separator) for separator in _SEPARATORS}
+        self._separator = max(headers, key=lambda separator: len(headers[separator]))
+        self.header = tuple(headers[self._separator])
         self.decimal = "," if self._separator == ";" else "."
         if not any(self.header):
             raise DataError(f"{file} has no header: its first line must name the columns.")
@@ -125,7 +134,8 @@ class TextTable:
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `Table.rows`."""
-        places, width = [self.header.index(name) for name in columns], len(self.header)
+        position = {name: place for place, name in enumerate(self.header)}
+        places, width = [position[name] for name in columns], len(self.header)
         number = 0
         with self.file.open("rb") as stream:
             try:
@@ -163,18 +173,25 @@ class TextTable:
 
     def _refused(self, error: csv.Error) -> DataError:
         why = str(error)
-        if why.startswith("new-line"):
+        if _is_of_line_ends(error):
             why = "a carriage return within a line. Save it with the line ends of Unix or of Windows"
         return DataError(f"{self.file}, line {self._line}: {why}.")
 
-    def _cells(self, lines: Sequence[str], separator: str) -> list[str]:
+    def _cells(self, line: str, separator: str) -> list[str]:
+        """The names in a header; none where it would be one very long name, as with the wrong separator."""
         try:
-            cells = next(csv.reader(lines, delimiter=separator, skipinitialspace=True), [])
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
         except csv.Error as error:
-            raise self._refused(error) from error
+            if _is_of_line_ends(error):
+                raise self._refused(error) from error
+            return []
         while cells and not cells[-1].strip():
             cells.pop()
         return [cell.strip() for cell in cells]
+
+
+def _is_of_line_ends(error: csv.Error) -> bool:
+    return str(error).startswith("new-line")
 
 
 class ParquetTable:
@@ -192,36 +209,72 @@ class ParquetTable:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._arrow, parquet = need_arrow()
-        try:
-            self._parquet = parquet.ParquetFile(file)
-            self.header = tuple(self._parquet.schema_arrow.names)
-        except (self._arrow.ArrowException, OSError, ValueError) as error:
-            why = one_line(error).rstrip(".")
-            raise DataError(f"{file} is not a Parquet file that can be read: {why}.") from error
+        self._arrow, self._reader = need_arrow()
+        with self._errors("is not a Parquet file that can be read"):
+            self._facts = self._reader.read_metadata(file)
+            self.header = tuple(self._facts.schema.to_arrow_schema().names)
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """As `Table.rows`; the cells of a list are separated by tabs."""
+        used = self._checked(columns)
         number = 1
-        try:
-            self._check_size(columns)
-            for batch in self._parquet.iter_batches(batch_size=8192, columns=list(columns)):
+        with self._errors("is damaged"):
+            # Texts that repeat stay references to one copy until their length is known.
+            texts = [part.path_in_schema for part in used if part.physical_type == "BYTE_ARRAY"]
+            table = self._reader.ParquetFile(self.file, metadata=self._facts, read_dictionary=texts)
+            for batch in table.iter_batches(batch_size=1024, columns=list(columns)):
+                for name in columns:
+                    self._check_cells(name, batch.column(name))
                 read = [[self._text(name, value) for value in batch.column(name).to_pylist()] for name in columns]
                 for cells in zip(*read, strict=True):
                     number += 1
                     yield number, cells
-        except (self._arrow.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise DataError(f"{self.file} is damaged: {one_line(error).rstrip('.')}.") from error
 
-    def _check_size(self, columns: Sequence[str]) -> None:
-        facts = self._parquet.metadata
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Whatever Arrow and Python raise for values that they do not take, as one line.
+
+        Raises:
+            DataError: they raised something.
+        """
+        try:
+            yield
+        except (self._arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise DataError(f"{self.file} {what}: {one_line(error).rstrip('.')}.") from error
+
+    def _checked(self, columns: Sequence[str]) -> list[Any]:
+        """The parts of the columns, one per row group.
+
+        Raises:
+            DataError: they are larger than the bounds.
+        """
+        facts = self._facts
         if facts.num_rows > MAX_ROWS:
             raise DataError(f"{self.file} has more than {MAX_ROWS:,} rows.")
-        parts = (facts.row_group(group) for group in range(facts.num_row_groups))
-        every = (part.column(place) for part in parts for place in range(part.num_columns))
-        size = sum(part.total_uncompressed_size for part in every if part.path_in_schema.split(".")[0] in columns)
+        groups = (facts.row_group(group) for group in range(facts.num_row_groups))
+        every = (group.column(place) for group in groups for place in range(group.num_columns))
+        used = [part for part in every if part.path_in_schema.startswith(tuple(columns))]
+        size = sum(part.total_uncompressed_size for part in used)
         if size > MAX_UNPACKED:
             raise DataError(f"{self.file} unpacks to {size / 1e9:,.1f} GB, more than {MAX_UNPACKED / 1e9:,.1f} GB.")
+        if sum(part.num_values for part in used) > MAX_VALUES * len(columns):
+            raise DataError(f"{self.file} has more than {MAX_VALUES:,} values in a column.")
+        return used
+
+    def _check_cells(self, name: str, cells: Any) -> None:
+        """Refuse texts that are too long before there is one for each row."""
+        import pyarrow.compute
+
+        types = self._arrow.types
+        while types.is_list(cells.type) or types.is_large_list(cells.type):
+            cells = cells.values
+        if types.is_dictionary(cells.type):
+            cells = cells.dictionary
+        if not types.is_string(cells.type) and not types.is_large_string(cells.type):
+            return
+        longest = pyarrow.compute.max(pyarrow.compute.binary_length(cells)).as_py() or 0
+        if longest > MAX_CELL:
+            raise DataError(f"{self.file}: the column {name!r} has a cell of more than {MAX_CELL:,} bytes.")
 
     def _text(self, name: str, value: Any) -> str:
         if value is None or value != value:  # NaN stands for nothing
