@@ -119,6 +119,7 @@ def test_lines_go_to_standard_output_and_wrong_combinations_are_refused(
         (("--format", "table", "-o", tmp_path / "x"), "A table is for a terminal"),
         (("--weights", "keras:imagenet"), "are 'best' or 'last'"),
         (("-o", tmp_path), "is a directory"),
+        (("-o", tmp_path / "x.html"), "end it in '.csv', '.jsonl', '.ndjson' or '.parquet', or add --format"),
     ):
         ended = cnnreg("predict", trained, picture, *options)
         assert (ended.code, message in ended.err, ended.err.count("\n")) == (2, True, 1), ended.err

@@ -12,7 +12,7 @@ import click
 
 from cnn_registry.errors import UsageError
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted
+from cnn_registry.text import counted, either
 
 from .batches import (
     Meter,
@@ -127,6 +127,8 @@ def _kind(kind: ResultFormat | None, out: Path | None, resume: bool, as_json: bo
         raise UsageError("--json prints one JSON document; for lines of JSON, or a file, use --format jsonl instead.")
     if resume and not out:
         raise UsageError("--resume continues a file; name it with -o.")
+    if out and out.suffix and not kind and out.suffix.lower() not in ENDINGS:
+        raise UsageError(f"{out.name} does not say what to write: end it in {either(ENDINGS)}, or add --format.")
     kind = kind or (ENDINGS.get(out.suffix.lower(), "csv") if out else "table")
     if kind == "parquet" and not out:
         raise UsageError("Parquet is written to a file; name it with -o.")
