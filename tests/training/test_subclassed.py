@@ -108,7 +108,10 @@ def test_it_trains_resumes_evaluates_and_predicts(
 
     undisturbed = train(sub, data=colours, settings=SETTINGS, out=tmp_path, report=True)
     line = "sub is neither a functional nor a sequential model, so it is trained in float32."
-    assert capfd.readouterr().err.count(line) == 1
+    said = capfd.readouterr().err
+    assert said.count(line) == 1
+    assert "in bfloat16" not in said
+    assert undisturbed.record.recipe.precision == "float32"
     stopping = keras.callbacks.LambdaCallback(on_train_batch_begin=stop)
     stopped = train(sub, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[stopping])
     assert stopped.record.status == "interrupted"

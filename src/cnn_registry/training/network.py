@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import take_any_size
+from cnn_registry.backend.keras_internals import has_graph, take_any_size
 from cnn_registry.data.form import Size
 from cnn_registry.data.pipeline.batches import steps_per_epoch
 from cnn_registry.errors import UsageError
@@ -84,7 +84,7 @@ def build_trainable(
         set_precision(model, recipe.precision, smallest, accelerating=recipe.accelerate)
     shares = rate_shares(model, spec, tuning.layer_decay) if tuning.layer_decay < 1 else ()
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
-    if recipe.precision == "float16":
+    if recipe.precision == "float16" and has_graph(model):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Without variables at hand, `fit` traces the step once to create them and once more to use them.
     optimizer.build(model.trainable_variables)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import without_optimizer
+from cnn_registry.backend.keras_internals import has_graph, without_optimizer
 from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
@@ -144,6 +145,7 @@ def train(
                     plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=fitting(distribution, plan)
                 )
             check_same(distribution, plan, fit)
+            plan = _as_computed(plan, fit.model)
             record = plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint)
             findings = plan.findings()
             with stop_requests() as request:  # from here on there is a record, which says how the training ended
@@ -154,6 +156,14 @@ def train(
                         note(finding)
                     note_forgetful(fit)
                     return carry_out(fit, plan, run, options, request)
+
+
+def _as_computed(plan: Plan, model: keras.Model) -> Plan:
+    """The plan with the precision that the network computes in: float32 where `set_precision` leaves it as it is."""
+    if has_graph(model):
+        return plan
+    recipe = plan.recipe.model_copy(update={"precision": "float32"})
+    return replace(plan, resolved=replace(plan.resolved, recipe=recipe))
 
 
 def check_run_options(options: RunOptions) -> None:
