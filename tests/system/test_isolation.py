@@ -25,21 +25,23 @@ def test_streams_and_the_current_directory_are_put_back(
         sys.stdout = sys.stderr = io.StringIO()
         raise ValueError("lost")
 
-    with pytest.raises(ValueError, match="lost"), isolated():
+    with pytest.raises(ValueError, match="lost"), isolated("Importing acme"):
         rude()
     assert (sys.stdout, sys.stderr) == before
     assert Path.cwd() == tmp_path
-    assert capsys.readouterr() == ("", "within\n")
+    said = "Importing acme changed the standard streams and the current directory; this was undone."
+    assert capsys.readouterr() == ("", f"within\n{said}\n")
 
 
 def test_an_outer_block_keeps_its_stream(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout
     with stdout_to_stderr():
-        with isolated():
+        with isolated("Importing acme"):
             sys.stdout = io.StringIO()
         print("outer")
     assert sys.stdout is before
-    assert capsys.readouterr() == ("", "outer\n")
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("", "outer")
 
 
 def test_a_current_directory_that_was_removed_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,5 +50,6 @@ def test_a_current_directory_that_was_removed_does_not_matter(tmp_path: Path, mo
     gone.mkdir()
     os.chdir(gone)
     gone.rmdir()
-    with isolated():
-        pass
+    with isolated("Importing acme"):
+        os.chdir(tmp_path)
+    assert Path.cwd() == tmp_path

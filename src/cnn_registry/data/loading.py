@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cnn_registry.errors import CnnRegistryError, DataError, UsageError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
-from cnn_registry.system.stdout import stdout_to_stderr
+from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line
 
 from .dataset import MAX_WEIGHT, ImageDataset, Split
@@ -49,11 +51,11 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
         return load(source, min_classes=min_classes)
     spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
-        with stdout_to_stderr():
+        with isolated(f"The loader of the dataset {spec.name!r}"):
             loaded = spec.build(source)
     except CnnRegistryError:
         raise
-    except Exception as error:  # a loader may be anyone's code
+    except (Exception, SystemExit) as error:  # a loader may be anyone's code
         raise DataError(
             f"The dataset {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
         ) from error
@@ -67,7 +69,9 @@ def _loader_fault(loaded: object) -> str:
     """What is wrong with a loader's result, or an empty string."""
     if not isinstance(loaded, ImageDataset):
         return f"it returned {type(loaded).__name__}, not an ImageDataset"
-    images, labels, classes = loaded.images, np.asarray(loaded.labels), len(loaded.class_names)
+    if fault := _type_fault(loaded):
+        return fault
+    images, labels, classes = loaded.images, loaded.labels, len(loaded.class_names)
     if not len(loaded.ids) == len(images) == len(labels) > 0:
         return f"it returned {len(loaded.ids)} ids, {len(images)} images and {len(labels)} labels"
     if len(set(loaded.ids)) < len(loaded.ids):
@@ -98,6 +102,17 @@ def _loader_fault(loaded: object) -> str:
     if loaded.weights is not None and not ((loaded.weights >= 0) & (loaded.weights <= MAX_WEIGHT)).all():
         return f"its weights must be from 0 to {MAX_WEIGHT:.2g}"
     return next((fault for name, split in loaded.splits.items() if (fault := _split_fault(name, split, labels))), "")
+
+
+def _type_fault(loaded: Any) -> str:
+    """What has another type than it is declared to have, or an empty string."""
+    if not all(isinstance(image_id, str) for image_id in loaded.ids):
+        return "its ids must be texts"
+    if not isinstance(loaded.labels, np.ndarray):
+        return f"its labels must be an array, not {type(loaded.labels).__name__}"
+    if not isinstance(loaded.splits, Mapping) or not all(isinstance(split, Split) for split in loaded.splits.values()):
+        return "its splits must be a dictionary of Split by name"
+    return ""
 
 
 def _split_fault(name: str, split: Split, labels: np.ndarray) -> str:

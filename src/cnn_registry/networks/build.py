@@ -278,7 +278,7 @@ def _build(spec: ModelSpec, shape: InputShape, num_classes: int, options: Mappin
     by = f" by {spec.provider}" if spec.provider.distribution else ""
     what = f"for input_shape={shape}, num_classes={num_classes}{by}"
     try:
-        with isolated():
+        with isolated(f"The builder of {spec.name}"):
             model = spec.build(shape, num_classes, **options)
             mismatch = _output_mismatch(model, shape, num_classes)
     except (CnnRegistryError, KeyboardInterrupt):

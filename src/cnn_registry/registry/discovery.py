@@ -6,11 +6,10 @@ Two steps. `Plugins.installed` names what the entry points of a group name, and 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -18,8 +17,8 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_registry.system.progress import note, working
-from cnn_registry.system.stdout import stdout_to_stderr
+from cnn_registry.system.isolation import isolated
+from cnn_registry.system.progress import working
 from cnn_registry.text import one_line
 
 from .distributions import ENTRY, entries
@@ -261,29 +260,12 @@ def _importing(entry: InstalledEntry) -> Iterator[None]:
     """
     from cnn_registry import backend
 
-    folder, stderr, changed = _folder(), sys.stderr, []
-    with working(f"Importing {entry.distribution}"), stdout_to_stderr(), backend.prepared_imports():
-        stdout = sys.stdout
-        try:
-            yield
-        finally:
-            if sys.stdout is not stdout or sys.stderr is not stderr:
-                sys.stdout, sys.stderr = stdout, stderr
-                changed.append("the standard streams")
-            if folder and _folder() != folder:
-                with suppress(OSError):
-                    os.chdir(folder)
-                changed.append("the working directory")
-    if changed:
-        note(f"{entry.distribution} changed {' and '.join(changed)} when it was imported; this was undone.")
-
-
-def _folder() -> str:
-    """The working directory; empty where it has been removed."""
-    try:
-        return str(Path.cwd())
-    except OSError:
-        return ""
+    with (
+        working(f"Importing {entry.distribution}"),
+        isolated(f"Importing {entry.distribution}"),
+        backend.prepared_imports(),
+    ):
+        yield
 
 
 def _traceback() -> str:

@@ -7,25 +7,37 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from .stdout import kept_stdout, stdout_to_stderr
+from .progress import note
+from .stdout import stdout_to_stderr
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
+def isolated(what: str) -> Iterator[None]:
     """Run somebody else's code within the block.
 
     What it prints goes to standard error. Where it replaces standard streams or changes the current directory, they are
-    put back, so that output is not lost and relative paths mean what they meant.
+    put back, so that output is not lost and relative paths mean what they meant, and a line says so.
+
+    Args:
+        what: what is run, for that line: ``"Importing acme"``.
     """
-    here, errors = _current_directory(), sys.stderr
+    here, stderr, changed = _current_directory(), sys.stderr, []
     try:
-        with kept_stdout(), stdout_to_stderr():
-            yield
+        with stdout_to_stderr():
+            stdout = sys.stdout
+            try:
+                yield
+            finally:
+                if sys.stdout is not stdout or sys.stderr is not stderr:
+                    sys.stdout, sys.stderr = stdout, stderr
+                    changed.append("the standard streams")
+                if here and here != _current_directory():
+                    with suppress(OSError):  # it was removed
+                        os.chdir(here)
+                    changed.append("the current directory")
     finally:
-        sys.stderr = errors
-        if here and here != _current_directory():
-            with suppress(OSError):  # it was removed
-                os.chdir(here)
+        if changed:
+            note(f"{what} changed {' and '.join(changed)}; this was undone.")
 
 
 def _current_directory() -> str:

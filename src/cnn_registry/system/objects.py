@@ -85,7 +85,7 @@ def named_object(name: str, what: str) -> Any:
     if added:
         sys.path.append(here)
     try:
-        with isolated():
+        with isolated(f"Importing {module}"):
             found = import_module(module)
     except ModuleNotFoundError as error:
         if error.name and module.startswith(error.name):
@@ -123,7 +123,7 @@ def called(function: Any, what: str, *args: Any, **options: Any) -> Any:
         UsageError: it cannot be called so, or fails.
     """
     try:
-        with isolated():
+        with isolated(f"Calling {getattr(function, '__name__', repr(function))}"):
             return function(*args, **options)
     except (Exception, SystemExit) as error:  # anything that it may raise
         given = "".join(f", {key}={value!r}" for key, value in options.items())

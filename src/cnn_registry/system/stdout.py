@@ -40,22 +40,6 @@ def stdout_to_stderr() -> Iterator[None]:
         _leave()
 
 
-@contextmanager
-def kept_stdout() -> Iterator[None]:
-    """Within it, whoever replaces ``sys.stdout`` does so for the block only."""
-    before = sys.stdout
-    try:
-        yield
-    finally:
-        with _lock:
-            if _target(sys.stdout) is not _target(before):
-                sys.stdout = before if _users else _target(before)
-
-
-def _target(stdout: Any) -> Any:
-    return stdout.stdout if isinstance(stdout, _Switch) else stdout
-
-
 def _enter() -> None:
     global _users
     with _lock:
