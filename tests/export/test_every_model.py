@@ -68,27 +68,18 @@ def own() -> Any:
     return backend.keras().Model(images, layers.Dense(len(CLASSES), activation="softmax")(x), name=OWN)
 
 
-def settle(model: Any) -> None:
-    """Give batch normalisation the statistics of a batch: with those of an untrained network, signals die away."""
-    batch = noise(8).images.source.read(np.arange(8)) / np.float32(255)
-    momentum = {layer: layer.momentum for layer in model._flatten_layers() if hasattr(layer, "moving_mean")}
-    for layer in momentum:
-        layer.momentum = 0.0
-    model(batch, training=True)
-    for layer, value in momentum.items():
-        layer.momentum = value
-    assert np.ptp(model.predict_on_batch(batch), axis=0).max() > 1e-5, "it predicts the same for every image"
-
-
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
     """A model with random weights, built once for all formats."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(Path(__file__).parents[2])
+        from benchmarks.exports import settle
     with standard_settings():
         shape = (SIZE, SIZE, 3)
         model = (
             own() if request.param == OWN else create_model(request.param, num_classes=len(CLASSES), input_shape=shape)
         )
-        settle(model)
+        settle(model, noise(8).images.source.read(np.arange(8)) / np.float32(255))
     yield request.param, model
     forget(model.variables)
 
