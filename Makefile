@@ -60,15 +60,17 @@ bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flower
 	$(BIN)/python -m benchmarks.accuracy $(MODEL) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(RECIPE),--recipe $(RECIPE)) \
 		$(if $(SPLIT),--split $(SPLIT)) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS)) $(SET:%=--set %)
 
-docs: .venv/installed ## write the generated pages
-	for page in api models checks reliability; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
+docs: .venv/installed-dev ## write the generated pages, and run the notebooks
+	for page in api models checks reliability recipes declarations; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
 	$(BIN)/python docs/make_results.py
+	$(BIN)/python docs/make_notebooks.py
 
-site: .venv/installed ## build the site into build/site, and check its links; the first time draws every network: some minutes
+site: .venv/installed ## build the site into build/site/VERSION, and check its links; the first time draws every network: some minutes
 	$(PIP) --group site
 	$(BIN)/python website/prepare.py
 	$(BIN)/python website/gallery.py
 	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
+	$(BIN)/python website/versions.py
 
 release-check: .venv/installed-dev ## build all packages as for a release, and check them
 	$(PIP) --group release

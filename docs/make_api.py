@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -44,7 +45,7 @@ class Module:
         name: its dotted name.
         text: its source.
         definitions: what it defines or imports at its top level, by name.
-        docs: first lines of docstrings below assignments, by the assigned name.
+        docs: docstrings below assignments, by the assigned name.
     """
 
     name: str
@@ -78,7 +79,7 @@ def parse(name: str) -> Module:
         names = list(bound(node))
         definitions |= dict.fromkeys(names, node)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            docs |= dict.fromkeys(before, node.value.value.partition("\n")[0])
+            docs |= dict.fromkeys(before, inspect.cleandoc(node.value.value))
         before = names
     return Module(name, text, definitions, docs)
 
@@ -160,7 +161,8 @@ def entry(name: str, definition: Definition, public: Container[str]) -> Iterator
     module, node = definition.module, definition.node
     yield f"### {name}\n"
     yield f"```python\n{shown(name, definition)}\n```\n"
-    yield (first_line(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else module.docs[name]) + "\n"
+    text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else module.docs[name]
+    yield (text or "").partition("\n")[0] + "\n"
     explained = [f"- `{text}`" for text in types(definition, public)]
     if explained:
         yield "\n".join([*explained, ""])

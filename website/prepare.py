@@ -1,15 +1,20 @@
-"""Write the pages of the site to ``build/website``: those of ``docs/``, of the root and of the plugins, the reference.
+"""Write the pages of the site to ``build/website``: those of ``docs/`` with its notebooks, of the root and of the
+plugins, and the reference.
 
 Links between files of the repository become links between pages. A link to a file that is not on the site is an error.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import posixpath
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "website"
@@ -39,7 +44,9 @@ def main(build: Path = BUILD) -> None:
     for source, place in places.items():
         target = build / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.endswith(".md"):
+        if source.endswith(".ipynb"):
+            target.write_text("\n".join(notebook(source, target, places)), encoding="utf-8")
+        elif source.endswith(".md"):
             target.write_text(relinked((ROOT / source).read_text(encoding="utf-8"), source, places), encoding="utf-8")
         elif source == "LICENSE":
             text = (ROOT / source).read_text(encoding="utf-8")
@@ -48,13 +55,22 @@ def main(build: Path = BUILD) -> None:
             shutil.copyfile(ROOT / source, target)
     reference(build / "reference")
     shutil.copytree(ROOT / "website" / "assets", build / "assets")
-    shutil.copyfile(ROOT / "website" / "mkdocs.yml", build.parent / "mkdocs.yml")
+    configuration = (ROOT / "website" / "mkdocs.yml").read_text(encoding="utf-8")
+    (build.parent / "mkdocs.yml").write_text(configuration.replace("VERSION", version()), encoding="utf-8")
+
+
+def version() -> str:
+    """The version that is documented."""
+    [found] = re.findall(r'^__version__ = "(.+)"$', (ROOT / "src/cnn_registry/__init__.py").read_text(), re.MULTILINE)
+    return str(found)
 
 
 def pages() -> dict[str, str]:
     """The place on the site of each file that is on it, both as relative paths."""
     docs = [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".png", ".svg")]
     places = {path.relative_to(ROOT).as_posix(): path.relative_to(ROOT / "docs").as_posix() for path in docs}
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    places |= {path.relative_to(ROOT).as_posix(): f"notebooks/{path.stem}.md" for path in notebooks}
     places |= {f"plugins/{path.parent.name}/README.md": f"packages/{path.parent.name}.md" for path in readmes()}
     del places["docs/api.md"]  # the reference takes its place
     return places | ROOT_PAGES
@@ -63,6 +79,31 @@ def pages() -> dict[str, str]:
 def readmes() -> list[Path]:
     """The README files of the plugins."""
     return sorted(ROOT.glob("plugins/cnnreg-*/README.md"))
+
+
+def notebook(source: str, page: Path, places: dict[str, str]) -> Iterator[str]:
+    """A notebook as Markdown, with what is stored of its outputs."""
+    for cell in json.loads((ROOT / source).read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            yield f"{relinked(text, source, places)}\n"
+        else:
+            yield f"```python\n{text}\n```\n"
+            yield from outputs(cell, page)
+
+
+def outputs(cell: dict[str, Any], page: Path) -> Iterator[str]:
+    """The outputs of a cell as Markdown. Pictures become files beside the page."""
+    for number, output in enumerate(cell["outputs"]):
+        data = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
+        if images := [kind for kind in data if kind in ("image/png", "image/jpeg")]:
+            picture = page.with_name(f"{page.stem}-{cell['id']}-{number}.{images[0].rpartition('/')[2]}")
+            picture.write_bytes(base64.b64decode("".join(data[images[0]])))
+            yield f"![output of the cell above]({picture.name})\n"
+        elif "text/html" in data:
+            yield "".join(data["text/html"]) + "\n"
+        else:
+            yield "\n".join(["```text", *"".join(data["text/plain"]).rstrip().splitlines(), "```\n"])
 
 
 def relinked(text: str, source: str, places: dict[str, str]) -> str:

@@ -237,7 +237,7 @@ class RunError(CnnRegistryError):
 
     @classmethod
     def not_a_run(cls, path: Path) -> RunError:
-        """The error for a path without a run."""
+        """The error for a ``path`` without a run."""
         name = shorten(str(path), LONGEST_NAME)
         return cls(f"{name} is not a run directory (no run.json found). Name one that 'cnnreg train' made.")
 

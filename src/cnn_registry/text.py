@@ -23,7 +23,7 @@ STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """``" Did you mean 'vgg16' or 'vgg19'?"`` for the nearest of ``candidates``, or an empty string.
+    """The end of a message about an unknown ``name``: the nearest of ``candidates``, or an empty string.
 
     >>> suggestion("vgg_16", ["alexnet", "vgg16"])
     " Did you mean 'vgg16'?"

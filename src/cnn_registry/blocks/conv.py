@@ -20,7 +20,12 @@ Activation: TypeAlias = str | Callable[..., Any] | None
 
 
 class ConvOptions(TypedDict, total=False):
-    """The options of `Conv2D_BN` that a larger block passes to each of its convolutions."""
+    """The options of `Conv2D_BN` that a larger block passes to each of its convolutions.
+
+    Attributes:
+        order, use_bias, activation, kernel_initializer: as for `Conv2D_BN`.
+        momentum, epsilon, scale, beta_initializer: as for `Conv2D_BN`.
+    """
 
     order: Order
     use_bias: bool

@@ -12,7 +12,13 @@ from .conv import channel_axis
 
 
 class LayerOptions(TypedDict, total=False):
-    """The options of every Keras layer."""
+    """The options of every Keras layer.
+
+    Attributes:
+        name: the layer's name; default: Keras numbers them.
+        trainable: whether training changes its weights; default true.
+        dtype: the type of its weights and computations, or a policy; default Keras' own.
+    """
 
     name: str | None
     trainable: bool
@@ -76,7 +82,7 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
         return inputs * keras.ops.power(self.k + self.alpha * around, -self.beta)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape of the input."""
+        """The shape of the output, which is ``input_shape``."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
@@ -86,5 +92,5 @@ class LocalResponseNormalization(keras.layers.Layer):  # type: ignore[misc]  # K
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LocalResponseNormalization:
-        """The layer with saved arguments; where they name no axis, the channels come last."""
+        """The layer with the saved arguments in ``config``; where they name no axis, the channels come last."""
         return cls(**{"axis": -1} | config)

@@ -90,7 +90,7 @@ class ImageDataset:
         return np.bincount(labels, minlength=len(self.class_names)).astype(np.int64)
 
     def one_hot(self, indices: Indices) -> NDArray[np.float32]:
-        """1 for each class that the images at ``indices`` show, 0 for the others: ``(len(indices), num_classes)``."""
+        """The classes that the images at ``indices`` show as 1, the others as 0: ``(len(indices), num_classes)``."""
         if self.multi_label:
             return self.labels[indices].astype(np.float32)
         targets = np.zeros((len(indices), len(self.class_names)), np.float32)

@@ -49,10 +49,13 @@ def load_folder(
         root: holds class folders; or two or three folders that hold them, for training, for validation and for tests:
             ``train``, ``val`` and ``test``, or names that mean the same (``Training``, ``validation_set``, ``seg_test``
             ...).
-        min_classes: classes that must have images.
+        min_classes: the number of classes that must have images.
         name: the dataset's name; default that of the folder.
         image_size: edge length in pixels, or height and width, at which the images are used by default; ``None`` where
             they vary.
+
+    Returns:
+        Class names, and for each image a label, a stable ID and its file.
 
     Raises:
         DataError: there is no such folder, it or one in it cannot be read, it has too few classes with images, classes

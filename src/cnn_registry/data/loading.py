@@ -29,7 +29,10 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
             ``source``.
         source: an archive or a folder that holds the data, packed images of any dataset, or a manifest; ``None`` if the
             dataset finds or downloads its own.
-        min_classes: classes that a folder or a manifest must have images of.
+        min_classes: the number of classes of which a folder or a manifest must have images.
+
+    Returns:
+        Class names, and for each image a label, a stable ID, and its file or its pixels.
 
     Raises:
         UsageError: there is no such dataset, no default dataset, or a dataset is given the columns of a manifest.

@@ -46,8 +46,8 @@ class Manifest:
 
     Attributes:
         file: the table, ``.csv``, ``.tsv`` or ``.parquet``.
-        path_column, label_column, labels_column, label_separator, class_columns, split_column, group_column,
-            weight_column: see `load_manifest`.
+        path_column, label_column, labels_column, label_separator: as for `load_manifest`.
+        class_columns, split_column, group_column, weight_column: as for `load_manifest`.
     """
 
     file: str | Path
@@ -74,7 +74,7 @@ class Manifest:
         return {name: value for name, value in asdict(self).items() if name != "file" and value is not None}
 
     def load(self, *, min_classes: int = 2) -> ImageDataset:
-        """The images; see `load_manifest`."""
+        """The images of the table; arguments, result and errors as for `load_manifest`."""
         return load_manifest(
             self.path,
             path_column=self.path_column,
@@ -181,11 +181,16 @@ def load_manifest(
             `make_split`. A row without a group is a group of its own. Default ``group``, if there is one.
         weight_column: the column of what an image's loss is multiplied by in training, 0 or more. Default ``weight``,
             if there is one.
-        min_classes: classes that must have images.
+        min_classes: the number of classes that must have images.
         name: the dataset's name; default that of the file without its suffix.
         image_size: edge length in pixels at which the images are used by default; ``None`` where they vary.
 
+    Returns:
+        Class names, and for each image a label, a stable ID and its file; splits, groups and weights, if the table has
+        them.
+
     Raises:
+        UsageError: an argument is not a name of a column, or two of them exclude each other.
         DataError: the table cannot be read, has no such column, names no file that is there, has too few classes, or
             gives one image two classes; a path leaves the folder; a split is unknown; a weight is not a number from 0.
         MissingPackageError: it is a Parquet file, and pyarrow is not installed.

@@ -105,6 +105,9 @@ def pack(
         on_bad_image: ``"skip"`` to leave unreadable images out and record why, ``"error"`` to stop.
         max_pixels: as for `cnn_registry.train`.
 
+    Returns:
+        What was written, and which images were left out.
+
     Raises:
         UsageError: ``max_edge`` or ``shards`` is out of range.
         DataError: as `load_dataset`; ``out`` holds something else; or an image cannot be read and ``on_bad_image`` is

@@ -72,7 +72,7 @@ class GradCam:
 
     @classmethod
     def of_run(cls, run: Run, feature: str | None = None, *, weights: Weights = "best", force: bool = False) -> GradCam:
-        """For the model of a run.
+        """The maps of the model of a run.
 
         Args:
             run: the run.

@@ -106,6 +106,9 @@ def evaluate(
             al. (2012), section 4.1.
         force: as for `load_model`.
 
+    Returns:
+        The probabilities of each image beside its true class, with the figures that follow from them.
+
     Raises:
         DataError: the images are missing, have changed since the run, or have no class that the run knows.
         UsageError: the data has no such part.

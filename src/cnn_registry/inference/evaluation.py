@@ -66,7 +66,7 @@ class Evaluation:
         return remarks
 
     def report(self) -> dict[str, Any]:
-        """Accuracy, loss, the confusion matrix, and per class precision, recall, F1 and number of images.
+        """The accuracy, the loss, the confusion matrix, and per class precision, recall, F1 and number of images.
 
         Raises:
             MissingPackageError: scikit-learn is not installed.

@@ -33,6 +33,10 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
         weights: ``"best"`` or ``"last"``.
         force: load them although the installed package builds another network than the one that was trained.
 
+    Returns:
+        The network, uncompiled, from float32 ``(batch, height, width, channels)``, scaled as the recipe's ``pixels``
+        says, to probabilities ``(batch, num_classes)``.
+
     Raises:
         RunError: the run has no such weights, they are a link, or the package that provides the model is not installed.
         BrokenPluginError: the plugin that provides the model cannot be used.

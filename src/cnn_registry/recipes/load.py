@@ -38,7 +38,9 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str | Path) -> Recipe:
     """A recipe by name, built-in or of a plugin, or one from a TOML file by its path.
 
-    Where a plugin's recipe has the name of a built-in one, or of another plugin's, it is ``distribution:name``.
+    Args:
+        name: the recipe's name, ``distribution:name`` where a plugin's recipe has the name of a built-in one or of
+            another plugin's, or the path of a ``.toml`` file.
 
     Raises:
         UnknownNameError: neither a recipe's name nor a ``.toml`` file.

@@ -144,9 +144,9 @@ class OptimizerSettings(Settings):
             ``batch_size * accumulate`` is another, the rate is scaled in proportion (Goyal et al. 2017,
             https://arxiv.org/abs/1706.02677, section 2.1) when training is planned, and a run records the result.
             ``None`` for the rate as it is.
-        momentum: of SGD, and of other optimizers with an argument of this name.
+        momentum: that of SGD, and of other optimizers with an argument of this name.
         nesterov: Nesterov's form of SGD's momentum.
-        weight_decay: decoupled decay a step, as a share of the rate; not applied to biases and normalisation. Decay
+        weight_decay: decoupled decay per step, as a share of the rate; not applied to biases and normalisation. Decay
             that passes through SGD's momentum, as an L2 penalty does, is ``1 / (1 - momentum)`` times as strong: 5e-4
             there is 5e-3 here with a momentum of 0.9.
         clipnorm: limit of the norm of all gradients together; ``None`` for no limit.
@@ -181,12 +181,12 @@ class ScheduleSettings(Settings):
         warmup_epochs: epochs of linear rise from zero before it, at most a fourth of the training.
         final: the rate at the last step as a share of its peak, for cosine, polynomial, exponential and one_cycle;
             ``None`` for 0, and for 0.01 in an exponential one, which never reaches 0.
-        factor: see ``name``.
+        factor: what the rate is multiplied by; for step and plateau.
         milestones: epochs after which the rate falls, as shares of all epochs. The default is that of He et al. (2016,
             https://arxiv.org/abs/1512.03385), section 4.2.
-        power: of the polynomial.
-        patience: epochs.
-        options: arguments of the object.
+        power: exponent of the polynomial.
+        patience: epochs without improvement; for plateau.
+        options: arguments of the object that ``name`` names.
     """
 
     name: Named = "constant"
@@ -223,9 +223,9 @@ class LossSettings(Settings):
             ``"binary_cross_entropy"``, of each class by itself; ``"poly1"`` (Leng et al. 2022,
             https://arxiv.org/abs/2204.12511, equation 6); or ``module:object`` for a class, or a function that returns
             a loss, of one-hot labels and probabilities, both ``(batch, num_classes)``. Label smoothing applies to all.
-        gamma: of the focal loss; 0 is the cross-entropy.
-        epsilon: of poly1; 0 is the cross-entropy.
-        options: arguments of the object.
+        gamma: exponent of the focal loss; 0 is the cross-entropy.
+        epsilon: coefficient of poly1; 0 is the cross-entropy.
+        options: arguments of the object that ``name`` names.
     """
 
     name: Named = "cross_entropy"
@@ -264,7 +264,7 @@ class PhotoSettings(Settings):
         size: the shorter edge in training and evaluation, of an image in the proportions of the model's own; the
             model's where that is smaller and its spec does not name this setting, its smallest where that is larger.
             The others are then scaled alike.
-        decode_size, train_sizes: as in `Recipe`.
+        decode_size, train_sizes: as the recipe's own settings of these names, as shorter edges.
     """
 
     size: Edge
@@ -345,14 +345,14 @@ class Recipe(Settings):
         class_weights: what the loss of an image is multiplied by, from the number of training images of its class:
             ``"none"`` for 1, ``"balanced"`` for its inverse, ``"effective"`` for something between the two (Cui et al.
             2019, https://arxiv.org/abs/1901.05555). Validation has no weights.
-        effective_beta: of ``"effective"``, from 0 for ``"none"`` to just below 1 for ``"balanced"``.
-        sampling: ``"shuffled"`` to see each training image once an epoch, or ``"balanced"`` to see as many of each
+        effective_beta: parameter of ``"effective"``, from 0 for ``"none"`` to just below 1 for ``"balanced"``.
+        sampling: ``"shuffled"`` to see each training image once per epoch, or ``"balanced"`` to see as many of each
             class; an epoch has the same number of steps.
-        seed: of the split, the initial weights, the order of images, dropout and augmentation.
-        split_seed: of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
+        seed: seed of the split, the initial weights, the order of images, dropout and augmentation.
+        split_seed: seed of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
-        precision: of what a training step computes: ``"float32"``; ``"bfloat16"``, in which layers multiply and pass on
-            their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
+        precision: type of the numbers in a training step: ``"float32"``; ``"bfloat16"``, in which layers multiply and
+            pass on their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
             https://arxiv.org/abs/1905.12322); ``"float16"`` in the same way on GPUs, with a loss that is scaled so that
             small gradients are not lost (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740); or ``"auto"`` for
             bfloat16 where training runs on a CPU or a GPU that multiplies it, for float16 on other GPUs with tensor
@@ -428,7 +428,10 @@ class Recipe(Settings):
         return self
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
-        """This recipe with dotted keys replaced: ``{"optimizer.learning_rate": 0.01}``.
+        """This recipe with dotted keys replaced.
+
+        Args:
+            settings: new values by their keys, for instance ``{"optimizer.learning_rate": 0.01}``.
 
         Raises:
             RecipeError: a key is unknown (the nearest is suggested) or a value is out of range.
@@ -443,13 +446,13 @@ class Recipe(Settings):
         return Form(*input_shape, self.resize, self.crop_share)
 
     def decoded_form(self, input_shape: tuple[int, int, int]) -> Form:
-        """The form in which pictures are decoded for training."""
+        """The form in which pictures are decoded to train a network with this ``input_shape``."""
         form = self.form(input_shape)
         own = form.at(in_proportion(self.decode_size, *form.size) if self.decode_size else form.size)
         return replace(own, reduced=self.decoding == "reduced")
 
     def sizes(self, input_shape: tuple[int, int, int]) -> list[Size]:
-        """The sizes of the images in training, each for an equal share of the epochs."""
+        """The sizes of the images in training for ``input_shape``, each for an equal share of the epochs."""
         height, width, _ = input_shape
         return [in_proportion(size, height, width) for size in self.train_sizes] or [(height, width)]
 

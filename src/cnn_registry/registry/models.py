@@ -154,7 +154,10 @@ def listed_models(pattern: str | None = None) -> list[Listed | Broken | Ambiguou
 
 
 def get_spec(name: str) -> ModelSpec:
-    """The `ModelSpec` of a name, an alias, or ``distribution:name``. Keras is not imported.
+    """The `ModelSpec` of a model. Keras is not imported.
+
+    Args:
+        name: the model's name, an alias, or ``distribution:name``.
 
     Raises:
         UnknownNameError: there is no such model; the message suggests the nearest names.

@@ -100,12 +100,16 @@ class Feature:
 
 
 Pixels = Literal["unit", "signed", "imagenet", "caffe"]
-"""The form in which a network takes its pixels.
+"""The form in which a network takes its pixels, of ``x`` from 0 to 255 for red, green and blue.
 
-- ``"unit"``: 0 to 1.
-- ``"signed"``: -1 to 1.
-- ``"imagenet"``: torchvision's; ImageNet's mean is subtracted from each channel, which is divided by the deviation.
-- ``"caffe"``: that of the first VGGs; 0 to 255 in the order blue, green, red, less ImageNet's mean.
+- ``"unit"``: ``x / 255``, from 0 to 1.
+- ``"signed"``: ``x / 127.5 - 1``, from -1 to 1. Most of Inception's weights take this form.
+- ``"imagenet"``: ``(x / 255 - mean) / deviation`` with ImageNet's mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224,
+  0.225: from about -2.1 to 2.6. Most of torchvision's weights take this form.
+- ``"caffe"``: ``x - mean`` in the order blue, green, red, with ImageNet's mean 103.939, 116.779, 123.68: from about
+  -124 to 151. Keras' weights of VGG and ResNet take this form.
+
+For grey, the mean and the deviation are the averages of the three. For alpha, they are 0 and 1.
 """
 
 

@@ -93,7 +93,10 @@ def csv_text(history: Sequence[Epoch]) -> str:
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The rows of a ``history.csv``.
+    """The rows of a run's history.
+
+    Args:
+        path: the run's ``history.csv``.
 
     Raises:
         RunError: it cannot be read, is a link, or is not what a training writes.

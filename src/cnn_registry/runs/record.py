@@ -268,7 +268,7 @@ class RunRecord(BaseModel):
         return self.lowered_from(self.recipe)
 
     def lowered_from(self, recipe: Recipe) -> Recipe:
-        """``recipe`` with its learning rate halved as often as the training went back."""
+        """The ``recipe`` with its learning rate halved as often as the training went back."""
         rate = recipe.optimizer.learning_rate / 2**self.rollbacks
         return recipe.with_settings({"optimizer.learning_rate": rate})
 

@@ -192,11 +192,14 @@ class Run:
         )
 
     def preprocess(self, images: Any, *, max_pixels: int | None = None) -> Any:
-        """Pictures as the model takes them: ``run.model()(run.preprocess(images))``, of float32 ``(N, H, W, C)``.
+        """The pictures as the model takes them: ``run.model()(run.preprocess(images))``.
 
         Args:
             images: as for `cnn_registry.predict`; one picture has N = 1, and an iterator gives an iterator of batches.
             max_pixels: as for `cnn_registry.predict`.
+
+        Returns:
+            float32 ``(N, H, W, C)``, scaled as the recipe's ``pixels`` says.
 
         Raises:
             UsageError, BadImageError, DataError: as `cnn_registry.predict`.
@@ -237,7 +240,10 @@ class Run:
 
     @classmethod
     def create(cls, out: Path, record: RunRecord) -> Run:
-        """Make a new directory in ``out`` and begin its record there.
+        """Make a new directory in ``out`` and begin its ``record`` there.
+
+        Returns:
+            The run.
 
         Raises:
             RunError: it cannot be made.
@@ -255,7 +261,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """Read an existing run.
+        """The existing run in the directory ``path``.
 
         Raises:
             RunError: there is no ``run.json``, or it is a link, damaged, changed since it was written, or of a newer
@@ -336,11 +342,14 @@ class Run:
         return export_run(self, format, out, precision=precision, weights=weights, data=data, force=force)
 
     def finish(self, status: Status, result: Mapping[str, Any]) -> Run:
-        """Record how the training ended, and return the changed run.
+        """Record how the training ended.
 
         Args:
             status: how it ended.
             result: figures for ``run.json``, JSON-ready.
+
+        Returns:
+            The changed run.
 
         Raises:
             UsageError: there is no such status; nothing is written.
@@ -354,10 +363,13 @@ class Run:
         return True
 
     def updated(self, **changes: Unpack[RecordChanges]) -> Run:
-        """Replace some of the record, also on disk, and return the changed run.
+        """Replace some of the record, also on disk.
 
         Args:
             **changes: fields of `RunRecord` with their new values.
+
+        Returns:
+            The changed run.
 
         Raises:
             UsageError: a value is not one that `open` would accept; nothing is written.
@@ -380,7 +392,7 @@ class Run:
         self.write("run.json", _sealed(body).decode())
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file of the run, whole or not at all."""
+        """Write ``text`` to the file ``name`` of the run, whole or not at all."""
         write_file(self.path / name, text)
 
 

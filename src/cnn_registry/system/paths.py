@@ -20,7 +20,7 @@ def as_text(name: str) -> str:
 
 
 def datasets_dir() -> Path:
-    """Archives that were fetched, and what was extracted from them; one folder per dataset."""
+    """The folder of archives that were fetched, and of what was extracted from them; one folder per dataset."""
     return cache_root() / "datasets"
 
 

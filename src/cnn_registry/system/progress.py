@@ -1,4 +1,6 @@
-"""Progress of long work, on standard error: a bar on a terminal and in a notebook, plain lines elsewhere.
+"""Progress of long work, on standard error: a bar on a terminal, plain lines elsewhere.
+
+A notebook shows the bar and the lines among a cell's results, since Jupyter shows standard error on red.
 
 Work goes on where nobody reads: a pipe whose reader has left, a terminal that is gone, or a full disk is ignored.
 """
@@ -67,7 +69,11 @@ def note(text: str) -> None:
     line = printable(text)
     for lines in _collected:
         lines.append(line)
-    _print(wrapped(line, shutil.get_terminal_size().columns) if _is_terminal() else line, sys.stderr)
+    _print(wrapped(line, shutil.get_terminal_size().columns) if _is_terminal() else line, _stream())
+
+
+def _stream() -> TextIO | None:
+    return sys.stdout if _in_notebook() else sys.stderr
 
 
 def _print(line: str, stream: TextIO | None) -> None:
@@ -86,7 +92,7 @@ def working(description: str, *, after: float = 2.0) -> Iterator[None]:
         yield
         return
     stream = None if _in_notebook() else _duplicate(sys.stderr)
-    timer = threading.Timer(after, _print, [printable(description), stream or sys.stderr])
+    timer = threading.Timer(after, _print, [printable(description), stream or _stream()])
     timer.daemon = True
     timer.start()
     try:

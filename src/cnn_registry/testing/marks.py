@@ -36,6 +36,9 @@ def parametrize_with_checks(
         only: names of checks; default all.
         full: also run the expensive checks on models with more than 30 million parameters.
 
+    Returns:
+        A decorator of the test.
+
     Raises:
         UsageError: ``only`` names an unknown check, or ``expected_failures`` a model or check that does not run.
     """

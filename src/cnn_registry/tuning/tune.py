@@ -176,6 +176,9 @@ def tune(
         pruner: a pruner of Optuna, or its name with arguments: ``"median"``, ``"none"``.
         resume: refuse to begin a new study.
 
+    Returns:
+        The folder, the trials, the best settings as a recipe, and the run that was trained with them.
+
     Raises:
         MissingPackageError: Optuna is not installed.
         UsageError: something is wrong with the request; nothing is written before.

@@ -85,6 +85,9 @@ def resume(
         distribute: as for `train`; it need not be as when the run began. A training is continued bit for bit by as
             many replicas as before. The chief alone needs the run directory.
 
+    Returns:
+        The run, as `train` returns it.
+
     Raises:
         RunError: there is no such run, it has ended, another process is training it, or something is no longer as it
             was (recipe, images, network, versions of the model's package or of a library) and ``force`` is false.

@@ -77,8 +77,8 @@ class Augmentation(BaseModel):
             (https://arxiv.org/abs/1708.04896), 0.5 there.
         erasing_area: smallest and largest share of the image's area that is erased.
         steps: own steps, in their order, as ``module:object``, with arguments: ``"my_steps:add_noise,scale=3"``. Each
-            is called as ``step(images, seed)`` with float32 images ``(B, H, W, C)`` from 0 to 255, and returns images
-            of the same shape; see `cnn_registry.data.pipeline.steps`.
+            is called as ``step(images, seed)`` with float32 images ``(B, H, W, C)`` from 0 to 255 and an int32 seed
+            ``(2,)``, and returns images of the same shape.
 
     Crops, flips and rotations come first, then brightness, contrast and saturation, TrivialAugment or RandAugment,
     grayscale, blur, own steps, and erasing; the pairs of ``mixing`` come last.
