@@ -8,6 +8,7 @@ them alike.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -24,6 +25,7 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.backend.processors import CPUINFO
 from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.registry.spec import ModelSpec
@@ -210,6 +212,23 @@ def in_memory(pixels: Any, labels: Any, images: Any = None) -> LoadedImages:
         image_size=pixels.shape[1],
     )
     return LoadedImages(dataset, images or ArrayImages(pixels), bad=(), digest="")
+
+
+def write_flowers(table: Path, folder: Path, parts: Callable[[int], Sequence[str]]) -> None:
+    """Write a table of the 17 flowers, as `train` takes it.
+
+    Args:
+        table: the CSV file.
+        folder: where the photographs are.
+        parts: for a class, the part of each of its images, in their order; further images are left out.
+    """
+    flowers, files = load_dataset("oxflower17", folder), {file.name: file for file in folder.absolute().rglob("*.jpg")}
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        for label, name in enumerate(flowers.class_names):
+            members = [flowers.ids[index] for index in np.flatnonzero(flowers.labels == label)]
+            writer.writerows((files[image], name, part) for image, part in zip(members, parts(label), strict=False))
 
 
 def timed(work: Callable[[], object]) -> Facts:

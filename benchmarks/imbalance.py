@@ -11,10 +11,8 @@ trains those that are missing.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.system.progress import note
 
-from .common import RESULTS, Facts, begin, load, save
+from .common import RESULTS, Facts, begin, load, save, write_flowers
 
 WAYS: dict[str, Facts] = {
     "none": {},
@@ -38,15 +36,9 @@ MANY, FEW, HELD_OUT = 60, 3, 20
 """Training images of a large and of a small class, and validation images of each."""
 
 
-def rows(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """The table of the images: path, class and part."""
-    flowers, files = load_dataset("oxflower17", folder), {file.name: file for file in folder.absolute().rglob("*.jpg")}
-    for label, name in enumerate(flowers.class_names):
-        members = [flowers.ids[index] for index in np.flatnonzero(flowers.labels == label)]
-        kept = FEW if label % 2 else MANY
-        parts = ["val"] * HELD_OUT + ["train"] * kept
-        for image, part in zip(members, parts, strict=False):
-            yield str(files[image]), name, part
+def parts(label: int) -> list[str]:
+    """The parts of the images of a class: first those for validation."""
+    return ["val"] * HELD_OUT + ["train"] * (FEW if label % 2 else MANY)
 
 
 def figures(confusion: np.ndarray, small: np.ndarray) -> Facts:
@@ -96,10 +88,7 @@ def main() -> None:
     done = {(run["way"], run["seed"]) for run in facts["runs"]}
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "flowers.csv"
-        with table.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "split"])
-            writer.writerows(rows(asked.data))
+        write_flowers(table, asked.data, parts)
         for seed in range(asked.seeds):
             for way in WAYS:
                 if (way, seed) not in done:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .runs.run import Run as Run
     from .runs.run import load_run as load_run
     from .training.range_test import LearningRates as LearningRates
-    from .tuning.tune import Tuned as Tuned
+    from .tuning.outcome import Tuned as Tuned
     from .tuning.tune import tune as tune
     from .workflows.augmented import augmented as augmented
     from .workflows.cross_validate import Folds as Folds
@@ -71,7 +71,7 @@ _HOMES = {
     "Provider": "registry.spec",
     "Recipe": "recipes.schema",
     "Run": "runs.run",
-    "Tuned": "tuning.tune",
+    "Tuned": "tuning.outcome",
     "augmented": "workflows.augmented",
     "create_model": "networks.build",
     "evaluate": "inference.evaluate",

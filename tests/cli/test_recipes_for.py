@@ -10,7 +10,7 @@ import pytest
 
 from cnn_registry.registry.models import get_spec
 from cnn_registry.runs.run import Run
-from cnn_registry.workflows.plan import chosen_recipe, plan_training
+from cnn_registry.workflows.plan import Request, chosen_recipe, plan_training
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
@@ -25,7 +25,8 @@ def test_what_is_printed_for_a_model_is_read_back_as_the_same_recipe(
     assert f"epochs = 3  # {tmp_path}/mine.toml" in printed
     assert "batch_size = 32  # recipe default" in printed
     plans = [
-        plan_training(get_spec(tiny), data=colours, recipe=tmp_path / name) for name in ("mine.toml", "printed.toml")
+        plan_training(Request(get_spec(tiny), data=colours, recipe=tmp_path / name))
+        for name in ("mine.toml", "printed.toml")
     ]
     one, other = (plan.recipe.to_dict() for plan in plans)
     assert {key for key in one if one[key] != other[key]} <= {"name", "extends", "photos"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 import tomllib
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,8 @@ import pytest
 from cnn_registry import backend, load_recipe, train, tune
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.runs.run import Run
+from cnn_registry.tuning.folder import tuning_in
 from cnn_registry.tuning.study import ERROR, OWNER, RETRY_OF, named_part
-from cnn_registry.tuning.tune import tuning_in
 from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
     out = tmp_path / "out"
     settings = SETTINGS | {"optimizer.learning_rate": 0.1, "optimizer.for_images": 16}  # 0.05 for batches of 8
     with monkeypatch.context() as patched:
-        patched.setattr("cnn_registry.tuning.tune.train", interrupted)
+        patched.setattr("cnn_registry.tuning.trials.train", interrupted)
         stopped = tune(tiny, data=colours, settings=settings, space=space, out=out, trials=2, sampler="random")
     assert stopped.stopped == "interrupted"
     assert [row["state"] for row in stopped.trials] == ["lost", "waiting"]
@@ -96,14 +98,25 @@ def test_a_tuning_is_stopped_continued_and_ends_with_the_best_recipe(
     assert "has recipe.epochs = 2, not 3" in other.err
 
 
+POSTGRES = "CNNREG_TEST_POSTGRES"
+"""The variable with the address of a PostgreSQL database, in which studies are made."""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_two_processes_share_a_study_and_one_is_killed(
-    tiny: str, colours: Path, tmp_path: Path, space: Path, warm_python: list[str]
+    tiny: str, colours: Path, tmp_path: Path, space: Path, warm_python: list[str], database: str
 ) -> None:
     out = tmp_path / "out"
+    url, name = f"sqlite:///{out / 'study.db'}", "tiny on colours"
+    if database == "postgresql":
+        if POSTGRES not in os.environ:
+            pytest.skip(f"needs a PostgreSQL database, whose address is in {POSTGRES}")
+        url, name = os.environ[POSTGRES], f"{name} {uuid.uuid4()}"
     settings = [f"--set={key}={value}" for key, value in (SETTINGS | {"epochs": 12}).items()]
     command = [*warm_python, "-m", "cnn_registry", "tune", tiny, "--data", str(colours), "--trials", "4"]
-    command += ["--space", str(space), "-o", str(out), "--pruner", "none", *settings]
+    command += ["--space", str(space), "-o", str(out), "--pruner", "none", *settings, "--study", name]
+    command += ["--storage", url] if database == "postgresql" else []
     logs = [tmp_path / f"log{number}" for number in range(2)]
     both = []
     for path in logs:
@@ -116,11 +129,14 @@ def test_two_processes_share_a_study_and_one_is_killed(
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert both[1].wait(timeout=200) == 0, logs[1].read_text()
-    study = study_in(out)
-    states = [trial.state.name for trial in study.trials]
+    storage = optuna.storages.RDBStorage(url)
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    storage.remove_session()
+    storage.engine.dispose()
+    states = [trial.state.name for trial in trials]
     assert states.count("COMPLETE") == 4
-    [lost] = [trial for trial in study.trials if trial.state.name == "FAIL"]
-    [again] = [trial for trial in study.trials if trial.user_attrs.get(RETRY_OF) == lost.number]
+    [lost] = [trial for trial in trials if trial.state.name == "FAIL"]
+    [again] = [trial for trial in trials if trial.user_attrs.get(RETRY_OF) == lost.number]
     assert again.params == lost.params
     assert ERROR not in lost.user_attrs
     assert not psutil.pid_exists(lost.user_attrs[OWNER]["pid"])
@@ -136,7 +152,7 @@ def test_hopeless_tunings_end_with_the_reason(
     def fail(*arguments: Any, **options: Any) -> Run:
         raise TrainingError("Training failed after step 0 (epoch 1): out of memory.")
 
-    monkeypatch.setattr("cnn_registry.tuning.tune.train", fail)
+    monkeypatch.setattr("cnn_registry.tuning.trials.train", fail)
     with pytest.raises(TrainingError, match="All 3 trials failed, the last: Training failed after step 0"):
         tune(tiny, data=colours, settings=SETTINGS, space=space, trials=9, out=tmp_path / "out")
     trials = study_in(tmp_path / "out").trials

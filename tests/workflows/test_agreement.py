@@ -9,7 +9,7 @@ from cnn_registry.backend.replicas import Replicas
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.registry.models import get_spec
 from cnn_registry.workflows import workers
-from cnn_registry.workflows.plan import Plan, plan_training
+from cnn_registry.workflows.plan import Plan, Request, plan_training
 
 
 class Two(Distribution):
@@ -31,7 +31,7 @@ class Built:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return plan_training(get_spec("lenet5"), dataset="digits", keep=False)
+    return plan_training(Request(get_spec("lenet5"), dataset="digits"), keep=False)
 
 
 def test_workers_that_train_the_same_agree(plan: Plan) -> None:
@@ -62,9 +62,9 @@ def test_what_several_replicas_cannot_train_is_refused(plan: Plan) -> None:
 
 def test_the_rate_is_scaled_once_and_recorded() -> None:
     settings = {"batch_size": 32, "accumulate": 4, "optimizer.learning_rate": 0.1, "optimizer.for_images": 64}
-    found = plan_training(get_spec("lenet5"), dataset="digits", settings=settings, keep=False).recipe
+    found = plan_training(Request(get_spec("lenet5"), dataset="digits", settings=settings), keep=False).recipe
     assert (found.optimizer.learning_rate, found.optimizer.for_images) == (0.2, 128)
-    again = plan_training(get_spec("lenet5"), dataset="digits", recipe=found, keep=False).recipe
+    again = plan_training(Request(get_spec("lenet5"), dataset="digits", recipe=found), keep=False).recipe
     assert again.optimizer.learning_rate == 0.2
 
 

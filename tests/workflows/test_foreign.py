@@ -13,7 +13,7 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.runs.run import Run
 from cnn_registry.workflows.foreign import refuse_foreign_code
-from cnn_registry.workflows.plan import plan_training
+from cnn_registry.workflows.plan import Request, plan_training
 from cnn_registry.workflows.resume import resume
 
 HOSTILE = {
@@ -39,7 +39,7 @@ def test_a_recipe_file_runs_no_code(tiny: str, colours: Path, here: Path, text: 
     (here / "mine.toml").write_text('extends = "base.toml"\nepochs = 1')
     for recipe in ("base.toml", "mine.toml"):
         with pytest.raises(UsageError, match=r"names code that would run: .* CNNREG_OBJECTS="):
-            plan_training(get_spec(tiny), data=colours, recipe=recipe, keep=False)
+            plan_training(Request(get_spec(tiny), data=colours, recipe=recipe), keep=False)
     assert not (here / "PWNED").exists()
     assert "evil" not in sys.modules
 
@@ -54,7 +54,7 @@ def test_a_run_runs_no_code(
     run.save()
     for attempt in (
         lambda: resume(run.path, force=True),
-        lambda: plan_training(get_spec(tiny), data=colours, recipe=run.path, keep=False),
+        lambda: plan_training(Request(get_spec(tiny), data=colours, recipe=run.path), keep=False),
     ):
         with pytest.raises(UsageError, match="names code that would run: 'evil:loss'"):
             attempt()
@@ -92,15 +92,15 @@ def test_installed_classes_of_the_right_kind_need_no_permission(
     (here / "mine.toml").write_text(f"epochs = 1\n{text}")
     if refused:
         with pytest.raises(UsageError, match="names code that would run"):
-            plan_training(get_spec(tiny), data=colours, recipe="mine.toml", keep=False)
+            plan_training(Request(get_spec(tiny), data=colours, recipe="mine.toml"), keep=False)
     else:
-        assert plan_training(get_spec(tiny), data=colours, recipe="mine.toml", keep=False)
+        assert plan_training(Request(get_spec(tiny), data=colours, recipe="mine.toml"), keep=False)
 
 
 @pytest.mark.parametrize("settings", [{"loss.name": "evil:loss"}, {"loss": "evil:loss"}])
 def test_what_the_user_gives_is_imported(tiny: str, colours: Path, here: Path, settings: dict[str, Any]) -> None:
     (here / "mine.toml").write_text("epochs = 1")
     with pytest.raises(UsageError, match="must make a keras"):
-        plan_training(get_spec(tiny), data=colours, recipe="mine.toml", settings=settings, keep=False)
+        plan_training(Request(get_spec(tiny), data=colours, recipe="mine.toml", settings=settings), keep=False)
     assert (here / "PWNED").exists()
     sys.modules.pop("evil")

@@ -15,7 +15,7 @@ from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.registry.models import get_spec
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.range_test import for_the_test, judged, range_test, rates_between
-from cnn_registry.workflows.plan import plan_training
+from cnn_registry.workflows.plan import Request, plan_training
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
@@ -61,7 +61,7 @@ def test_a_loss_that_diverges_at_once_is_refused() -> None:
 
 
 def test_the_training_is_where_it_was(tiny: str, colours: Path) -> None:
-    plan = plan_training(get_spec(tiny), data=colours, settings=SETTINGS)
+    plan = plan_training(Request(get_spec(tiny), data=colours, settings=SETTINGS))
     fit = Fit(plan.spec, plan.form, for_the_test(plan.recipe), plan.images, plan.split)
     before = fit.state.snapshot()
     found = range_test(fit, rates_between(1e-4, 100.0, 60))  # ten times as many steps as an epoch has

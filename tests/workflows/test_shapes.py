@@ -20,7 +20,7 @@ from cnn_registry.explain import explain_images
 from cnn_registry.inference.features import embeddings, feature_predictor
 from cnn_registry.inference.pictures import given
 from cnn_registry.registry.models import get_spec
-from cnn_registry.workflows.plan import plan_training
+from cnn_registry.workflows.plan import Request, plan_training
 from tests.conftest import TINY, Cnnreg, FakePlugins
 
 SETTINGS: dict[str, Any] = {
@@ -95,7 +95,7 @@ def test_a_rectangular_grey_letterbox_from_training_to_export(
 def test_the_shape_is_the_users_then_the_models_own_in_proportion(wide: str, colours: Path) -> None:
     def shape(dataset: str | None = None, /, **settings: Any) -> tuple[int, ...]:
         plan = plan_training(
-            get_spec(wide), dataset=dataset, data=None if dataset else colours, settings=settings, keep=False
+            Request(get_spec(wide), dataset=dataset, data=None if dataset else colours, settings=settings), keep=False
         )
         return plan.form.input_shape
 

@@ -22,7 +22,7 @@ from cnn_registry.data.sources import cache
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import DataError
 from cnn_registry.runs.run import CONTENTS
-from cnn_registry.workflows.plan import plan_training
+from cnn_registry.workflows.plan import Request, plan_training
 from tests.workflows.test_resume import SETTINGS, after_steps
 
 train = partial(cnn_registry.train, settings=SETTINGS)
@@ -39,7 +39,7 @@ def large(own_colours: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def bad(large: Path, tiny: str) -> list[str]:
     """The ids of a training and of a validation image that are cut off."""
-    split = plan_training(cnn_registry.get_spec(tiny), data=large, settings=SETTINGS).parts
+    split = plan_training(Request(cnn_registry.get_spec(tiny), data=large, settings=SETTINGS)).parts
     found = sorted([split.train[7], split.val[3]])
     for image in found:
         (large / image).write_bytes((large / image).read_bytes()[:300])

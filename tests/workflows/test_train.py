@@ -17,7 +17,7 @@ from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.runs.run import Run
-from cnn_registry.workflows.plan import plan_training
+from cnn_registry.workflows.plan import Request, plan_training
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -70,7 +70,7 @@ def test_the_image_size_is_the_settings_then_the_recipes_then_the_datasets_then_
     tiny: str, colours: Path
 ) -> None:
     def size(**request: Any) -> int:
-        return plan_training(get_spec(tiny), **request).form.input_shape[0]
+        return plan_training(Request(get_spec(tiny), **request)).form.input_shape[0]
 
     sized = load_recipe("default").with_settings({"image_size": 20})
     assert size(data=colours, recipe=sized, settings={"image_size": 24}) == 24
@@ -91,7 +91,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
     plugins.install("cnnreg-two", source=source, entries={name: f"cnnreg_two:{name}" for name in given})
 
     def sizes(model: str, **settings: Any) -> tuple[Any, Any, Any]:
-        recipe = plan_training(get_spec(model), data=colours, settings=settings).recipe
+        recipe = plan_training(Request(get_spec(model), data=colours, settings=settings)).recipe
         return recipe.image_size, recipe.decode_size, recipe.train_sizes
 
     assert sizes("small") == (12, 16, ())
@@ -104,7 +104,7 @@ def test_photographs_have_the_recipes_sizes_scaled_where_the_model_has_another(
         50,
         (36,),
     )
-    assert plan_training(get_spec("small"), dataset="digits").recipe.decode_size is None
+    assert plan_training(Request(get_spec("small"), dataset="digits")).recipe.decode_size is None
 
 
 def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
@@ -126,7 +126,7 @@ def test_the_precision_that_a_machine_is_fast_at_is_recorded_and_computed_in(
 def test_the_models_spec_adjusts_a_recipe_and_the_settings_come_last(tiny: str, colours: Path, tmp_path: Path) -> None:
     def options(recipe: str | Path, **settings: Any) -> dict[str, Any]:
         settings |= {"image_size": 16}
-        return dict(plan_training(get_spec(tiny), data=colours, recipe=recipe, settings=settings).form.options)
+        return dict(plan_training(Request(get_spec(tiny), data=colours, recipe=recipe, settings=settings)).form.options)
 
     assert options("article") == {"filters": 4}
     assert options("article", **{"model.filters": 5}) == {"filters": 5}
@@ -141,7 +141,7 @@ def test_a_folder_that_brings_a_split_is_used_as_it_is_split(tiny: str, colours:
     root = tmp_path / "parted"
     for part in ("train", "val"):
         shutil.copytree(colours, root / part)
-    split = plan_training(get_spec(tiny), data=root).parts
+    split = plan_training(Request(get_spec(tiny), data=root)).parts
     assert split.name == "folders"
     assert all(image.startswith("val/") for image in split.val)
     assert len(split.train) == 60

@@ -315,11 +315,11 @@ def _given(how: How) -> Given:
 def _print_plan(model: str | None, settings: dict[str, Any], what: What, how: How, as_json: bool) -> None:
     """Print what would be trained; nothing is written."""
     from cnn_registry.registry.models import get_spec
-    from cnn_registry.workflows.plan import plan_training
+    from cnn_registry.workflows.plan import Request, plan_training
 
     if model is None:
         raise click.UsageError("Name a model; see: cnnreg list.")
-    plan = plan_training(
+    request = Request(
         get_spec(model),
         settings=settings,
         dataset=what["dataset"],
@@ -328,8 +328,8 @@ def _print_plan(model: str | None, settings: dict[str, Any], what: What, how: Ho
         split=what["split"],
         on_bad_image=how["on_bad_image"],
         max_pixels=how["max_pixels"],
-        keep=False,
     )
+    plan = plan_training(request, keep=False)
     rows = plan.resolved.rows()
     if as_json:
         listed = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]

@@ -26,7 +26,7 @@ from .train import STOPPED
 
 if TYPE_CHECKING:
     from cnn_registry.data.manifest import Manifest
-    from cnn_registry.tuning.tune import Tuned
+    from cnn_registry.tuning.outcome import Tuned
 
 FOUND = (Column("setting"), Column("best", at_least=12))
 
@@ -105,7 +105,8 @@ def command(
     evaluated once on the validation images, which no trial has seen. The same command continues a stopped search.
     """
     from cnn_registry.recipes.load import parse_settings
-    from cnn_registry.tuning.tune import tune, tuning_in
+    from cnn_registry.tuning.folder import tuning_in
+    from cnn_registry.tuning.tune import tune
 
     what: dict[str, Any] = {
         "model": model,

@@ -100,13 +100,18 @@ def reference(text: str) -> str:
 
 
 def known(name: str, names: Sequence[str]) -> str:
-    """``name`` as it is spelt here, if it is one of ``names`` in any case, or ``module:object``."""
-    spelt = name.lower()
+    """``name`` as it is spelt here, if it is one of ``names``, in any case and with hyphens, or ``module:object``."""
     if ":" in name:
         return name
-    if spelt not in names:
+    spelt = next((each for each in names if plain(each) == plain(name)), None)
+    if spelt is None:
         raise ValueError(f"expected {', '.join(names)} or module:object.{suggestion(name, names)}")
     return spelt
+
+
+def plain(name: str) -> str:
+    """A name in lower case, without hyphens and underscores."""
+    return re.sub("[-_]", "", name.lower())
 
 
 def a_time(text: str) -> str:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from cnn_registry import backend
 from cnn_registry.data.manifest import Manifest
+from cnn_registry.data.split import TUNING
+from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
+from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.workflows.plan import Plan
+from cnn_registry.workflows.plan import Plan, Request, chosen_recipe, plan_training
 
-from .space import Space
+from .space import DEFAULT, Space, checked_space, default_space, read_space
 
 
 class DataArguments(TypedDict):
@@ -64,3 +68,33 @@ class Task:
         found = {"model": self.spec.name, "images": self.plan.data.digest, "recipe": recipe, "space": space}
         plain: dict[str, Any] = json.loads(json.dumps(found))
         return plain
+
+
+def task_of(
+    model: str,
+    dataset: str | None,
+    data: str | Path | Manifest | None,
+    recipe: str | Path | Recipe | None,
+    settings: dict[str, Any],
+    space: str | Path,
+) -> Task:
+    """What is tuned, with everything checked that can be."""
+    spec = get_spec(model)
+    given = None if str(space) == DEFAULT else read_space(Path(space))
+    images = DataArguments(dataset=dataset, data=data)
+    with backend.process_kept():
+        plan = plan_training(Request(spec, **images, recipe=recipe, settings=settings, split=TUNING))
+    base = plan.recipe
+    if base.best_by == "last":
+        raise UsageError("best_by = last chooses nothing, so trials cannot be compared; use --set best_by=val_loss.")
+    if base.schedule.name == "plateau":
+        raise UsageError(
+            "The schedule 'plateau' watches validation images; the best recipe is retrained without any. Choose "
+            "another one, for instance with --set schedule=cosine."
+        )
+
+    def resolved(more: Mapping[str, Any]) -> Recipe:
+        return chosen_recipe(spec, recipe, {**settings, **more}).recipe
+
+    found = checked_space(given or default_space(base, spec), str(space), base, spec, resolved)
+    return Task(spec, model, images, recipe, settings, found, plan)

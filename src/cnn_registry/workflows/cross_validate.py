@@ -6,9 +6,10 @@ import json
 import math
 import shlex
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,9 @@ from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
 from cnn_registry.training.options import OnNaN
 
-from .plan import plan_training
+from .plan import Request, plan_training
 from .resume import resume
-from .train import listed_callbacks, train
+from .train import new_options, train_new, with_limit
 from .workers import refuse_workers
 
 if TYPE_CHECKING:
@@ -140,39 +141,23 @@ def train_folds(
     if split is not None:
         raise UsageError(f"Folds are splits of their own; leave the split {split!r} out.")
     refuse_workers("A cross-validation", distribute)
-    callbacks = listed_callbacks(callbacks)
-    if time_limit is not None:
-        settings = {**(settings or {}), "time_limit": time_limit}
+    options = new_options(callbacks, track, tensorboard, checkpoint_minutes, keep_going, on_nan, report)
+    backend.require_tensorflow()
+    settings = with_limit(settings, time_limit)
+    request = Request(get_spec(model), dataset, data, recipe, settings, None, on_bad_image, max_pixels)
     stem = stamped(model.rpartition(":")[2], f"{count}-folds")
     with warned_once(), nullcontext(Path(resume_from)) if resume_from else reserved(Path(out), stem) as path:
         before = _begun(path, model, count) if resume_from else {}
         if before:
-            _refuse_others(before, model, dataset, data, recipe, settings, on_bad_image, max_pixels)
+            _refuse_others(before, request)
         runs: list[Run] = []
         for number in range(1, count + 1):
             name = f"fold-{number}-of-{count}"
             if (run := before.get(name)) is None:
-                run = train(
-                    model,
-                    dataset=dataset,
-                    data=data,
-                    recipe=recipe,
-                    settings=settings,
-                    split=name,
-                    out=path,
-                    on_bad_image=on_bad_image,
-                    callbacks=callbacks,
-                    track=track,
-                    tensorboard=tensorboard,
-                    checkpoint_minutes=checkpoint_minutes,
-                    keep_going=keep_going,
-                    on_nan=on_nan,
-                    max_pixels=max_pixels,
-                    distribute="none",
-                    report=report,
-                )
+                own = replace(options, began=time.monotonic())
+                run = train_new(replace(request, split=name), own, path, "none")
             elif run.record.status not in ENDED:
-                run = resume(run.path, data=data, callbacks=callbacks, distribute="none", report=report)
+                run = resume(run.path, data=data, callbacks=options.callbacks, distribute="none", report=report)
             runs.append(run)
             if run.record.status in ("interrupted", "terminated"):
                 break
@@ -211,16 +196,7 @@ def _begun(path: Path, model: str, count: int) -> dict[str, Run]:
     return {run.record.split.name: run for run in runs}
 
 
-def _refuse_others(
-    before: Mapping[str, Run],
-    model: str,
-    dataset: str | None,
-    data: str | Path | Manifest | None,
-    recipe: str | Path | Recipe | None,
-    settings: Mapping[str, Any] | None,
-    on_bad_image: OnBadImage,
-    max_pixels: int | None,
-) -> None:
+def _refuse_others(before: Mapping[str, Run], request: Request) -> None:
     """Refuse to mix folds: all have the same recipe, so that their parts fit together, and the same images.
 
     Raises:
@@ -228,16 +204,7 @@ def _refuse_others(
         CnnRegistryError: as `plan_training`.
     """
     with backend.process_kept():
-        plan = plan_training(
-            get_spec(model),
-            dataset=dataset,
-            data=data,
-            recipe=recipe,
-            settings=settings,
-            split=min(before),
-            on_bad_image=on_bad_image,
-            max_pixels=max_pixels,
-        )
+        plan = plan_training(replace(request, split=min(before)))
     now = dict(leaves(plan.recipe.to_dict()))
     for run in before.values():
         then = dict(leaves(run.record.recipe.to_dict()))

@@ -26,7 +26,7 @@ from cnn_registry.training.range_test import (
     rates_between,
 )
 
-from .plan import plan_training
+from .plan import Request, plan_training
 
 
 def find_learning_rate(
@@ -66,17 +66,9 @@ def find_learning_rate(
     if not 0 < low < high < float("inf"):
         raise UsageError(f"Learning rates must rise from above 0; got {low:g} to {high:g}.")
     backend.require_tensorflow()
+    request = Request(get_spec(model), dataset, data, recipe, settings, split, on_bad_image, max_pixels)
     with backend.process_kept():
-        plan = plan_training(
-            get_spec(model),
-            dataset=dataset,
-            data=data,
-            recipe=recipe,
-            settings=settings,
-            split=split,
-            on_bad_image=on_bad_image,
-            max_pixels=max_pixels,
-        )
+        plan = plan_training(request)
         chosen = for_the_test(plan.recipe)
         with backend.deterministic(chosen.deterministic), working(f"Building {plan.spec.name}", after=1.0):
             fit = Fit(plan.spec, plan.form, chosen, plan.images, plan.split)

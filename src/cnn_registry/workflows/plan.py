@@ -55,6 +55,25 @@ FOR_THE_MACHINE = "for this machine"
 
 
 @dataclass(frozen=True)
+class Request:
+    """What is asked for: the arguments of `cnn_registry.train` that decide what is trained, and on which images.
+
+    Attributes:
+        spec: the model's spec.
+        dataset, data, recipe, settings, split, on_bad_image, max_pixels: see there.
+    """
+
+    spec: ModelSpec
+    dataset: str | None = None
+    data: str | Path | Manifest | None = None
+    recipe: str | Path | Recipe | None = None
+    settings: Mapping[str, Any] | None = None
+    split: str | None = None
+    on_bad_image: OnBadImage = "skip"
+    max_pixels: int | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be trained.
 
@@ -113,39 +132,31 @@ class Plan:
         )
 
 
-def plan_training(
-    spec: ModelSpec,
-    *,
-    dataset: str | None = None,
-    data: str | Path | Manifest | None = None,
-    recipe: str | Path | Recipe | None = None,
-    settings: Mapping[str, Any] | None = None,
-    split: str | None = None,
-    on_bad_image: OnBadImage = "skip",
-    max_pixels: int | None = None,
-    keep: bool = True,
-) -> Plan:
-    """The plan of a new training; arguments as for `cnn_registry.train`.
+def plan_training(request: Request, *, keep: bool = True) -> Plan:
+    """The plan of a new training.
 
-    With ``keep`` false nothing is written, decoded images neither.
+    Args:
+        request: what is asked for.
+        keep: whether decoded images are kept in the cache; if not, nothing is written.
 
     Raises:
         CnnRegistryError: something is wrong with the request or with the data.
     """
-    wanted = chosen_recipe(spec, recipe, settings or {})
+    spec, recipe = request.spec, request.recipe
+    wanted = chosen_recipe(spec, recipe, request.settings or {})
     if weights := wanted.recipe.fine_tuning.weights:
         find_source(spec, weights).check_reader()
     refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", from_files(recipe, wanted))
     check_parts(wanted.recipe)
-    found = load_dataset(dataset, as_source(data))
+    found = load_dataset(request.dataset, as_source(request.data))
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, trained_shape(spec, resolved, found))
     chosen = resolved.recipe
     check_steps(chosen.augmentation.steps, shape)
     sizes = [shape[:2], chosen.decoded_form(shape).size, *chosen.sizes(shape)]
     check_memory(min(chosen.batch_size, len(found)), sizes, shape[2])
-    images = decoded(found, chosen, shape, on_bad_image, max_pixels, keep=keep)
-    readable = images.evaluation.dataset
+    images = decoded(found, chosen, shape, request.on_bad_image, request.max_pixels, keep=keep)
+    readable, split = images.evaluation.dataset, request.split
     parts = make_split(readable, split, seed=chosen.seed if chosen.split_seed is None else chosen.split_seed)
     form = ModelRecord(
         spec=spec.to_dict(), options=dict(chosen.model), num_classes=len(readable.class_names), input_shape=shape
@@ -156,7 +167,7 @@ def plan_training(
         resolved,
         images,
         parts,
-        _data_record(images.evaluation, dataset, data),
+        _data_record(images.evaluation, request.dataset, request.data),
         _split_record(images.evaluation, parts, split_name(readable, split)),
     )
 

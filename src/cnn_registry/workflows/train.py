@@ -39,7 +39,7 @@ from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
 from cnn_registry.training.signals import StopRequest, stop_requests
 
-from .plan import Plan, plan_training
+from .plan import Plan, Request, plan_training
 from .workers import check_same, created, fitting, join
 
 if TYPE_CHECKING:
@@ -119,25 +119,25 @@ def train(
         CnnRegistryError: one of its kinds, with a message that says what to do. What is wrong with the request or
             with the data is found before anything is written.
     """
-    followed = chosen_trackers(track, tensorboard)
-    options = RunOptions(listed_callbacks(callbacks), followed, checkpoint_minutes, keep_going, on_nan, report)
-    check_run_options(options)
-    if time_limit is not None:
-        settings = {**(settings or {}), "time_limit": time_limit}
+    options = new_options(callbacks, track, tensorboard, checkpoint_minutes, keep_going, on_nan, report)
     backend.require_tensorflow()
-    spec = get_spec(model)
+    settings = with_limit(settings, time_limit)
+    request = Request(get_spec(model), dataset, data, recipe, settings, split, on_bad_image, max_pixels)
+    return train_new(request, options, Path(out), distribute)
+
+
+def train_new(request: Request, options: RunOptions, out: Path, distribute: Distribute) -> Run:
+    """Train what is asked for in a new run directory.
+
+    Args:
+        request: what is trained.
+        options: how it is carried out.
+        out: where the new run directory is made.
+        distribute: as for `train`.
+    """
     distribution = join(distribute)
     with muted(not distribution.is_chief), backend.process_kept():
-        plan = plan_training(
-            spec,
-            dataset=dataset,
-            data=data,
-            recipe=recipe,
-            settings=settings,
-            split=split,
-            on_bad_image=on_bad_image,
-            max_pixels=max_pixels,
-        )
+        plan = plan_training(request)
         check_callbacks(options, plan.recipe)
         with backend.deterministic(plan.recipe.deterministic):
             with working(f"Building {plan.spec.name}", after=1.0):
@@ -146,16 +146,42 @@ def train(
                 )
             check_same(distribution, plan, fit)
             plan = _as_computed(plan, fit.model)
-            record = plan.record(options_record(options, on_bad_image, max_pixels), fit.fingerprint)
+            kept = options_record(options, request.on_bad_image, request.max_pixels)
+            record = plan.record(kept, fit.fingerprint)
             findings = plan.findings()
-            with stop_requests() as request:  # from here on there is a record, which says how the training ended
-                run = created(distribution, Path(out), record)
+            with stop_requests() as stop:  # from here on there is a record, which says how the training ended
+                run = created(distribution, out, record)
                 with run.locked():
                     note(f"{plan.line()}{distribution.line()}, into {run.path}")
                     for finding in findings:
                         note(finding)
                     note_forgetful(fit)
-                    return carry_out(fit, plan, run, options, request)
+                    return carry_out(fit, plan, run, options, stop)
+
+
+def new_options(
+    callbacks: Iterable[keras.callbacks.Callback],
+    track: str | Sequence[str],
+    tensorboard: bool,
+    checkpoint_minutes: float,
+    keep_going: bool,
+    on_nan: OnNaN,
+    report: bool,
+) -> RunOptions:
+    """How new trainings are carried out, from the arguments of `train` of these names.
+
+    Raises:
+        MissingPackageError, UsageError: as `chosen_trackers`, `listed_callbacks` and `check_run_options`.
+    """
+    followed = chosen_trackers(track, tensorboard)
+    options = RunOptions(listed_callbacks(callbacks), followed, checkpoint_minutes, keep_going, on_nan, report)
+    check_run_options(options)
+    return options
+
+
+def with_limit(settings: Mapping[str, Any] | None, time_limit: str | None) -> Mapping[str, Any] | None:
+    """The settings with the limit that is an argument of its own."""
+    return settings if time_limit is None else {**(settings or {}), "time_limit": time_limit}
 
 
 def _as_computed(plan: Plan, model: keras.Model) -> Plan:
