@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from . import runs as runs
     from . import testing as testing
     from .errors import CnnRegistryError as CnnRegistryError
+    from .hub.push import Pushed as Pushed
+    from .hub.push import push as push
     from .inference.evaluate import evaluate as evaluate
     from .inference.model import load_model as load_model
     from .inference.predict import predict as predict
@@ -69,6 +71,7 @@ _HOMES = {
     "Pixels": "registry.spec",
     "Pretrained": "registry.spec",
     "Provider": "registry.spec",
+    "Pushed": "hub.push",
     "Recipe": "recipes.schema",
     "Run": "runs.run",
     "Tuned": "tuning.outcome",
@@ -82,6 +85,7 @@ _HOMES = {
     "load_recipe": "recipes.load",
     "load_run": "runs.run",
     "predict": "inference.predict",
+    "push": "hub.push",
     "refresh": "registry.current",
     "register_dataset": "registry.datasets",
     "register_model": "registry.models",

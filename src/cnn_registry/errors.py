@@ -208,6 +208,18 @@ class DownloadError(DataError):
     """A file could not be downloaded, or its content is not what was expected."""
 
 
+class HubError(DownloadError):
+    """A hub of models cannot be reached, refuses, or holds something else than what was expected.
+
+    Attributes:
+        is_offline: whether it could not be reached at all.
+        missing: what it does not have: ``"repository"``, ``"revision"``, or an empty string.
+    """
+
+    is_offline: bool = False
+    missing: str = ""
+
+
 class TrainingError(CnnRegistryError):
     """Training could not continue."""
 

@@ -27,6 +27,7 @@ WHAT = {
     "decoded": "decoded images of one dataset at one size",
     "hashes": "digests of the files of one dataset",
     "weights": "downloaded weights",
+    "hub": "runs and weights of one repository of a hub",
     "plugins": "what the plugins of one environment declare",
 }
 

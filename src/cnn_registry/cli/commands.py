@@ -12,6 +12,7 @@ COMMANDS = (
     "predict",
     "embed",
     "export",
+    "push",
     "explain",
     "report",
     "compare",

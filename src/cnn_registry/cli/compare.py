@@ -28,10 +28,11 @@ def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool)
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
     from cnn_registry.report.compare import PAGE, cells, compare_runs, shown_columns, write_comparison
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import load_run
+    from cnn_registry.system.hub import hub_address
 
-    comparison = compare_runs([Run.open(run) for run in runs])
-    path = out or runs[0].absolute().parent / PAGE
+    comparison = compare_runs([load_run(run) for run in runs])
+    path = out or (Path() if hub_address(runs[0]) else runs[0].absolute().parent) / PAGE
     write_comparison(comparison, path)
     rows = comparison.rows()
     letters = [row["letter"] for row in rows]

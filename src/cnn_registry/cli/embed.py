@@ -56,14 +56,14 @@ def command(
         write_npz,
     )
     from cnn_registry.inference.sources import find_pictures
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import load_run
     from cnn_registry.system.extras import need_arrow
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"Features are written to a file that ends in .npz or .parquet; got {out.name}.")
     if out.suffix == ".parquet":
         need_arrow()
-    predictor = feature_predictor(Run.open(run), weights, force=force)
+    predictor = feature_predictor(load_run(run), weights, force=force)
     pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
     meter = Meter("Embedding")
     with journal(out, resume, {"run": str(run), "weights": weights}) as lines:

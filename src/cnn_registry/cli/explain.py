@@ -71,9 +71,9 @@ def command(
     """
     from cnn_registry.explain.images import Explainer
     from cnn_registry.inference.pictures import given
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import load_run
 
-    opened, pictures = Run.open(run), list(given(images).pictures)
+    opened, pictures = load_run(run), list(given(images).pictures)
     stems = _stems([Path(str(picture.name)) for picture in pictures], out)
     explainer = Explainer(
         opened,

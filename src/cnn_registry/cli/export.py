@@ -51,9 +51,9 @@ def command(
 ) -> None:
     """Write the model of RUN, a run directory, for other software, and check that it predicts the same."""
     from cnn_registry.export.workflow import TITLES, export_run, remark, rows_of
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import load_run
 
-    made = export_run(Run.open(run), format_, out, precision=precision, weights=weights, data=data, force=force)
+    made = export_run(load_run(run), format_, out, precision=precision, weights=weights, data=data, force=force)
     if as_json:
         print_json(json.loads((made.path / "export.json").read_text(encoding="utf-8")) | {"path": str(made.path)})
         return

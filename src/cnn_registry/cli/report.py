@@ -27,9 +27,9 @@ def command(run: Path, data: Path | None, out: Path | None, as_json: bool) -> No
     Training writes it at its end; this command makes it again, for example for a run of an earlier version.
     """
     from cnn_registry.report.write import remake_page
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import load_run
 
-    path = remake_page(Run.open(run), data=data, out=out)
+    path = remake_page(load_run(run), data=data, out=out)
     if as_json:
         print_json({"run": str(run), "report": str(path)})
     else:

@@ -67,28 +67,26 @@ def _served(run: str, weights: str, force: bool, predictor: Predictor) -> Served
 
 
 def _title(run: str) -> str:
-    from pathlib import Path
+    from cnn_registry.runs.run import Run, local_run
 
-    from cnn_registry.runs.run import Run
-
-    if not (Path(run) / "run.json").exists():
-        return Path(run).name
-    record = Run.open(Path(run)).record
+    path = local_run(run)
+    if not (path / "run.json").exists():
+        return path.name
+    record = Run.open(path).record
     return f"{record.model.spec['name']} on {record.data.name}"
 
 
 def _maps(run: str, weights: str, force: bool) -> MapsOf | None:
     """Grad-CAM of a run; a note says why there is none."""
-    from pathlib import Path
-
     from cnn_registry.explain import GradCam
-    from cnn_registry.runs.run import Run
+    from cnn_registry.runs.run import Run, local_run
 
-    if not (Path(run) / "run.json").exists():
+    path = local_run(run)
+    if not (path / "run.json").exists():
         note("The page does not explain its classes: only the model of a single run is explained.")
         return None
     try:
-        cam = GradCam.of_run(Run.open(Path(run)), weights="best" if weights == "best" else "last", force=force)
+        cam = GradCam.of_run(Run.open(path), weights="best" if weights == "best" else "last", force=force)
     except CnnRegistryError as error:
         note(f"The page does not explain its classes: {error}")
         return None

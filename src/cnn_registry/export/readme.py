@@ -97,10 +97,10 @@ def code(name: FormatName, form: Form, *, several: bool = False) -> str:
             r"^labels = .*$", lambda line: f"{line[0]}\n{line[0].replace('labels', 'thresholds')}", lines, flags=re.M
         )
     head = f"import json, sys\nimport {imported}\nimport numpy as np\nfrom PIL import Image, ImageOps"
-    return "\n".join([head, lines.replace("@PICTURE", _picture(form)), SHOW_SEVERAL if several else SHOW])
+    return "\n".join([head, lines.replace("@PICTURE", picture_lines(form)), SHOW_SEVERAL if several else SHOW])
 
 
-def _picture(form: Form) -> str:
+def picture_lines(form: Form) -> str:
     """Lines from the name of a file to a picture in the form."""
     frame, fill = form.frame[::-1], FILL[form.channels]
     opened = PICTURE.format(mode=MODES[form.channels])

@@ -84,6 +84,8 @@ def export_run(
     """
     kind = checked_format(format, precision)
     backend.require_tensorflow()
+    if out is None and run.is_fetched:
+        raise UsageError("A run of a hub is in the cache, which is not written to; name the folder to write with -o.")
     folder = Path(out) if out is not None else run.path / f"export-{kind.name}-{precision}"
     folder = folder.resolve()  # so that it has a name, and files beside it
     facts = facts_of(run, kind, precision, weights)

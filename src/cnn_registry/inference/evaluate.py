@@ -97,8 +97,9 @@ def evaluate(
     """Evaluate a run's model, on the run's own images or on others.
 
     Args:
-        run: the run, or its directory. The directory of a cross-validation stands for the mean of its models; its own
-            ``"val"`` images are each evaluated by the one model that was not trained on them.
+        run: the run, its directory, or its repository ``hf://user/name[@revision]``. The directory of a
+            cross-validation stands for the mean of its models; its own ``"val"`` images are each evaluated by the one
+            model that was not trained on them.
         dataset, data: as in ``train``; default the run's own.
         part: of the run's own images, default ``"val"``; of others, default all of them.
         weights: ``"best"`` or ``"last"``.
@@ -114,9 +115,10 @@ def evaluate(
         UsageError: the data has no such part.
         RunError: there is no run, or the cross-validation is not complete.
         BackendError: Keras runs on another backend than TensorFlow.
+        HubError, WeightsError, MissingPackageError: as `load_run`.
     """
     backend.require_tensorflow()
-    runs = [run] if isinstance(run, Run) else open_runs(Path(run))
+    runs = [run] if isinstance(run, Run) else open_runs(run)
     given = dataset is not None or data is not None
     if len(runs) > 1 and not given:
         if part in (None, "val"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cnn_registry.errors import RunError, UnknownNameError, UnknownProviderError
@@ -14,7 +15,7 @@ from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.registry.models import get_spec, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.record import ENDED
-from cnn_registry.runs.run import Run
+from cnn_registry.runs.run import Run, load_run
 from cnn_registry.system.files import is_own_file
 from cnn_registry.system.progress import note, working
 
@@ -25,11 +26,11 @@ Weights = Literal["best", "last"]
 """The epoch with the lowest validation loss, or the last one."""
 
 
-def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> keras.Model:
+def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool = False) -> keras.Model:
     """Build the run's model and load its weights.
 
     Args:
-        run: the run.
+        run: the run, its directory, or its repository ``hf://user/name[@revision]``.
         weights: ``"best"`` or ``"last"``.
         force: load them although the installed package builds another network than the one that was trained.
 
@@ -42,13 +43,17 @@ def load_model(run: Run, weights: Weights = "best", *, force: bool = False) -> k
         BrokenPluginError: the plugin that provides the model cannot be used.
         UnknownOptionError: the installed model has no such option. Nothing else that `create_model` takes is passed on.
         WeightsError: the weights do not fit, or their file is damaged.
+        HubError, MissingPackageError: as `load_run`.
     """
+    run = run if isinstance(run, Run) else load_run(run)
     path = run.best_weights if weights == "best" else run.last_weights
     if os.path.lexists(path) and not is_own_file(path):
         raise RunError(f"{run.path} has no {path.name} of its own: expected a file, not a link. Restore it.")
     if not path.is_file():
         helps = (
-            "Train it again."
+            "A repository of a hub has the best weights alone."
+            if run.is_fetched
+            else "Train it again."
             if run.record.status in ENDED
             else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
         )

@@ -16,7 +16,7 @@ from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.registry.models import list_models
 from cnn_registry.runs.folds import open_runs
-from cnn_registry.runs.run import Run
+from cnn_registry.runs.run import Run, local_run
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
 
@@ -73,8 +73,8 @@ def predict(
     """Classify pictures of any kind and size with a trained model.
 
     Args:
-        run: the run whose model is used, or its directory; the directory of a cross-validation, for the mean of its
-            models; or the name of a model, with published ``weights``.
+        run: the run whose model is used, its directory, or its repository ``hf://user/name[@revision]``; the directory
+            of a cross-validation, for the mean of its models; or the name of a model, with published ``weights``.
         images: a path, an image of Pillow's, an array ``(H, W, C)`` or ``(N, H, W, C)`` of uint8 with 1, 3 or 4
             channels, or an iterable of these. A folder stands for the pictures in it, at any depth, in natural order.
             They are converted to what the model takes.
@@ -96,7 +96,8 @@ def predict(
         BadImageError: a picture is missing or cannot be read, and ``on_bad_image`` is ``"error"``.
         DataError: a folder holds no pictures.
         RunError, ModelBuildError: as `load_model`.
-        DownloadError, WeightsError: published weights, or the names of their classes, could not be fetched or used.
+        DownloadError, WeightsError: a repository, published weights, or the names of their classes, could not be
+            fetched or used.
     """
     if top < 1:
         raise UsageError(f"The number of classes to show must be at least 1; got {top}.")
@@ -129,7 +130,7 @@ def find_predictor(
     """
     if isinstance(run, Run):
         return run_predictor(run, weights, tta=tta, force=force)
-    path = Path(run)
+    path = local_run(run)
     if weights not in RUN_WEIGHTS and not os.path.exists(path / "run.json"):  # noqa: PTH110 - for long names as well
         return published_predictor(str(run), weights, tta=tta)
     if not os.path.exists(path) and str(run) in list_models():  # noqa: PTH110 - as above

@@ -10,7 +10,7 @@ import numpy as np
 from cnn_registry.data.dataset import ImageDataset, Indices, Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.split import positions
-from cnn_registry.errors import CnnRegistryError, RunError
+from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam
 from cnn_registry.inference.evaluate import evaluate, source_of
 from cnn_registry.runs.history import Epoch, read_history
@@ -97,8 +97,11 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
 
     Raises:
         RunError: as `write_run_page`, or a file of the run is damaged.
+        UsageError: the run comes from a hub, and there is no ``out``.
     """
     need("A report", "jinja2", "sklearn", "scipy")
+    if out is None and run.is_fetched:
+        raise UsageError("A run of a hub is in the cache, which is not written to; name the file to write with -o.")
     history = read_history(run.history_csv) if run.history_csv.exists() else []
     summary, dataset, notes = read_summary(run), None, []
     try:

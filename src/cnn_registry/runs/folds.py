@@ -9,15 +9,17 @@ from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
 
 from .record import ENDED
-from .run import Run
+from .run import Run, local_run
 
 
-def open_runs(path: Path) -> list[Run]:
-    """The run in a directory; or, in that of a cross-validation, the runs of all folds, in order.
+def open_runs(path: str | Path) -> list[Run]:
+    """The run in a directory or a repository; or, in that of a cross-validation, the runs of all folds, in order.
 
     Raises:
         RunError: it holds neither, or not all folds of the cross-validation have finished.
+        HubError, WeightsError, MissingPackageError: as `load_run`.
     """
+    path = local_run(path)
     if os.path.lexists(path / "run.json"):
         return [Run.open(path)]
     within = path.glob("*/run.json") if os.path.isdir(path) else ()  # noqa: PTH112 - false for a name that is too long

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
+from cnn_registry.networks.weights.hub import fetched_run
 from cnn_registry.system.files import check_own, is_own_folder, write_file
+from cnn_registry.system.hub import hub_address, is_fetched
 from cnn_registry.text import counted, printable, shorten, suggestion
 
 from . import lock
@@ -358,6 +360,11 @@ class Run:
         return self.updated(status=status, result=dict(result))
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether it comes from a hub: it lies in the cache then, with its best weights alone."""
+        return is_fetched(self.path)
+
+    @property
     def writes(self) -> bool:
         """Whether this process writes the run; of several workers, one does."""
         return True
@@ -438,12 +445,29 @@ def _changed(file: Path) -> float:
 
 
 def load_run(path: str | Path) -> Run:
-    """The run in the directory ``path``, as ``cnnreg train`` left it.
+    """The run in the directory ``path``, as ``cnnreg train`` left it, or in a repository of a hub.
+
+    Args:
+        path: the directory; or ``"hf://user/name"``, optionally with ``@revision``, for a run that `push` wrote. It is
+            fetched into the cache.
 
     Raises:
         RunError: there is no run, or its record is damaged.
+        HubError: the repository cannot be reached, or does not hold a run.
+        WeightsError: its weights are damaged.
+        MissingPackageError: a package that fetches it is not installed.
     """
-    return Run.open(Path(path))
+    return Run.open(local_run(path))
+
+
+def local_run(path: str | Path) -> Path:
+    """The directory of a run: ``path``, or where the run of a repository ``hf://...`` was fetched to.
+
+    Raises:
+        HubError, WeightsError, MissingPackageError: as `load_run`.
+    """
+    address = hub_address(path)
+    return fetched_run(address) if address else Path(path)
 
 
 def _check_own(path: Path) -> None:

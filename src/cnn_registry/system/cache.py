@@ -19,7 +19,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.text import counted
 
 from .files import is_own_folder, size_of
-from .paths import datasets_dir, decoded_dir, hashes_dir, plugins_dir, weights_dir
+from .paths import datasets_dir, decoded_dir, hashes_dir, hub_dir, plugins_dir, weights_dir
 from .progress import note
 
 LIMIT = "CNNREG_CACHE_GB"
@@ -34,7 +34,7 @@ class CacheEntry:
     """A folder or a file of the cache.
 
     Attributes:
-        kind: ``"dataset"``, ``"decoded"``, ``"hashes"``, ``"weights"`` or ``"plugins"``.
+        kind: ``"dataset"``, ``"decoded"``, ``"hashes"``, ``"weights"``, ``"hub"`` or ``"plugins"``.
         path: where it is.
         bytes: its size.
         used: when it was last used, as far as the file system knows, in local time.
@@ -58,6 +58,7 @@ def cache_entries() -> list[CacheEntry]:
         "decoded": decoded_dir(),
         "hashes": hashes_dir(),
         "weights": weights_dir(),
+        "hub": hub_dir(),
         "plugins": plugins_dir(),
     }
     found = []

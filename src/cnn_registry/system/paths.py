@@ -39,6 +39,11 @@ def weights_dir() -> Path:
     return cache_root() / "weights"
 
 
+def hub_dir() -> Path:
+    """Runs and weights that were fetched from a hub; one folder for each repository."""
+    return cache_root() / "hub"
+
+
 def plugins_dir() -> Path:
     """What the installed plugins declare, as it was last listed; one file for each environment."""
     return cache_root() / "plugins"

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnn_registry.errors import BackendError, DownloadError, WeightsError
 from cnn_registry.networks.build import build_model
-from cnn_registry.networks.weights.source import address_digest
+from cnn_registry.networks.weights.source import address_digest, published_address
 from cnn_registry.registry.spec import Pretrained
 from cnn_registry.text import one_line, suggestion
 
@@ -24,7 +24,7 @@ _WRONG_ADDRESS = re.compile(r"HTTP 4\d\d|: 4\d\d -- |is not the expected file")
 def check_weights_table(subject: Subject) -> None:
     """The declared weights name functions that exist, options of the model and layers of its network."""
     for name, published in _declared(subject).items():
-        if address_digest(published.origin) is None:
+        if address_digest(published.origin) is None and published_address(published) is None:
             _require_function(f"origin of the weights {name!r}", published.origin, " or the address of a state dict")
         if published.classes:
             _require_function(f"classes of the weights {name!r}", published.classes)

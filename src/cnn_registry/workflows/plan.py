@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from cnn_registry.runs.record import (
     SplitRecord,
 )
 from cnn_registry.runs.run import load_run
+from cnn_registry.system.hub import hub_address, pinned
 from cnn_registry.system.paths import as_text
 from cnn_registry.text import counted, either
 from cnn_registry.training.fit import Images
@@ -182,9 +184,10 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
         RunError: the recipe is a run directory that cannot be read.
         UnknownOptionError: the model has no such option.
         UsageError: the weights are not there, or belong to other options of the model.
+        HubError, WeightsError, MissingPackageError: they cannot be fetched from a hub.
     """
     single = Layer(GIVEN, settings, own=True)
-    if isinstance(recipe, str | Path) and (Path(recipe) / "run.json").exists():
+    if isinstance(recipe, str | Path) and _is_run(recipe):
         recipe = load_run(recipe).record.recipe
     asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
     resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
@@ -192,19 +195,29 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     weights = resolved.recipe.fine_tuning.weights
     if not weights:
         return resolved
+    found: list[Layer] = []
+    if address := hub_address(weights):  # a resumed training, and whoever repeats it, has the same commit
+        weights = str(pinned(address))
+        found = [Layer(f"commit of {address}", {"fine_tuning.weights": weights})]
     source = find_source(spec, weights)
     needs: dict[str, Any] = {"model": source.options(resolved.recipe.model)}
     if source.published:
         needs["pixels"] = source.published.pixels
-    return resolve(asked, spec.recipe_settings, spec.name, [Layer(f"weights {weights}", needs)]).with_layer(single)
+    brought = Layer(f"weights {weights}", needs)
+    resolved = resolve(asked, spec.recipe_settings, spec.name, [brought]).with_layer(single)
+    return reduce(Resolved.with_layer, found, resolved)
 
 
 def from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[str]:
     """The settings that come from a file or a run, by dotted key."""
     if recipe is None or isinstance(recipe, Recipe):
         return set()
-    is_run = (Path(recipe) / "run.json").exists()
+    is_run = _is_run(recipe)
     return {key for key, _, origin in resolved.rows() if origin != GIVEN and (is_run or origin.endswith(".toml"))}
+
+
+def _is_run(recipe: str | Path) -> bool:
+    return hub_address(recipe) is not None or (Path(recipe) / "run.json").exists()
 
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:

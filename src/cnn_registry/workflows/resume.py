@@ -17,7 +17,7 @@ from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of,
 from cnn_registry.data.pipeline.steps import configurations
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.data.split import positions
-from cnn_registry.errors import CnnRegistryError, RunError
+from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.inference.evaluate import source_of
 from cnn_registry.inference.model import changed_network, spec_of
 from cnn_registry.recipes.resolution import Layer, Resolved, leaves
@@ -29,6 +29,7 @@ from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
+from cnn_registry.system.hub import hub_address
 from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import counted, listing
@@ -95,6 +96,8 @@ def resume(
         CnnRegistryError: as `train`.
     """
     began = time.monotonic()
+    if address := hub_address(path):
+        raise UsageError(f"{address} has no checkpoints to resume; train from its weights with --weights {address}.")
     backend.require_tensorflow()
     distribution = join(distribute)
     with muted(not distribution.is_chief), opened(distribution, Path(path)) as run:

@@ -342,12 +342,12 @@ def scale(images: Any, pixels: Pixels) -> Any:
     if pixels == "signed":
         return images / np.float32(127.5) - np.float32(1)
     if pixels == "caffe":
-        return _blue_first(images) - _for_channels(CAFFE_MEAN, channels, 0)
-    mean, deviation = _for_channels(IMAGENET_MEAN, channels, 0), _for_channels(IMAGENET_DEVIATION, channels, 1)
+        return _blue_first(images) - for_channels(CAFFE_MEAN, channels, 0)
+    mean, deviation = for_channels(IMAGENET_MEAN, channels, 0), for_channels(IMAGENET_DEVIATION, channels, 1)
     return (images / np.float32(255) - mean) / deviation
 
 
-def _for_channels(values: NDArray[np.float32], channels: int, of_alpha: float) -> NDArray[np.float32]:
+def for_channels(values: NDArray[np.float32], channels: int, of_alpha: float) -> NDArray[np.float32]:
     """A value for each channel, of those for three colours."""
     if channels == 1:
         return np.array([values.mean()], np.float32)

@@ -45,7 +45,7 @@ def stamp(path: Path, class_names: Sequence[str]) -> None:
     with h5py.File(path, "r+") as file:
         group = file.create_group(GROUP)
         group[CLASSES] = np.frombuffer(json.dumps(list(class_names)).encode(), np.uint8)
-        group.attrs[DIGEST] = _digest(_arrays(file))
+        group.attrs[DIGEST] = _digest(arrays_of(file))
 
 
 def stored_class_names(path: Path) -> tuple[str, ...] | None:
@@ -57,7 +57,7 @@ def stored_class_names(path: Path) -> tuple[str, ...] | None:
     import h5py
 
     with h5py.File(path) as file:
-        names = _arrays(file).get(f"{GROUP}/{CLASSES}")
+        names = arrays_of(file).get(f"{GROUP}/{CLASSES}")
         stored = b"" if names is None else names[...].tobytes()
     if not stored:  # the file of an older run, or of Keras alone
         record = path.parent / "run.json"
@@ -120,7 +120,7 @@ def check(path: Path) -> None:
 
     size = path.stat().st_size
     with h5py.File(path) as file:
-        arrays = _arrays(file)
+        arrays = arrays_of(file)
         for name, array in arrays.items():
             # Keras makes room for up to 4 GiB before it compares shapes. What it saves is not compressed.
             if array.nbytes > size:
@@ -171,7 +171,7 @@ def arrays_by_layer(path: Path) -> dict[str, list[np.ndarray]]:
     places: dict[str, dict[int, np.ndarray]] = {}
     found: dict[str, list[np.ndarray]] = {}
     with h5py.File(path) as file:
-        for name, array in _arrays(file).items():
+        for name, array in arrays_of(file).items():
             place, _, key = name.rpartition("/")
             if place.count("/") == 2 and place.endswith("/vars") and key.isdecimal():
                 places.setdefault(place, {})[int(key)] = array[...]
@@ -193,7 +193,7 @@ def _stored(path: Path) -> set[str]:
 
     with h5py.File(path) as file:
         others = ("optimizer/", f"{GROUP}/")
-        return {name for name in _arrays(file) if not name.startswith(others) and "seed_generator" not in name}
+        return {name for name in arrays_of(file) if not name.startswith(others) and "seed_generator" not in name}
 
 
 def _stored_by(model: keras.Model) -> set[str]:
@@ -204,7 +204,7 @@ def _stored_by(model: keras.Model) -> set[str]:
         return _stored(path)
 
 
-def _arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
+def arrays_of(file: h5py.File) -> dict[str, h5py.Dataset]:
     """All arrays that lie in a file by their names, in the order of these. Links are not followed."""
     import h5py
 

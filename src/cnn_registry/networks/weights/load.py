@@ -8,8 +8,10 @@ RGB are adapted to grey images, and to those with more channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,9 +25,11 @@ from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
 
 from .foreign import Foreign, need_reader, read_keras_model, read_torch
+from .hub import fetched_weights
 from .images import COLOURS, first_convolutions, note_adapted, of_other_channels
 from .keras_file import arrays_by_layer, load_exactly, stored_class_names, unread
-from .source import Source, address_digest
+from .safetensors_file import to_keras_file
+from .source import KERAS_FILE, Source, address_digest, published_address
 
 if TYPE_CHECKING:
     import keras
@@ -67,6 +71,13 @@ def load_weights(
         DownloadError: they could not be fetched.
         BackendError: the library that reads them is not installed.
     """
+    if source.published is None and source.path is not None and source.path.suffix == ".safetensors":
+        with TemporaryDirectory(prefix="cnnreg-weights-") as folder:
+            path = Path(folder) / f"model{KERAS_FILE}"
+            to_keras_file(source.path, path)
+            as_keras = replace(source, path=path)
+            load_weights(as_keras, model, build, class_names=class_names, is_part=is_part)
+        return
     stored: tuple[str, ...] | None = None
     first = {} if is_part else _weights_that_may_differ(model)
     if source.published is not None:
@@ -139,6 +150,8 @@ def _read(source: Source, published: Pretrained) -> Foreign:
     """The user's file, or what is published, fetched once."""
     if source.path is not None:
         return read_torch(source.path)
+    if address := published_address(published):
+        return read_torch(fetched_weights(address))
     origin = published.origin
     digest = address_digest(origin)
     if digest is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,11 @@ from typing import Any
 
 from cnn_registry.errors import BackendError, UsageError
 from cnn_registry.registry.spec import ModelSpec, Pretrained
+from cnn_registry.system.hub import SCHEME, Address, hub_address, need_hub
 from cnn_registry.text import suggestion
+
+from .hub import fetched_weights
+from .safetensors_file import is_ours, tensor_names
 
 KERAS_FILE = ".weights.h5"
 RUN_WEIGHTS = "best.weights.h5"
@@ -59,6 +63,8 @@ class Source:
             BackendError: the library is not installed.
         """
         name = self.path.name if self.path else self.published.origin if self.published else ""
+        if name.startswith(SCHEME):
+            need_hub(self.name)
         if not name.endswith(TORCH_FILES):
             return
         package = "safetensors" if name.endswith(".safetensors") else "torch"
@@ -74,15 +80,22 @@ def address_digest(origin: str) -> str | None:
     return match[1] if match else None
 
 
+def published_address(published: Pretrained) -> Address | None:
+    """The repository of a hub where published weights are, or ``None``."""
+    return hub_address(published.origin) if published.origin.startswith(SCHEME) else None
+
+
 def find_source(spec: ModelSpec, weights: str | Path) -> Source:
-    """What ``weights`` means for the model of ``spec``. Nothing is read or downloaded.
+    """What ``weights`` means for the model of ``spec``. A repository of a hub is fetched; nothing else is downloaded.
 
     Raises:
         UsageError: neither published weights of the model nor an existing file, or run, that can be used for it.
+        HubError, WeightsError, MissingPackageError: a repository cannot be fetched.
     """
     if published := spec.weights.get(str(weights)):
         return Source(str(weights), published)
-    path = Path(weights)
+    address = hub_address(weights)
+    path = fetched_weights(address) if address else Path(weights)
     if (path / RUN_WEIGHTS).is_file():
         path /= RUN_WEIGHTS
     if not path.name.endswith((KERAS_FILE, *TORCH_FILES)):
@@ -90,16 +103,24 @@ def find_source(spec: ModelSpec, weights: str | Path) -> Source:
         raise UsageError(
             f"{spec.name} has no weights {str(weights)!r}.{suggestion(str(weights), spec.weights)} "
             + (f"It has {known}; or name " if known else "Name ")
-            + f"a run directory, or a file that ends in {', '.join((KERAS_FILE, *TORCH_FILES))}."
+            + f"a run directory, hf://user/name, or a file that ends in {', '.join((KERAS_FILE, *TORCH_FILES))}."
         )
     if not path.is_file():
         raise UsageError(f"There is no weights file {path}.")
-    if path.name.endswith(KERAS_FILE):
+    if path.name.endswith(KERAS_FILE) or (path.suffix == ".safetensors" and is_ours(path)):
         return Source(str(weights), None, path)
-    for published in spec.weights.values():
-        if address_digest(published.origin):
-            return Source(str(weights), published, path)
+    if published := _nearest(path, spec.weights.values()):
+        return Source(str(weights), published, path)
     raise UsageError(
         f"{spec.name} does not say which names its layers have in PyTorch, so it cannot use {path.name}; "
         f"it takes files that end in {KERAS_FILE}."
     )
+
+
+def _nearest(path: Path, weights: Iterable[Pretrained]) -> Pretrained | None:
+    """The first of the published state dicts whose names of layers occur most often in a file."""
+    tables = [each for each in weights if address_digest(each.origin) or published_address(each)]
+    if len(tables) < 2 or path.suffix != ".safetensors":
+        return tables[0] if tables else None
+    layers = {name.rpartition(".")[0] for name in tensor_names(path)}
+    return max(tables, key=lambda table: len(layers & set(table.names().values())))

@@ -1,0 +1,156 @@
+"""The files of a run that are published: what makes it a run again elsewhere, and what others need of it.
+
+What says where and by whom it was trained stays at home: folders, the command line and the names of machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from cnn_registry import backend
+from cnn_registry.data.form import FILL, MODES
+from cnn_registry.export.facts import CORE, installed_versions, licence, resize_rule
+from cnn_registry.inference.model import load_model
+from cnn_registry.networks.weights.safetensors_file import FILE, to_safetensors
+from cnn_registry.recipes.toml import toml_lines
+from cnn_registry.report.summary import read_summary
+from cnn_registry.runs.record import RunRecord
+from cnn_registry.runs.run import Run
+from cnn_registry.system.files import is_own_file
+
+from .card import CONFIG, PREPROCESSOR, Card
+
+if TYPE_CHECKING:
+    import keras
+
+MANIFEST = "cnnreg.json"
+"""The list of the files that were published together."""
+
+COPIED = ("labels.txt", "history.csv", "report.json", "curves.png", "confusion.png")
+"""Files of a run that are published as they are, where they are there. Its page has pictures of the images."""
+
+
+def write_files(run: Run, folder: Path, *, weights_licence: str, repository: str, force: bool) -> None:
+    """Write what is published of a run into an empty folder.
+
+    Args:
+        run: the run.
+        folder: where to write.
+        weights_licence: the licence of the weights.
+        repository: ``"user/name"``, for the card.
+        force: as for `load_model`.
+
+    Raises:
+        RunError, WeightsError, BrokenPluginError, UnknownOptionError: as `load_model`; or a file of the run is damaged.
+    """
+    summary = read_summary(run)
+    with backend.standard_settings():
+        model = load_model(run, force=force)
+        to_safetensors(run.best_weights, folder / FILE, model.variables, run.class_names)
+        config = configuration(model)
+    if config is not None:
+        (folder / CONFIG).write_text(f"{json.dumps(config, indent=1)}\n", encoding="utf-8")
+    Run(folder, published_record(run.record)).save()
+    for name in COPIED:
+        if is_own_file(run.path / name):
+            shutil.copyfile(run.path / name, folder / name)
+    recipe = "\n".join(toml_lines(run.record.recipe.to_dict()))
+    (folder / "recipe.toml").write_text(f"{recipe}\n", encoding="utf-8")
+    facts = preprocessing(run)
+    (folder / PREPROCESSOR).write_text(f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n", encoding="utf-8")
+    card = Card(run, summary, weights_licence, repository, own_code(config))
+    (folder / "README.md").write_text(card.text(), encoding="utf-8")
+    listed = {"versions": installed_versions([CORE, "keras", "tensorflow"]), "files": digests(folder)}
+    (folder / MANIFEST).write_text(f"{json.dumps(listed, indent=2)}\n", encoding="utf-8")
+
+
+def published_record(record: RunRecord) -> RunRecord:
+    """The record without what is known of the place where the run was trained: folders, machine, process, command."""
+    data = record.data
+    given = None if data.given is None else PurePath(data.given).name
+    source = data.source if data.given is None and data.dataset else PurePath(data.source).name
+    kept = {key: value for key, value in record.machine.items() if key in ("cpus", "memory", "processor")}
+    return record.model_copy(
+        update={
+            "command": ["cnnreg", "train"],
+            "data": data.model_copy(update={"given": given, "source": source}),
+            "machine": kept,
+            "process": None,
+            "trackers": {},
+        }
+    )
+
+
+def configuration(model: keras.Model) -> dict[str, Any] | None:
+    """A network as Keras makes it again from JSON, or ``None`` where it cannot be expressed so.
+
+    Initializers that are not Keras' own are left out: its values are in another file.
+    """
+    try:
+        found: dict[str, Any] = _without_initializers(json.loads(model.to_json()))
+    except Exception:  # a plugin's own layers may raise anything
+        return None
+    return found
+
+
+def _without_initializers(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        if key.endswith("initializer") and not str(value.get("module")).startswith("keras."):
+            return {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
+        return {name: _without_initializers(inner, name) for name, inner in value.items()}
+    return [_without_initializers(item) for item in value] if isinstance(value, list) else value
+
+
+def own_code(config: Any) -> set[str] | None:
+    """The classes in a configuration that are not Keras' own; ``None`` where there is no configuration."""
+    if config is None:
+        return None
+    found: set[str] = set()
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            module = value.get("module", "keras")
+            if "class_name" in value and (not str(module).startswith("keras") or value["class_name"] == "Lambda"):
+                found.add(str(value.get("registered_name") or value["class_name"]))
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
+
+
+def preprocessing(run: Run) -> dict[str, Any]:
+    """How a picture becomes the network's input, and what its outputs mean; JSON-ready."""
+    record, form = run.record, run.record.form
+    several = {} if record.thresholds is None else {"thresholds": record.thresholds}
+    return several | {
+        "labels": record.data.class_names,
+        "size": list(form.size),
+        "channels": MODES[form.channels],
+        "fit": form.resize,
+        "crop_share": form.crop_share,
+        **({"fill": list(FILL[form.channels])} if form.resize == "letterbox" else {}),
+        "resize": resize_rule(form),
+        "pixels": record.recipe.pixels,
+        "model": record.model.spec["name"],
+        "architecture_licence": licence(record.model.spec["provider"]["distribution"]),
+    }
+
+
+def digests(folder: Path) -> dict[str, dict[str, str]]:
+    """The digests of the files in a folder: SHA-256, and the SHA-1 that git gives them, by which a hub knows them."""
+    found = {}
+    for file in sorted(folder.iterdir()):
+        whole = hashlib.sha256()
+        git = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+        with file.open("rb") as content:
+            while block := content.read(2**20):
+                whole.update(block)
+                git.update(block)
+        found[file.name] = {"sha256": whole.hexdigest(), "git": git.hexdigest()}
+    return found
