@@ -92,7 +92,7 @@ def push(
             public. Nothing was sent.
         HubError: the hub cannot be reached or refuses. The commit is made whole or not at all.
         RunError: the run is still being trained, or as `load_model`.
-        MissingPackageError: `huggingface_hub` or `safetensors` is not installed.
+        MissingPackageError: a package that the extra ``hub`` installs is missing.
     """
     address = _target(to, revision)
     need_hub("Pushing")

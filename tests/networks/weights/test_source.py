@@ -29,7 +29,10 @@ def test_a_file_is_explained_by_its_ending(foreign: str, tmp_path: Path, file: s
     ("weights", "message"),
     [
         ("keras:imagnet", r"has no weights 'keras:imagnet'\. Did you mean 'keras:imagenet'\? It has keras:imagenet, "),
-        ("weights.h5", r"or name a run directory, or a file that ends in \.weights\.h5, \.pth, \.pt, \.safetensors\.$"),
+        (
+            "weights.h5",
+            r"or name a run directory, hf://user/name, or a file that ends in \.weights\.h5, .*, \.safetensors\.$",
+        ),
         ("missing.weights.h5", r"^There is no weights file missing\.weights\.h5\.$"),
         ("missing.pth", r"^There is no weights file missing\.pth\.$"),
     ],
@@ -44,7 +47,8 @@ def test_a_model_without_names_in_pytorch_says_so(tiny: str, tmp_path: Path) -> 
     with pytest.raises(UsageError, match=r"tiny does not say which names its layers have in PyTorch"):
         find_source(get_spec(tiny), tmp_path / "a.pth")
     with pytest.raises(
-        UsageError, match=r"^tiny has no weights 'keras:imagenet'\. Name a run directory, or a file that ends in"
+        UsageError,
+        match=r"^tiny has no weights 'keras:imagenet'\. Name a run directory, hf://user/name, or a file that ends in",
     ):
         find_source(get_spec(tiny), "keras:imagenet")
 
