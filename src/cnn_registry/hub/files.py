@@ -65,7 +65,7 @@ def write_files(run: Run, folder: Path, *, weights_licence: str, repository: str
     (folder / PREPROCESSOR).write_text(f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n", encoding="utf-8")
     card = Card(run, summary, weights_licence, repository, own_code(config))
     (folder / "README.md").write_text(card.text(), encoding="utf-8")
-    listed = {"versions": installed_versions([CORE, "keras", "tensorflow"]), "files": digests(folder)}
+    listed = {"versions": installed_versions([CORE, "keras", "tensorflow"]), "files": file_digests(folder)}
     (folder / MANIFEST).write_text(f"{json.dumps(listed, indent=2)}\n", encoding="utf-8")
 
 
@@ -142,7 +142,7 @@ def preprocessing(run: Run) -> dict[str, Any]:
     }
 
 
-def digests(folder: Path) -> dict[str, dict[str, str]]:
+def file_digests(folder: Path) -> dict[str, dict[str, str]]:
     """The digests of the files in a folder: SHA-256, and the SHA-1 that git gives them, by which a hub knows them."""
     found = {}
     for file in sorted(folder.iterdir()):

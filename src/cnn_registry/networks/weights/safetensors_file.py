@@ -32,7 +32,7 @@ MOST = 100_000
 """Arrays and groups of a file."""
 
 
-class Layout(BaseModel):
+class TensorLayout(BaseModel):
     """Where the arrays stand in a ``.weights.h5`` file.
 
     Attributes:
@@ -67,7 +67,7 @@ def to_safetensors(weights: Path, target: Path, variables: Iterable[Any], class_
     for variable in variables:
         paths[_content(np.asarray(variable))].append(variable.path)
     tensors: dict[str, np.ndarray] = {}
-    layout = Layout(arrays={}, layers={}, class_names=list(class_names))
+    layout = TensorLayout(arrays={}, layers={}, class_names=list(class_names))
     with h5py.File(weights) as file:
         for name, array in arrays_of(file).items():
             if name.startswith(f"{GROUP}/"):
@@ -139,12 +139,12 @@ def tensor_names(path: Path) -> list[str]:
         return []
 
 
-def _layout(metadata: Mapping[str, str] | None) -> Layout | None:
+def _layout(metadata: Mapping[str, str] | None) -> TensorLayout | None:
     text = (metadata or {}).get(LAYOUT)
     if text is None:
         return None
     try:
-        return Layout.model_validate_json(text)
+        return TensorLayout.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"its header is of another form: {first['msg']}") from error
