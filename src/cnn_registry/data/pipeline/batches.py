@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -251,66 +252,21 @@ def _batches(
     With several replicas, each batch is one part for each of ``replicas``, one after another.
     """
     tf = backend.tensorflow()
-    form, only = images.source.form, sizes[0] if len(set(sizes)) == 1 else None
-    columns = len(images.dataset.class_names) + (weights is not None)
-    is_whole, own_steps = replicas.of == 1, build_steps(augmentation.steps)
     stand_ins = StandIns(images.dataset, part, images.unreadable)
-
-    def places(number: int, replica: int) -> NDArray[np.int32]:
-        start, stop = part_bounds(number, replica, replicas.of)
-        if start == stop:  # TensorFlow's convolutions take no empty batch
-            start, stop = (start - 1, stop) if start else (0, 1)
-        # Each image is mixed with the one before it, which belongs to another part.
-        return np.arange(start - (mixing.mixes and not is_whole), stop, dtype=np.int32) % np.int32(number)
-
-    def read(wanted: Indices) -> tuple[Indices, Bytes]:
-        """The images that are read, which are those that are wanted where these can be, and their pixels."""
-        while True:
-            here = stand_ins.of(wanted)
-            try:
-                return here, images.source.read(here)
-            except UnreadableImagesError as error:
-                images.unreadable.add(error.reasons)
-
-    def gather(element: np.int64) -> tuple[Any, ...]:
-        step, own = divmod(int(element), replicas.here)
-        chosen, draw, size, mixed = choose(step)
-        rows = places(len(chosen), replicas.first + own)
-        try:
-            here, pictures = read(chosen[rows])
-        except CnnRegistryError as failure:
-            images.failures.append(failure)
-            raise
-        # The weights of images are one more column, so that they are mixed as the labels are.
-        labels = images.dataset.one_hot(here)
-        if weights is not None:
-            labels = np.column_stack([labels, weights[here]])
-        return pictures, labels, draw, np.array(size, np.int32), np.bool_(mixed), rows, np.int32(len(chosen))
+    gather = _Gathering(images, stand_ins, choose, weights, mixing.mixes, replicas)
+    only, own_steps = sizes[0] if len(set(sizes)) == 1 else None, build_steps(augmentation.steps)
 
     def prepare(element: Tensor) -> tuple[Tensor, ...]:
-        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32)
-        batch, labels, draw, size, mixed, places, number = tf.numpy_function(gather, [element], kinds)
-        batch.set_shape((None, *form.shape))
-        labels.set_shape((None, columns))
-        draw.set_shape((2,))
-        places.set_shape((None,))
-        size.set_shape((2,))
-        for scalar in (mixed, number):
-            scalar.set_shape(())
-        rows = None if is_whole else Rows(places, number)
+        batch, labels, draw, size, mixed, places, number = gather.in_graph(element)
+        rows = None if replicas.of == 1 else Rows(places, number)
         batch = scale(augment(batch, draw, augmentation, only or size, rows, own_steps), pixels)
         if mixing.mixes:
             batch, labels = tf.cond(mixed, lambda: mix(batch, labels, draw, mixing, rows), lambda: (batch, labels))
         if rows is not None:
-            batch, labels = own_part(batch, labels, rows.number, tf.cast(element % replicas.here, tf.int32))
+            if mixing.mixes:
+                batch, labels = batch[1:], labels[1:]
+            labels = _in_whole_batch(labels, rows.number, element, replicas)
         return (batch, labels) if weights is None else (batch, labels[:, :-1], labels[:, -1])
-
-    def own_part(batch: Tensor, labels: Tensor, number: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """The images of a part, and labels for the whole batch, which are zero outside the part."""
-        start, stop = part_bounds(number, replicas.first + own, replicas.of)
-        if mixing.mixes:
-            batch, labels = batch[1:], labels[1:]
-        return batch, tf.pad(labels[: stop - start], [[start, number - stop], [0, 0]])
 
     as_it_is = tf.autograph.experimental.do_not_convert  # prepare() is graph code already
     elements = tf.data.Dataset.range(steps.start * replicas.here, steps.stop * replicas.here)
@@ -320,6 +276,80 @@ def _batches(
     # Nothing is left to tune, and whoever drops a dataset half read can wait a minute for the thread that would do it.
     options.autotune.enabled = False
     return elements.map(as_it_is(prepare), **in_parallel).prefetch(2).with_options(options)
+
+
+@dataclass(frozen=True)
+class _Gathering:
+    """Reads the images of an element: of a batch, or of the part of a batch that one replica computes.
+
+    Attributes:
+        images: the decoded images.
+        stand_ins: what is read in place of unreadable ones.
+        choose: the batch of a step.
+        weights: of all images, ``(N,)``; they are one more column of the labels, so that they are mixed as these are.
+        mixes: whether batches are mixed, each image with the one before it. The first image of a part is preceded by
+            one of another part then.
+        replicas: those whose parts are wanted.
+    """
+
+    images: LoadedImages
+    stand_ins: StandIns
+    choose: Callable[[int], Choice]
+    weights: NDArray[np.float32] | None
+    mixes: bool
+    replicas: Replicas
+
+    def in_graph(self, element: Tensor) -> list[Tensor]:
+        """What `__call__` returns, as tensors of known shape.
+
+        Returns:
+            Images, labels, the draw, the size, whether the batch is mixed, the images' places in it, and how many
+            images it has.
+        """
+        tf = backend.tensorflow()
+        columns = len(self.images.dataset.class_names) + (self.weights is not None)
+        kinds = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.bool, tf.int32, tf.int32)
+        shapes = ((None, *self.images.source.form.shape), (None, columns), (2,), (2,), (), (None,), ())
+        tensors = tf.numpy_function(self, [element], kinds)
+        return [tf.ensure_shape(tensor, shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+
+    def __call__(self, element: np.int64) -> tuple[Any, ...]:
+        step, own = divmod(int(element), self.replicas.here)
+        chosen, draw, size, mixed = self.choose(step)
+        places = self._places(len(chosen), self.replicas.first + own)
+        try:
+            here, pictures = self._read(chosen[places])
+        except CnnRegistryError as failure:
+            self.images.failures.append(failure)
+            raise
+        labels = self.images.dataset.one_hot(here)
+        if self.weights is not None:
+            labels = np.column_stack([labels, self.weights[here]])
+        return pictures, labels, draw, np.array(size, np.int32), np.bool_(mixed), places, np.int32(len(chosen))
+
+    def _places(self, number: int, replica: int) -> NDArray[np.int32]:
+        start, stop = part_bounds(number, replica, self.replicas.of)
+        if start == stop:  # TensorFlow's convolutions take no empty batch
+            start, stop = (start - 1, stop) if start else (0, 1)
+        before = self.mixes and self.replicas.of > 1
+        return np.arange(start - before, stop, dtype=np.int32) % np.int32(number)
+
+    def _read(self, wanted: Indices) -> tuple[Indices, Bytes]:
+        """The images that are read, which are those that are wanted where these can be, and their pixels."""
+        while True:
+            here = self.stand_ins.of(wanted)
+            try:
+                return here, self.images.source.read(here)
+            except UnreadableImagesError as error:
+                self.images.unreadable.add(error.reasons)
+
+
+def _in_whole_batch(labels: Tensor, number: Tensor, element: Tensor, replicas: Replicas) -> Tensor:
+    """The labels of an element's part as labels of the whole batch of ``number`` images, zero outside the part."""
+    tf = backend.tensorflow()
+    own = tf.cast(element % replicas.here, tf.int32)
+    start, stop = part_bounds(number, replicas.first + own, replicas.of)
+    return tf.pad(labels[: stop - start], [[start, number - stop], [0, 0]])
 
 
 def _image_weights(dataset: ImageDataset, of_classes: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
