@@ -23,7 +23,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.processors import CPUINFO
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.cache import LoadedImages
@@ -32,6 +31,7 @@ from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.system.files import write_file
+from cnn_registry.system.processors import CPUINFO
 
 RESULTS = Path(__file__).parent / "results"
 

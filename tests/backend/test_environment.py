@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.backend import processors
 from cnn_registry.errors import BackendError
+from cnn_registry.system import processors
 
 SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
 UNSET: dict[str, None] = dict.fromkeys(("KERAS_BACKEND", *SETTINGS))
@@ -79,6 +79,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 from cnn_registry import backend
 from cnn_registry.errors import BackendError
+from cnn_registry.system import processors
 tensorflow = backend.tensorflow()
 keras = backend.keras()
 print(tensorflow.config.threading.get_intra_op_parallelism_threads(), keras.backend.backend())

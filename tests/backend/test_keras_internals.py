@@ -14,7 +14,8 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.backend import keras_internals
-from cnn_registry.backend.keras_internals import one_operation_step
+from cnn_registry.backend.keras_internals import MODEL_NEEDS, one_operation_step, require_shareable_steps
+from cnn_registry.errors import BackendError
 from cnn_registry.networks import acceleration
 from cnn_registry.networks.acceleration import accelerate, accelerated, set_precision
 from cnn_registry.networks.folding import fold_batch_norm
@@ -268,6 +269,22 @@ def test_checks_are_made_once_and_draw_no_random_numbers(capfd: pytest.CaptureFi
         np.testing.assert_array_equal(one, other)
     assert drawn(faster=True)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", [*MODEL_NEEDS, "_maybe_symbolic_build", "_all_reduce_sum_gradients"])
+def test_several_replicas_train_only_where_all_is_there_that_they_need(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network()
+    model.compile(optimizer=ours("sgd"), loss="mse")
+    require_shareable_steps(model, mirrored=True)
+    for owner in (model, model.optimizer):
+        vars(owner).pop(name, None)
+        for kind in type(owner).__mro__:
+            if name in vars(kind):
+                monkeypatch.delattr(kind, name)
+    with pytest.raises(BackendError, match=rf"has no '{name}', on which .* Use --distribute none"):
+        require_shareable_steps(model, mirrored=True)
 
 
 def test_objects_have_their_own_methods_back() -> None:

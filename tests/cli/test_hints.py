@@ -119,7 +119,8 @@ def test_images_that_were_moved_are_named_with_data(cnnreg: Cnnreg, trained: Pat
     end = text.index('",', given)
     (trained / "run.json").write_text(f'{text[:given]}"given": "{own_colours.with_name("moved")}{text[end:]}')
     line = refusal(cnnreg, "evaluate", trained, code=1)
-    assert f"are no longer at {own_colours.with_name('moved')}. Name where they are with --data." in line
+    assert f"are no longer at {own_colours.with_name('moved')}. Move them back; cnnreg evaluate and" in line
+    assert "take their new place with --data." in line
     assert cnnreg("evaluate", trained, "--data", own_colours).code == 0
 
 

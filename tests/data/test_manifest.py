@@ -214,6 +214,15 @@ def test_loaders_of_plugins_may_bring_groups_and_weights(
     assert "weights must be from 0 to 3.4e+38" in _loader_fault(replace(made, weights=-np.ones(4, np.float32)))
 
 
+def test_columns_that_are_not_read_do_not_count(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    file = table("", name="photos.parquet")
+    columns = {"path": FILES, "label": list("ababa"), "label_vector": [[0.5] * 100] * 5}
+    parquet.write_table(pyarrow.table(columns), file)
+    monkeypatch.setattr("cnn_registry.data.table.MAX_VALUES", 10)
+    assert load_manifest(file).class_names == ("a", "b")
+
+
 @pytest.mark.parametrize("name", ["label", "labels"])
 def test_a_text_that_parquet_stores_once_does_not_fill_the_memory(table: Table, name: str) -> None:
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")

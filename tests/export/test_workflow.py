@@ -280,7 +280,9 @@ class TestRequests:
         assert given is not None
         text = re.sub(r',\n  "sha256": "\w+"', "", text).replace(given, str(tmp_path / "gone"))
         (run / "run.json").write_text(text, encoding="utf-8")
-        with pytest.raises(DataError, match=r"are no longer at .*gone\. Name where they are with --data"):
+        with pytest.raises(
+            DataError, match=r"are no longer at .*gone\. Move them back; cnnreg evaluate .* with --data"
+        ):
             load_run(run).export("keras")
 
 

@@ -118,6 +118,8 @@ def test_an_assignment_without_key_or_value_is_refused(assignment: str) -> None:
         ({"mixing.cutmix": float("inf")}, ["mixing.cutmix", "finite"]),
         ({"label_smoothing": 1.0}, ["label_smoothing", "less than 1"]),
         ({"augmentation.crop_area": [0.9, 0.1]}, ["crop_area"]),
+        ({"augmentation.zoom": [1, float("inf")]}, ["augmentation.zoom", "finite"]),
+        ({"augmentation.crop_aspect": [1, float("inf")]}, ["augmentation.crop_aspect", "finite"]),
         ({"early_stopping": {}}, ["early_stopping.patience", "missing"]),
     ],
 )

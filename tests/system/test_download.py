@@ -4,6 +4,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_the_file_arrives_whole(server: Server, target: Path, capsys: pytest.Cap
     assert target.read_bytes() == CONTENT
     assert left(target) == ["file.tgz"]
     assert capsys.readouterr().err == f"Downloading {server.url()}\n"
+
+
+def test_who_wants_the_same_file_at_the_same_time_waits_for_it(server: Server, target: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        wanted = [
+            pool.submit(download, [server.url()], target, size=len(CONTENT), digest=f"md5:{MD5}") for _ in range(4)
+        ]
+    assert [each.result() for each in wanted] == [None] * 4
+    assert target.read_bytes() == CONTENT
+    assert left(target) == ["file.tgz"]
 
 
 def test_the_next_address_is_tried_where_one_fails(server: Server, target: Path) -> None:

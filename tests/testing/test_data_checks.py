@@ -77,6 +77,22 @@ def test_a_sound_dataset_passes(install: Install) -> None:
     ]
 
 
+def test_images_of_several_labels_pass_and_a_class_without_image_does_not(install: Install) -> None:
+    several = install("several", "[0, 1, 0, 1, 0, 1]", "[[0, 1], [1, 1], [1, 0]] * 2")
+    assert {result.outcome for result in check_dataset(several)} == {"passed"}
+    [failure] = [
+        each
+        for each in check_dataset(install("none", "[0, 1, 0, 1, 0, 1]", "[[1, 0]] * 6"), on_fail=None)
+        if each.message
+    ]
+    assert (failure.check, "none of 'light'" in failure.message) == ("labels", True)
+
+
+def test_a_loader_that_ends_the_process_fails_one_check(install: Install) -> None:
+    results = check_dataset(install("ends", "    loads.append(source)", "    raise SystemExit(3)"), on_fail=None)
+    assert [result.check for result in results if result.outcome == "failed"] == ["loads"]
+
+
 @pytest.mark.parametrize("check", BROKEN)
 def test_a_broken_dataset_fails_just_that_check(install: Install, check: str) -> None:
     results = check_dataset(install(f"noise_{check.replace('-', '_')}", *BROKEN[check]), on_fail=None)

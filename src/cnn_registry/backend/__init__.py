@@ -1,5 +1,7 @@
 """Keras and TensorFlow: how they are prepared and imported, and what the machine offers them."""
 
+from cnn_registry.system.processors import cpu_flags, usable_cpus
+
 from .environment import (
     INSTALL_HINT,
     chosen_backend,
@@ -13,7 +15,6 @@ from .limits import memory_limit
 from .memory import forget
 from .precision import best_precision, computes_bfloat16
 from .process import deterministic, process_kept
-from .processors import cpu_flags, usable_cpus
 from .settings import standard_settings
 
 __all__ = [

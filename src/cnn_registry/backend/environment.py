@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import BackendError
+from cnn_registry.system.processors import usable_cpus
 from cnn_registry.system.progress import working
 from cnn_registry.system.quiet import quiet_matplotlib
-
-from .processors import usable_cpus
 
 _NATIVE_NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
 

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cnn_registry.errors import BackendError
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
 
@@ -136,6 +137,40 @@ def _counted(method: Callable[..., Any], called: list[str], name: str) -> Callab
         return method(*args, **kwargs)
 
     return counted
+
+
+MODEL_NEEDS = ("_compute_loss", "_loss_tracker", "_aggregate_additional_loss", "_flatten_layers")
+"""What `share_steps` calls or replaces of a model. Without one, replicas would train something else, in silence."""
+
+MIRRORED_NEEDS = {"model": ("_maybe_symbolic_build",), "optimizer": ("_all_reduce_sum_gradients",)}
+"""What it replaces besides, of a model and of its optimizer, where one process has several devices."""
+
+
+def require_shareable_steps(model: keras.Model, *, mirrored: bool) -> None:
+    """Refuse to train with several replicas where Keras lacks what that is built on.
+
+    Args:
+        model: compiled.
+        mirrored: whether the replicas are devices of one process.
+
+    Raises:
+        BackendError: Keras lacks something.
+    """
+    needed = [(model, name) for name in MODEL_NEEDS]
+    if mirrored:
+        needed += [(model, name) for name in MIRRORED_NEEDS["model"]]
+        needed += [(model.optimizer, name) for name in MIRRORED_NEEDS["optimizer"]]
+    for owner, name in needed:
+        if not hasattr(owner, name):
+            raise BackendError(
+                f"Keras {environment.keras().__version__} has no {name!r}, on which training with several devices or "
+                f"processes is built. Use --distribute none, or Keras 3.15."
+            )
+
+
+def all_layers(model: keras.Model) -> list[Any]:
+    """The layers of a model, and those in its layers."""
+    return list(model._flatten_layers(include_self=False))
 
 
 class Replacements:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .environment import keras, tensorflow
+from .keras_internals import handle
 
 
 def forget(variables: Iterable[Any]) -> None:
@@ -17,8 +18,6 @@ def forget(variables: Iterable[Any]) -> None:
     """
     if keras().config.backend() != "tensorflow":
         return
-    from .keras_internals import handle  # not above: lookups import this package, and need none of it
-
     raw_ops = tensorflow().raw_ops
     nothing: dict[Any, Any] = {}
     for variable in variables:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal
 
+from cnn_registry.system.processors import cpu_flags
+
 from .environment import tensorflow
-from .processors import cpu_flags
 
 BFLOAT16, FLOAT16 = (8, 0), (7, 0)
 """NVIDIA's compute capabilities from which on a GPU multiplies these types faster than float32."""

@@ -21,6 +21,7 @@ from cnn_registry.registry.entries import Broken, InstalledEntry
 from cnn_registry.registry.extensions import extensions
 from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import API_VERSION, Spec
+from cnn_registry.system.files import size_of
 from cnn_registry.system.paths import cache_root
 from cnn_registry.system.progress import working
 
@@ -177,8 +178,7 @@ def _extensions(
 
 
 def _cache(root: Path) -> dict[str, Any]:
-    sizes = [file.stat().st_size for file in root.rglob("*") if file.is_file()]
-    return {"path": str(root), "files": len(sizes), "bytes": sum(sizes)}
+    return {"path": str(root), "bytes": size_of(root) if root.exists() else 0}
 
 
 def _print(facts: dict[str, Any], wide: bool) -> None:

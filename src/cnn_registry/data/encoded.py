@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _file(content: bytes, folder: Path) -> Path:
     file = folder / hashlib.sha256(content).hexdigest()[:32]
     if not file.is_file() or file.stat().st_size != len(content):
         folder.mkdir(parents=True, exist_ok=True)
-        written = file.with_name(f".{file.name}")
+        written = file.with_name(f".{file.name}-{os.getpid()}")
         written.write_bytes(content)
         written.replace(file)
     return file

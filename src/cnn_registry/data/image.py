@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import PIL
@@ -134,8 +134,7 @@ def _reported(source: EncodedImage | BinaryIO | str, max_pixels: int | None) -> 
 def _read(
     source: EncodedImage | BinaryIO, max_pixels: int | None, *, alpha: bool, at_least: Size | None = None
 ) -> Image.Image:
-    _silence_pillow()
-    with _opened(source) as stream, _allowed(max_pixels):
+    with _pillow_silenced(), _opened(source) as stream, _allowed(max_pixels):
         try:
             return _whole(stream, pixel_limit(max_pixels), alpha=alpha, at_least=at_least)
         except UnidentifiedImageError as error:
@@ -194,9 +193,8 @@ def check_file(file: Path) -> None:
 
 def image_size(file: EncodedImage) -> tuple[int, int] | None:
     """Width and height of an upright image, from the beginning of its file; ``None`` where it cannot be read."""
-    _silence_pillow()
     try:
-        with _opened(file) as stream, Image.open(stream, formats=formats.pillow_names()) as image:
+        with _pillow_silenced(), _opened(file) as stream, Image.open(stream, formats=formats.pillow_names()) as image:
             width, height = image.size
             turned = _turn(image) in _SIDEWAYS
             return (height, width) if turned else (width, height)
@@ -320,19 +318,33 @@ def _allowed(max_pixels: int | None) -> Iterator[None]:
                 Image.MAX_IMAGE_PIXELS = _own_limit
 
 
-def _silence_pillow() -> None:
+_silenced = 0
+"""Images that are being read, in any thread."""
+
+
+@contextmanager
+def _pillow_silenced() -> Iterator[None]:
     """Keep Pillow's warnings about odd files off the user's terminal.
 
-    ``warnings.catch_warnings`` is not safe in threads, so the filter stays. It is added again if somebody has reset the
-    filters since.
+    ``warnings.catch_warnings`` is not safe in threads, so the first one adds a filter, and the last one removes it.
     """
-    if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    global _silenced
+    with _limits_lock:
+        _silenced += 1
+        if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    finally:
+        with _limits_lock:
+            _silenced -= 1
+            if not _silenced and _PILLOW_WARNINGS in warnings.filters:
+                cast("list[Any]", warnings.filters).remove(_PILLOW_WARNINGS)
 
 
 def _reason(error: Exception, limit: int | None) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {limit:,} pixels, it may be a decompression bomb; --max-pixels allows more"
+        return f"more than {limit:,} pixels, possibly a decompression bomb"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:

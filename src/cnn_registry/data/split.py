@@ -49,6 +49,7 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
         DataError: there are fewer images, or groups, than the split needs.
     """
     name = split_name(dataset, name)
+    check_split_name(dataset, name)
     if name in dataset.splits:
         return _given(dataset, name)
     split = _new(dataset, name, val_fraction, seed)
@@ -64,6 +65,19 @@ def split_name(dataset: ImageDataset, name: str | None) -> str:
     return dataset.default_split if len(dataset.splits[dataset.default_split].val) else STRATIFIED
 
 
+def check_split_name(dataset: ImageDataset, name: str | None) -> None:
+    """Refuse a split that the dataset does not have and that cannot be drawn.
+
+    Raises:
+        UsageError: it is such a one.
+    """
+    known = [*dataset.splits, STRATIFIED, TUNING]
+    if name and name not in known and not FOLD.fullmatch(name):
+        raise UsageError(
+            f"The dataset {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
+        )
+
+
 def _new(dataset: ImageDataset, name: str, val_fraction: float, seed: int) -> Split:
     """A split that is drawn."""
     test = _given_test(dataset)
@@ -77,12 +91,9 @@ def _new(dataset: ImageDataset, name: str, val_fraction: float, seed: int) -> Sp
             given = _given(dataset, own)
             rest, held_out = np.setdiff1d(given.train, test), given.val
         return Split(*_drawn(dataset, rest, val_fraction, seed), test=np.union1d(held_out, test))
-    if fold := FOLD.fullmatch(name):
-        return Split(*_fold(dataset, rest, int(fold[1]), int(fold[2]), seed), test=test)
-    known = [*dataset.splits, STRATIFIED, TUNING]
-    raise UsageError(
-        f"The dataset {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
-    )
+    fold = FOLD.fullmatch(name)
+    assert fold
+    return Split(*_fold(dataset, rest, int(fold[1]), int(fold[2]), seed), test=test)
 
 
 def _given(dataset: ImageDataset, name: str) -> Split:

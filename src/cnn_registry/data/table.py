@@ -253,7 +253,8 @@ class ParquetTable:
             raise DataError(f"{self.file} has more than {MAX_ROWS:,} rows.")
         groups = (facts.row_group(group) for group in range(facts.num_row_groups))
         every = (group.column(place) for group in groups for place in range(group.num_columns))
-        used = [part for part in every if part.path_in_schema.startswith(tuple(columns))]
+        below = tuple(f"{name}." for name in columns)  # where the values of lists are
+        used = [part for part in every if part.path_in_schema in columns or part.path_in_schema.startswith(below)]
         size = sum(part.total_uncompressed_size for part in used)
         if size > MAX_UNPACKED:
             raise DataError(f"{self.file} unpacks to {size / 1e9:,.1f} GB, more than {MAX_UNPACKED / 1e9:,.1f} GB.")

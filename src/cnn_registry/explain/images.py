@@ -21,7 +21,7 @@ from .colours import WHOLE, overlay
 from .grad_cam import GradCam
 
 LONGEST_EDGE = 640
-"""Pictures of explanations are made smaller than this many pixels on each side."""
+"""Pictures of explanations have at most this many pixels on each side."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,7 +140,8 @@ def evaluate(
         indices, what = _foreign_part(images, part or "all")
     else:
         raise DataError(
-            f"The images at {first.record.data.source} have changed since the run; name others with --data."
+            f"The images at {first.record.data.source} have changed since the run, so what it has not seen is not "
+            f"known. Put them back; cnnreg evaluate takes others with --data."
         )
     if part != "train" and (trained := _trained_on(runs, images, indices)):
         what = f"{what}, {trained} of which the model was trained on"
@@ -235,7 +236,10 @@ def own_source(run: Run) -> Path | Manifest | None:
         return None
     source = Path(run.record.data.given)
     if not source.exists():
-        raise DataError(f"The images of {run.path} are no longer at {source}. Name where they are with --data.")
+        raise DataError(
+            f"The images of {run.path} are no longer at {source}. Move them back; cnnreg evaluate and cnnreg train "
+            f"--resume take their new place with --data."
+        )
     return as_source(source, run.record.data.columns)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 Weights = Literal["best", "last"]
-"""The epoch with the lowest validation loss, or the last one."""
+"""Those of the best epoch, by validation loss unless the recipe says otherwise, or of the last one."""
 
 
 def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool = False) -> keras.Model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from importlib import import_module
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,13 @@ from cnn_registry.networks.build import build_model
 from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.graph import main_network
 from cnn_registry.networks.mirrored import with_mirrored
+from cnn_registry.networks.weights.foreign import named_function
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import Pixels, Pretrained
 from cnn_registry.runs.run import Run
+from cnn_registry.system.isolation import isolated
 from cnn_registry.system.progress import working
-from cnn_registry.system.stdout import stdout_to_stderr
 from cnn_registry.text import one_line
 
 from .model import Weights, load_model
@@ -124,10 +124,11 @@ def run_predictor(run: Run, weights: str = "best", *, tta: bool = False, force: 
         UsageError: there are no such weights.
     """
     key = (weights, tta, force, _state(run, weights))
-    if key not in run.loaded:
+    found: Predictor | None = run.loaded.get(key)
+    if found is None:
+        found = runs_predictor([run], weights, tta=tta, force=force)
         run.loaded.clear()  # it would keep networks that nothing uses any more
-        run.loaded[key] = runs_predictor([run], weights, tta=tta, force=force)
-    found: Predictor = run.loaded[key]
+        run.loaded[key] = found
     return found
 
 
@@ -201,7 +202,7 @@ def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predi
         raise UsageError(f"The weights {weights} of {spec.name} do not say which classes they have.")
 
     def load() -> list[keras.Model]:
-        with working(f"Building {spec.name} with {weights}"), stdout_to_stderr():
+        with working(f"Building {spec.name} with {weights}"):
             network = build_model(spec, num_classes=published.num_classes, weights=weights)
         return [main_network(network)]
 
@@ -213,14 +214,15 @@ def class_names(published: Pretrained) -> list[str]:
 
     Raises:
         DownloadError: they could not be fetched.
-        WeightsError: they are not what the function should return.
+        WeightsError: there is no such function, or they are not what it should return.
     """
-    module, _, function = published.classes.partition(":")
     count = published.num_classes
     try:
-        with stdout_to_stderr():
-            decoded = getattr(import_module(module), function)(np.eye(count, dtype=np.float32), top=1)
-    except Exception as error:  # Keras raises a bare Exception when a download fails
+        with isolated(f"Reading the classes of {published.origin}"):
+            decoded = named_function(published.classes)(np.eye(count, dtype=np.float32), top=1)
+    except WeightsError:
+        raise
+    except (Exception, SystemExit) as error:  # Keras raises a bare Exception when a download fails
         raise DownloadError(
             f"The classes of {published.origin} could not be had from {published.classes}: {one_line(error)}."
         ) from error

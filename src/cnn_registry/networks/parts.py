@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import Replacements, methods_are_replaceable
+from cnn_registry.backend.keras_internals import Replacements, all_layers, methods_are_replaceable
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.system.progress import note
 
@@ -74,7 +74,7 @@ def see_whole_batches(model: keras.Model, distribution: Distribution, *, synchro
     parts, replacements, layers = Parts(), Replacements(), backend.keras().layers
     dropouts = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
     others = []
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         if type(layer) is layers.BatchNormalization:
             if synchronise and methods_are_replaceable():
                 replacements.add(layer, "call", _normalization(layer, distribution, parts))

@@ -1,8 +1,4 @@
-"""How to train: a recipe's settings, where they come from, and what overrides what.
-
-Order of precedence: ``--set`` (or ``settings=`` in Python), then what the model's spec says for the recipe of that
-name, then the recipe itself, then the defaults below.
-"""
+"""How to train: a recipe's settings, their bounds and defaults. What overrides what is in `resolution`."""
 
 from __future__ import annotations
 
@@ -355,7 +351,7 @@ class Recipe(Settings):
             class; an epoch has the same number of steps.
         seed: seed of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: seed of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
-        deterministic: have TensorFlow compute the same, bit for bit, in every run; once on, it is so for the process.
+        deterministic: have TensorFlow compute the same, bit for bit, in every run.
         precision: type of the numbers in a training step: ``"float32"``; ``"bfloat16"``, in which layers multiply and
             pass on their maps, while weights, statistics, outputs and the loss stay float32 (Kalamkar et al. 2019,
             https://arxiv.org/abs/1905.12322); ``"float16"`` in the same way on GPUs, with a loss that is scaled so that

@@ -149,9 +149,7 @@ class Plugins:
         """Import the plugin's light module and return the spec it declares, or why it cannot be used."""
         if fault := entry.fault or self._replaced(entry):
             return Broken(entry, fault)
-        if entry.provider not in self._imports:
-            self._imports.setdefault(entry.provider, _import(entry))
-        imported = self._imports[entry.provider]
+        imported = self._imports.get(entry.provider) or self._imports.setdefault(entry.provider, _import(entry))
         spec = imported.declared
         if imported.reason:
             return Broken(entry, imported.reason, imported.details)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .measures import Bin
@@ -166,7 +166,7 @@ def reliability(bins: Sequence[Bin]) -> Chart:
     )
 
 
-def _scale(low: float, high: float, start: float, end: float):  # type: ignore[no-untyped-def]
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """From values to places."""
     return lambda value: start + (value - low) / (high - low) * (end - start)
 

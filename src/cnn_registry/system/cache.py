@@ -61,10 +61,12 @@ def cache_entries() -> list[CacheEntry]:
         "hub": hub_dir(),
         "plugins": plugins_dir(),
     }
-    found = []
+    found: list[CacheEntry] = []
     for kind, folder in kinds.items():
         with suppress(OSError):  # there is none yet
-            found += [CacheEntry(kind, path, size_of(path), _used(path)) for path in folder.iterdir()]
+            for path in folder.iterdir():
+                with suppress(OSError):  # it was removed meanwhile
+                    found.append(CacheEntry(kind, path, size_of(path), _used(path)))
     return sorted(found, key=lambda entry: entry.used)
 
 

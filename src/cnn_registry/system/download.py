@@ -52,7 +52,7 @@ def download(
 
     What has arrived is kept beside the target as ``<name>.part``, and the next attempt continues from there if the
     server can. A broken connection is resumed if it has brought something. The target appears only when it is complete
-    and correct.
+    and correct. Where several processes want the same file, one downloads it.
 
     Args:
         urls: where the file is, in the order to try.
@@ -66,12 +66,26 @@ def download(
         DownloadError: no URL gave the file, one led from https to http, or all were too slow; the message has the
             reason for each.
     """
+    from filelock import FileLock
+
     target.parent.mkdir(parents=True, exist_ok=True)
+    was_there = target.exists()
+    lock = target.with_name(f".{target.name}.lock")
+    with FileLock(lock):  # the workers of a training all ask for their data
+        try:
+            if was_there or not target.exists():
+                _download(urls, target, size, digest, patience or Patience())
+        finally:
+            with suppress(OSError):  # Windows does not remove what is open
+                lock.unlink()
+
+
+def _download(urls: Sequence[str], target: Path, size: int | None, digest: str, patience: Patience) -> None:
     part = target.with_name(target.name + ".part")
     failures = []
     for url in urls:
         try:
-            _fetch(url, part, size, patience or Patience())
+            _fetch(url, part, size, patience)
             _check(part, size, digest)
         except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             failures.append(f"{url}: {_reason(error)}")

@@ -32,7 +32,9 @@ def check_own(path: Path) -> None:
         try:
             facts = item.lstat()
             if _is_link(facts):
-                raise RunError(f"{item} is a link; a run holds its own files. Replace the link with what it points to.")
+                raise RunError(
+                    f"{item} is a link; nothing is read or written through links. Replace it with what it points to."
+                )
             if stat.S_ISDIR(facts.st_mode):
                 waiting += item.iterdir()
             elif not stat.S_ISREG(facts.st_mode):

@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import IO, TextIO
 
+from .processors import usable_cpus
+
 GRACE = 60.0
 """Seconds that the others have to end by themselves when one has failed; then they are killed."""
 
@@ -29,16 +31,18 @@ def launched(command: Sequence[str], workers: int) -> int:
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
     threads: list[threading.Thread] = []
     with ExitStack() as stack:
-        processes = [_started(command, addresses, index) for index in range(workers)]
+        processes: list[subprocess.Popen[bytes]] = []
+        stack.enter_context(_forwarding(processes))
         stack.callback(_kill, processes)
-        for index, process in enumerate(processes):
+        for index in range(workers):
+            process = _started(command, addresses, index)
+            processes.append(process)
             for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 assert source is not None
                 thread = threading.Thread(target=_forward_lines, args=(source, target, f"[{index}] "), daemon=True)
                 thread.start()
                 threads.append(thread)
-        with _forwarding(processes):
-            code = _until_all_ended(processes)
+        code = _until_all_ended(processes)
     for thread in threads:
         thread.join()
     return code
@@ -55,7 +59,7 @@ def _free_ports(number: int) -> list[int]:
 
 def _started(command: Sequence[str], addresses: list[str], index: int) -> subprocess.Popen[bytes]:
     described = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    share = max((os.cpu_count() or 1) // len(addresses), 1)
+    share = max(usable_cpus() // len(addresses), 1)
     environment = {"TF_NUM_INTRAOP_THREADS": str(share), **os.environ, "TF_CONFIG": json.dumps(described)}
     return subprocess.Popen(
         command,
@@ -85,11 +89,14 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    before = {number: signal.getsignal(number) for number in FORWARDED}
+    python = {number: handler for number, handler in before.items() if handler is not None}  # others cannot be put back
+    for number in python:
+        signal.signal(number, forward)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in python.items():
             signal.signal(number, handler)
 
 

@@ -88,7 +88,7 @@ def named_object(name: str, what: str) -> Any:
         with isolated(f"Importing {module}"):
             found = import_module(module)
     except ModuleNotFoundError as error:
-        if error.name and module.startswith(error.name):
+        if error.name and f"{module}.".startswith(f"{error.name}."):
             raise UsageError(
                 f"There is no module {error.name!r} for {what} {name!r}: it is neither installed nor in {here}."
             ) from error

@@ -150,7 +150,7 @@ def open_bar(description: str, total: int | None, *, completed: int = 0, unit: s
         completed: how much is done already.
         unit: ``"bytes"`` to show sizes and speed, anything else to count.
     """
-    kind = TerminalBar if _is_terminal() else NotebookBar if _in_notebook() else LineBar
+    kind = LineBar if _quiet else TerminalBar if _is_terminal() else NotebookBar if _in_notebook() else LineBar
     return kind(printable(description), total, completed, unit)
 
 

@@ -16,6 +16,7 @@ from cnn_registry.data.image import decode
 from cnn_registry.errors import CnnRegistryError, DownloadError
 from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import DatasetSpec
+from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line
 
 from .declared import common_faults, refuse_faults, refuse_heavy_import
@@ -51,7 +52,8 @@ class DataSubject:
             CheckSkipped: the data could not be downloaded.
         """
         try:
-            return self.spec.build(self._source)
+            with isolated(f"The loader of the dataset {self.spec.name!r}"):
+                return self.spec.build(self._source)
         except DownloadError as error:
             raise CheckSkipped(f"the data is not available: {error}") from error
 
@@ -68,7 +70,7 @@ class DataSubject:
             loaded = self.load()
         except CheckSkipped:
             raise
-        except Exception as error:  # a loader may be anyone's code
+        except (Exception, SystemExit) as error:  # a loader may be anyone's code
             cause = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
             raise self.causes.meet(came, failed("a dataset that loads", cause, fix)) from error
         if not isinstance(loaded, ImageDataset):
@@ -96,7 +98,7 @@ def check_spec(subject: DataSubject) -> None:
 
 def _faults(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
     yield from common_faults(spec)
-    if spec.num_classes < 1 or spec.num_images < spec.num_classes:
+    if not spec.parameter and (spec.num_classes < 1 or spec.num_images < spec.num_classes):
         yield "a positive num_classes, and at least as many num_images", f"{spec.num_classes} and {spec.num_images}"
     edges = spec.image_size if isinstance(spec.image_size, tuple) else (spec.image_size or 1,)
     if not all(type(edge) is int and edge > 0 for edge in edges) or len(edges) > 2 or spec.image_size == 0:
@@ -117,14 +119,15 @@ def check_loads(subject: DataSubject) -> None:
 def check_counts(subject: DataSubject) -> None:
     """There are as many classes and images as the spec says, and each image has an ID."""
     spec, loaded = subject.spec, subject.loaded
-    declared = {"num_classes": spec.num_classes, "num_images": spec.num_images, "image_size": spec.image_size}
-    found = {
-        "num_classes": len(loaded.class_names),
-        "num_images": len(loaded.images),
-        "image_size": loaded.image_size,
-    }
-    if found != declared:
-        raise failed(f"{declared} as declared", str(found), "Correct the declaration or the loader.")
+    if not spec.parameter:  # it declares nothing about what its parameter chooses
+        declared = {"num_classes": spec.num_classes, "num_images": spec.num_images, "image_size": spec.image_size}
+        found = {
+            "num_classes": len(loaded.class_names),
+            "num_images": len(loaded.images),
+            "image_size": loaded.image_size,
+        }
+        if found != declared:
+            raise failed(f"{declared} as declared", str(found), "Correct the declaration or the loader.")
     if not len(set(loaded.ids)) == len(loaded.ids) == len(loaded.labels) == len(loaded.images):
         counts = f"{len(set(loaded.ids))} different IDs, {len(loaded.labels)} labels, {len(loaded.images)} images"
         raise failed("a unique ID and a label for each image", counts, "The path below the root is a good ID.")
@@ -140,9 +143,15 @@ def check_class_names(subject: DataSubject) -> None:
 
 
 def check_labels(subject: DataSubject) -> None:
-    """The labels are positions of class names, and every class has an image."""
+    """The labels are positions of class names, or rows of 0 and 1 for several labels, and every class has an image."""
     labels, classes = np.asarray(subject.loaded.labels), len(subject.loaded.class_names)
-    fix = "labels[i] is the position in class_names of the class of image i."
+    fix = "labels[i] is the position in class_names of the class of image i; or its row of 0 and 1, (classes,)."
+    if labels.ndim == 2:
+        if labels.shape[1] != classes or not np.isin(labels, (0, 1)).all():
+            raise failed(f"labels of 0 and 1 (images, {classes})", f"{labels.dtype} {labels.shape}", fix)
+        if absent := np.flatnonzero(~labels.any(axis=0)).tolist():
+            raise failed("an image of every class", f"none of {subject.loaded.class_names[absent[0]]!r}", fix)
+        return
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise failed("integer labels (images,)", f"{labels.dtype} {labels.shape}", fix)
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:

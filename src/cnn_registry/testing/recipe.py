@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.errors import CnnRegistryError
+from cnn_registry.system.progress import muted
 from cnn_registry.workflows.train import train
 
 from .learning import finite_gradients
@@ -79,7 +79,7 @@ def check_trains(subject: Subject) -> None:
 def _quiet_folder() -> Iterator[Path]:
     """A folder for images, cache and run, which is removed afterwards; nothing is printed meanwhile."""
     before = os.environ.get("CNNREG_CACHE")
-    with TemporaryDirectory(prefix="cnnreg-check-") as name, redirect_stderr(io.StringIO()):
+    with TemporaryDirectory(prefix="cnnreg-check-") as name, muted():
         os.environ["CNNREG_CACHE"] = str(Path(name) / "cache")
         try:
             yield Path(name)

@@ -1,4 +1,4 @@
-"""Recipes, the training loop, and the run directory it leaves."""
+"""The training loop and its callbacks."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import Replacements
+from cnn_registry.backend.keras_internals import Replacements, all_layers, require_shareable_steps
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.data.pipeline.batches import part_bounds
 from cnn_registry.errors import UsageError
@@ -36,9 +36,11 @@ def share_steps(model: keras.Model, distribution: Distribution, *, synchronise: 
         synchronise: whether batch normalisations take their statistics from the whole batch.
 
     Raises:
+        BackendError: Keras lacks what this is built on.
         UsageError: the loss cannot be divided among the devices of one process.
     """
     tf = backend.tensorflow()
+    require_shareable_steps(model, mirrored=distribution.metrics_add_up)
     if distribution.metrics_add_up and getattr(model.loss, "reduction", None) in ("sum", "none", None):
         raise UsageError("A loss on several devices of one process must be a mean over images, not their sum.")
     parts = see_whole_batches(model, distribution, synchronise=synchronise)
@@ -158,7 +160,7 @@ def _own_statistics(model: keras.Model, *, synchronised: bool) -> list[Any]:
     """Variables that a replica changes by what it has seen: moving statistics, which are averaged after each step."""
     keras = backend.keras()
     found: list[Any] = []
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         if synchronised and type(layer) is keras.layers.BatchNormalization:
             continue
         # Its own variables beside its weights, whether it is frozen or not.

@@ -19,7 +19,7 @@ from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of,
 from cnn_registry.data.pipeline.batches import check_memory
 from cnn_registry.data.pipeline.steps import check_steps, configurations
 from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_forms
-from cnn_registry.data.split import make_split, split_name
+from cnn_registry.data.split import check_split_name, make_split, split_name
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
@@ -139,7 +139,7 @@ def plan_training(request: Request, *, keep: bool = True) -> Plan:
 
     Args:
         request: what is asked for.
-        keep: whether decoded images are kept in the cache; if not, nothing is written.
+        keep: whether decoded images are kept in the cache. A dataset that is missing is downloaded in any case.
 
     Raises:
         CnnRegistryError: something is wrong with the request or with the data.
@@ -151,6 +151,7 @@ def plan_training(request: Request, *, keep: bool = True) -> Plan:
     refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", from_files(recipe, wanted))
     check_parts(wanted.recipe)
     found = load_dataset(request.dataset, as_source(request.data))
+    check_split_name(found, request.split)
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, trained_shape(spec, resolved, found))
     chosen = resolved.recipe

@@ -39,7 +39,15 @@ from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
 from .plan import Plan, chosen_recipe, decoded, settled
-from .train import carry_out, check_callbacks, check_run_options, chosen_trackers, listed_callbacks, options_record
+from .train import (
+    as_computed,
+    carry_out,
+    check_callbacks,
+    check_run_options,
+    chosen_trackers,
+    listed_callbacks,
+    options_record,
+)
 from .workers import check_same, fitting, join, opened
 
 if TYPE_CHECKING:
@@ -247,6 +255,7 @@ def _resumed(
             pretrained=not run.checkpoints.exist and not trains_on,
             distribution=fitting(distribution, plan),
         )
+    plan = as_computed(plan, fit.model)
     check_same(distribution, plan, fit)
     if fault := changed_network(run, plan.spec, fit.fingerprint):
         if not force:

@@ -145,7 +145,7 @@ def train_new(request: Request, options: RunOptions, out: Path, distribute: Dist
                     plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=fitting(distribution, plan)
                 )
             check_same(distribution, plan, fit)
-            plan = _as_computed(plan, fit.model)
+            plan = as_computed(plan, fit.model)
             kept = options_record(options, request.on_bad_image, request.max_pixels)
             record = plan.record(kept, fit.fingerprint)
             findings = plan.findings()
@@ -184,7 +184,7 @@ def with_limit(settings: Mapping[str, Any] | None, time_limit: str | None) -> Ma
     return settings if time_limit is None else {**(settings or {}), "time_limit": time_limit}
 
 
-def _as_computed(plan: Plan, model: keras.Model) -> Plan:
+def as_computed(plan: Plan, model: keras.Model) -> Plan:
     """The plan with the precision that the network computes in: float32 where `set_precision` leaves it as it is."""
     if has_graph(model):
         return plan
@@ -366,6 +366,7 @@ def _with_images_found(plan: Plan, run: Run) -> Run:
 
 def _rolled_back(plan: Plan, run: Run, error: DivergedError, distribution: Distribution) -> tuple[Fit, Run]:
     """The training at its latest checkpoint, or at the beginning, with half the learning rate."""
+    run = Run.open(run.path) if run.writes else run  # its callbacks have recorded unreadable images meanwhile
     run = run.updated(rollbacks=run.record.rollbacks + 1)
     recipe = run.record.lowered()
     fit = Fit(

@@ -84,7 +84,7 @@ class Augmentation(BaseModel):
     grayscale, blur, own steps, and erasing; the pairs of ``mixing`` come last.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop_area: tuple[float, float] | None = None
     crop_aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)

@@ -22,6 +22,7 @@ from cnn_registry.data.form import Form
 from cnn_registry.data.image import as_image, decoder, lasts, pixels
 from cnn_registry.data.threads import in_flight, in_threads
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
+from cnn_registry.system.cache import cache_limit
 from cnn_registry.system.paths import decoded_dir
 from cnn_registry.system.progress import note, progress
 from cnn_registry.text import counted, listing
@@ -162,6 +163,8 @@ def load_forms(
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, a class has no readable image, or a few
             images in one of the forms are larger than the memory.
     """
+    if keep:
+        cache_limit()  # a value that is wrong is refused before hours of decoding
     wanted = list(dict.fromkeys(forms))
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
     needed = sum(form.values for form in {form.exact for form in wanted})

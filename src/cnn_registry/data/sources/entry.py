@@ -120,7 +120,12 @@ def _read_pixels(entry: Path, shape: tuple[int, int, int, int], digests: Sequenc
     if not shape[0]:
         return np.empty(shape, np.uint8)
     held = hold(entry)
-    mapped = np.memmap(file, np.uint8, mode="r", offset=len(header), shape=shape)
+    try:
+        mapped = np.memmap(file, np.uint8, mode="r", offset=len(header), shape=shape)
+    except BaseException:
+        if held is not None:
+            os.close(held)
+        raise
     if held is not None:
         finalize(mapped, os.close, held)  # when nothing refers to the pixels any more
     pixels = np.asarray(mapped)

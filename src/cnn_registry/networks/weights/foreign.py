@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.errors import DownloadError, WeightsError
+from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line, snake_case
 
 from .torch_file import missing_reader, read_state_dict
@@ -94,16 +95,34 @@ def read_keras_model(origin: str) -> Foreign:
         origin: ``"module:function"``; the function is called with ``weights="imagenet"``.
 
     Raises:
+        WeightsError: there is no such function.
         DownloadError: the function failed, for instance because there is no network.
+    """
+    with isolated(f"Loading the weights of {origin}"):
+        function = named_function(origin)
+        try:
+            model = function(weights="imagenet")
+        except (Exception, SystemExit) as error:  # Keras raises a bare Exception when a download fails
+            raise DownloadError(
+                f"The weights of {origin} could not be downloaded: {one_line(error)}. Try again, or give a file."
+            ) from error
+    return of_keras_model(model)
+
+
+def named_function(origin: str) -> Any:
+    """The function that ``"module:function"`` names in the declaration of published weights.
+
+    Raises:
+        WeightsError: there is none.
     """
     module, _, function = origin.partition(":")
     try:
-        model = getattr(import_module(module), function)(weights="imagenet")
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        raise DownloadError(
-            f"The weights of {origin} could not be downloaded: {one_line(error)}. Try again, or give a file."
+        return getattr(import_module(module), function)
+    except (Exception, SystemExit) as error:  # whatever importing a module raises
+        raise WeightsError(
+            f"The weights are declared to come from {origin}, which cannot be imported: {one_line(error).rstrip('.')}. "
+            f"The plugin has to name a function."
         ) from error
-    return of_keras_model(model)
 
 
 def of_keras_model(model: Any) -> Foreign:

@@ -21,8 +21,10 @@ from cnn_registry.errors import CnnRegistryError, WeightsError
 from cnn_registry.networks.graph import main_network
 from cnn_registry.registry.spec import Pretrained
 from cnn_registry.system.download import download
+from cnn_registry.system.isolation import isolated
 from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
+from cnn_registry.text import one_line
 
 from .foreign import Foreign, need_reader, read_keras_model, read_torch
 from .hub import fetched_weights
@@ -81,7 +83,7 @@ def load_weights(
     stored: tuple[str, ...] | None = None
     first = {} if is_part else _weights_that_may_differ(model)
     if source.published is not None:
-        random = fill(model, _read(source, source.published), source.published.names(), source.name, is_part=is_part)
+        random = fill(model, _read(source, source.published), _names(source), source.name, is_part=is_part)
     elif is_part:
         assert source.path is not None
         random = _load_part(model, source.path, build)
@@ -98,6 +100,20 @@ def load_weights(
                 f"was trained on other classes (it has {len({*stored} & {*class_names})} of these {len(class_names)})"
             )
         note(f"{source.name} {differs}; these keep their random initialization: {', '.join(random)}.")
+
+
+def _names(source: Source) -> Mapping[str, str]:
+    """The name that each layer has in published weights.
+
+    Raises:
+        WeightsError: the plugin's function that knows them failed.
+    """
+    assert source.published is not None
+    try:
+        with isolated(f"Naming the layers of {source.name}"):
+            return source.published.names()
+    except (Exception, SystemExit) as error:  # the plugin's code
+        raise WeightsError(f"The names of the layers in {source.name} could not be had: {one_line(error)}.") from error
 
 
 def _match_classes(

@@ -23,7 +23,7 @@ else:
     keras = backend.keras()
 
 
-class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
     """Writes checkpoints at the end of each epoch, every few minutes within one, and when asked to stop.
 
     At the end of an epoch, it waits while checkpoints would take more than `SHARE` of the time, as they may if an epoch

@@ -15,7 +15,7 @@ else:
     keras = backend.keras()
 
 
-class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
     """Ends training when the measure has stalled, which the history alone tells: there is nothing to forget."""
 
     def __init__(self, settings: EarlyStoppingSettings, best_by: BestBy, progress: TrainingProgress) -> None:

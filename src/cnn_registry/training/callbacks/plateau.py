@@ -15,7 +15,7 @@ else:
     keras = backend.keras()
 
 
-class LowerOnPlateau(keras.callbacks.Callback):  # type: ignore[misc]  # as above
+class LowerOnPlateau(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
     """Sets the rate of each step to what the schedule ``"plateau"`` and the history tell.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Keras callbacks of the training loop: the history, the checkpoints, and what is shown meanwhile.
+"""Record each epoch: the row of the history, and the weights of the best one.
 
 This is an inner module: importing it imports Keras.
 """
