@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs site release-check clean
+.PHONY: help demo test test-fast test-exports test-applications test-torch lint words chaos bench bench-accuracy docs site site-check release-check audit changelog clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,9 +72,21 @@ site: .venv/installed ## build the site into build/site/VERSION, and check its l
 	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
 	$(BIN)/python website/versions.py
 
-release-check: .venv/installed-dev ## build all packages as for a release, and check them
+site-check: .venv/installed-dev ## build the site without the gallery, and check its links, anchors and names: seconds
+	$(PIP) --group site
+	$(BIN)/python website/prepare.py
+	$(BIN)/zensical build --strict --config-file build/mkdocs.yml
+
+release-check: .venv/installed-dev ## build all packages as for a release, install each combination of versions, check all
 	$(PIP) --group release
 	$(BIN)/python release/check.py
+
+audit: .venv/installed-dev ## list all packages (SBOM), and look for known vulnerabilities; without a network that is skipped
+	$(PIP) --group release
+	$(BIN)/python release/check.py audit
+
+changelog: .venv/installed-dev ## move the changes in changelog.d into CHANGELOG.md
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import cnn_registry; print(cnn_registry.__version__)')"
 
 clean: ## remove .venv and tool caches; keep runs
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def main() -> None:
 
 
 def executed(file: Path) -> Any:
-    """The notebook with its outputs, run from its first cell in an empty folder by a new kernel.
+    """The notebook with its outputs, run from its first cell in an empty folder by a new kernel, with an empty cache.
 
     Args:
         file: the notebook, which is not changed.
@@ -35,7 +36,7 @@ def executed(file: Path) -> Any:
     notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]  # it is partly typed
     with tempfile.TemporaryDirectory(prefix="cnnreg-") as folder:
         client = NotebookClient(notebook, timeout=120, coalesce_streams=True, record_timing=False)
-        client.execute(cwd=folder)
+        client.execute(cwd=folder, env={**os.environ, "CNNREG_CACHE": str(Path(folder, "cache"))})
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
     return notebook
 

@@ -21,8 +21,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from release import matrix
+
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "release"
+SBOM = OUT / "sbom.cdx.json"
+LARGE = ("cnnreg_hf-", "cnnreg_tfds-")
+"""Wheels whose packages bring large libraries of their own."""
+
 CORE = "cnn-registry"
 
 QUICK_TESTS = (
@@ -52,8 +59,10 @@ def main() -> int:
     for sdist in sorted(OUT.glob("*.tar.gz")):
         failed += report(sdist.name, [*sdist_faults(sdist)])
     failed += report("changelog", changelog_faults((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), version))
+    failed += report("changes that are not in the changelog yet", fragment_faults(ROOT / "changelog.d", version))
     failed += report("twine check", twine_faults())
-    failed += report("quick tests from the source distribution", test_faults())
+    failed += report("quick tests from the source distribution", quick_test_faults(sys.executable, own=True))
+    failed += combination_faults([wheel for wheel in wheels if not wheel.name.startswith(LARGE)])
     failed += audit()
     print(f"{failed} failed" if failed else f"{len(projects)} packages of version {version} can be released")
     return 1 if failed else 0
@@ -138,6 +147,17 @@ def changelog_faults(changelog: str, version: str) -> list[str]:
     return []
 
 
+def fragment_faults(folder: Path, version: str) -> list[str]:
+    """What towncrier says against the fragments of a folder; or that there are some, which a release has to collect."""
+    command = ("build", "--draft", "--version", version, "--config", ROOT / "pyproject.toml", "--dir", folder.parent)
+    if find_spec("towncrier") is None:
+        return ["towncrier is not installed: pip install --group dev"]
+    done = run(sys.executable, "-m", "towncrier", *command)
+    if done.returncode or not (draft := [line for line in done.stdout.splitlines() if line.startswith("- ")]):
+        return last_lines(done)
+    return [f"changelog.d has {len(draft)}, beginning with {draft[0][2:]!r}; run: make changelog"]
+
+
 def twine_faults() -> list[str]:
     """What ``twine check`` reports."""
     if find_spec("twine") is None:
@@ -147,25 +167,56 @@ def twine_faults() -> list[str]:
     )
 
 
-def test_faults() -> list[str]:
-    """How the quick tests end in the unpacked source distribution, whose code they import."""
+def combination_faults(wheels: Sequence[Path]) -> int:
+    """Check what the metadata allows; returns how many combinations failed."""
+    if find_spec("uv") is None:
+        print("SKIPPED  combinations of versions: uv is not installed: pip install --group release")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="cnnreg-release-") as name:
+        return matrix.check(wheels, Path(name), lambda python: quick_test_faults(python, own=False), report)
+
+
+def quick_test_faults(python: Path | str, *, own: bool) -> list[str]:
+    """How the quick tests of the unpacked source distribution end.
+
+    Args:
+        python: what runs them.
+        own: whether they import its code; otherwise, what is installed.
+    """
     [sdist] = OUT.glob(f"{CORE.replace('-', '_')}-*.tar.gz")
     with tempfile.TemporaryDirectory(prefix="cnnreg-release-") as name:
         with tarfile.open(sdist) as archive:
             archive.extractall(name, filter="data")
         [folder] = Path(name).iterdir()
-        command = (sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK_TESTS)
-        return last_lines(run(*command, cwd=folder, PYTHONPATH=str(folder / "src")))
+        command = (python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK_TESTS)
+        return last_lines(run(*command, cwd=folder, PYTHONPATH=str(folder / "src") if own else ""))
 
 
 def audit() -> int:
-    """Look for known vulnerabilities of the pinned packages, and write the list of components (SBOM)."""
-    what, sbom = "pip-audit and SBOM", OUT / "sbom.cdx.json"
+    """List the pinned packages (SBOM), and look for known vulnerabilities of them; returns 1 if something failed.
+
+    ``make audit`` does it alone.
+    """
+    OUT.mkdir(parents=True, exist_ok=True)
+    return report(f"SBOM in {SBOM.relative_to(ROOT)}", sbom_faults()) or vulnerabilities()
+
+
+def sbom_faults() -> list[str]:
+    """Write the list of the pinned packages in CycloneDX' form."""
+    if find_spec("cyclonedx_py") is None:
+        return ["cyclonedx-bom is not installed: pip install --group release"]
+    arguments = ("--pyproject", ROOT / "pyproject.toml", "--output-reproducible", "--output-file", SBOM)
+    return last_lines(run(sys.executable, "-m", "cyclonedx_py", "requirements", *arguments, ROOT / "constraints.txt"))
+
+
+def vulnerabilities() -> int:
+    """Look for known vulnerabilities of the pinned packages; returns 1 if there is one."""
+    what = "pip-audit"
     if find_spec("pip_audit") is None:
-        print(f"SKIPPED  {what}: pip-audit is not installed: pip install --group release")
+        print(f"SKIPPED  {what}: it is not installed: pip install --group release")
         return 0
     arguments = ("--requirement", ROOT / "constraints.txt", "--no-deps", "--disable-pip", "--progress-spinner", "off")
-    done = run(sys.executable, "-m", "pip_audit", *arguments, "--format", "cyclonedx-json", "--output", sbom)
+    done = run(sys.executable, "-m", "pip_audit", *arguments)
     if done.returncode and NO_NETWORK.search(done.stderr):
         print(f"SKIPPED  {what}: there is no network")
         return 0
@@ -173,4 +224,4 @@ def audit() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(audit() if sys.argv[1:] == ["audit"] else main())

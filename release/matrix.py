@@ -7,10 +7,12 @@ built. Where the Python is here, an environment is made, in which a network is t
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,13 +64,29 @@ class Resolution(NamedTuple):
 
 
 def uv(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run uv with the index and the certificates of pip."""
-    environment = dict(os.environ)
-    for ours, theirs in (("SSL_CERT_FILE", "PIP_CERT"), ("UV_DEFAULT_INDEX", "PIP_INDEX_URL")):
-        if theirs in environment:
-            environment.setdefault(ours, environment[theirs])
+    """Run uv with what pip is configured with."""
     command = [sys.executable, "-m", "uv", "--no-config", "--quiet", *map(str, arguments)]
+    environment = os.environ | configuration()
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+PIP_AND_UV = {
+    "cert": "SSL_CERT_FILE",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "index-url": "UV_DEFAULT_INDEX",
+}
+"""Settings of pip, and the variables in which uv takes the same."""
+
+
+@cache
+def configuration() -> dict[str, str]:
+    """The variables that make uv look where pip does, and take the best of what it finds there, as pip does."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^\S*\.([\w-]+)='(.*)'$", listed, re.MULTILINE)
+    named = {PIP_AND_UV[key]: value for key, value in found if key in PIP_AND_UV}
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match"} | named
 
 
 def combinations() -> list[Combination]:
@@ -76,10 +94,23 @@ def combinations() -> list[Combination]:
     return [Combination(python, end) for python in PYTHONS for end in ENDS]
 
 
-def resolve(combination: Combination) -> Resolution:
-    """The versions of the core with the extra ``cpu``."""
+def resolve(combination: Combination, folder: Path) -> Resolution:
+    """The versions of the core with the extra ``cpu``; what uv reads is written to ``folder``.
+
+    Of the newest versions, TensorFlow's is chosen first: the newest h5py would exclude the newest TensorFlow.
+    """
+    constraints, alone = folder / "constraints.txt", folder / "alone.in"
+    alone.write_text("tensorflow-cpu>=2.20\n", encoding="utf-8")
+    first = pins(combination, alone).pins if combination.end == "newest" else ()
+    chosen = [pin for pin in first if pin.startswith("tensorflow-cpu==")]
+    constraints.write_text("\n".join([*chosen, ""]), encoding="utf-8")
+    return pins(combination, "--extra", "cpu", "--constraint", constraints, ROOT / "pyproject.toml")
+
+
+def pins(combination: Combination, *arguments: object) -> Resolution:
+    """The versions of what a file requires, all of them with wheels for the Python."""
     options = ("--python-version", combination.python, "--resolution", ENDS[combination.end], "--only-binary", ":all:")
-    done = uv("pip", "compile", *options, "--no-annotate", "--no-header", "--extra", "cpu", "pyproject.toml")
+    done = uv("pip", "compile", *options, "--no-annotate", "--no-header", *arguments)
     if done.returncode:
         return Resolution((), " ".join(done.stderr.split()))
     return Resolution(tuple(line for line in done.stdout.splitlines() if "==" in line), "")
@@ -131,7 +162,7 @@ def check(
     """
     failed = 0
     for combination in combinations():
-        resolution = resolve(combination)
+        resolution = resolve(combination, workplace)
         if not resolution.pins:
             print(f"SKIPPED  {combination}: {resolution.reason[:300]}", flush=True)
             continue

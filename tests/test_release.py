@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import re
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -10,6 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.scripts import script
 
 ROOT = Path(__file__).parents[1]
 METADATA = """\
@@ -32,13 +36,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release_check", ROOT / "release" / "check.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("release.check")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +80,58 @@ def test_the_changelog_begins_with_the_version(check: ModuleType) -> None:
     assert check.changelog_faults(text, "0.3.0") == ["its newest entry is 0.2.0, the version is 0.3.0"]
 
 
+def test_changes_are_collected_into_the_changelog(check: ModuleType, tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "CHANGELOG.md", "changelog.d/template.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    before = (tmp_path / "CHANGELOG.md").read_text(encoding="utf-8")
+    folder = tmp_path / "changelog.d"
+    assert check.fragment_faults(folder, "0.1.0") == []
+    (folder / "+one.added.md").write_text("The first of two changes, in\ntwo lines.\n")
+    (folder / "+two.fixed.md").write_text("The second.\n")
+    [fault] = check.fragment_faults(folder, "0.1.0")
+    assert fault == "changelog.d has 2, beginning with 'The first of two changes, in'; run: make changelog"
+    command = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", "0.1.0", "--dir", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    collected = "- The first of two changes, in\n  two lines.\n- The second.\n"
+    after = (tmp_path / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert after.replace(collected, "", 1) == before
+    assert after.index("## 0.1.0") < after.index(collected)
+    assert [file.name for file in folder.iterdir()] == ["template.md"]
+
+
+def test_no_change_waits_with_a_wrong_name() -> None:
+    names = [file.name for file in (ROOT / "changelog.d").iterdir() if file.name != "template.md"]
+    assert all(re.fullmatch(r"\+[a-z0-9-]+\.(added|changed|fixed|removed)\.md", name) for name in names), names
+
+
+def test_combinations_are_resolved_installed_and_reported(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matrix = check.matrix
+    here = "{}.{}".format(*sys.version_info)
+    pins = ("keras==3.15.1", "numpy==2.0.0", "six==1.0")
+
+    def resolved(combination: Any, folder: Path) -> Any:
+        return matrix.Resolution((), "no wheels") if combination.python == "3.14" else matrix.Resolution(pins, "")
+
+    monkeypatch.setattr(matrix, "resolve", resolved)
+    monkeypatch.setattr(matrix, "interpreter", lambda python: sys.executable if python == "3.11" else None)
+    monkeypatch.setattr(matrix, "install", lambda *given: [])
+    monkeypatch.setattr(matrix, "trial_faults", lambda python, workplace: ["no"] if "oldest" in str(python) else [])
+    assert matrix.check([], tmp_path, lambda python: [], check.report) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "FAILED   Python 3.11 with the oldest versions: keras 3.15.1, numpy 2.0.0: no"
+    assert lines[1] == "ok       Python 3.11 with the newest versions: keras 3.15.1, numpy 2.0.0"
+    assert lines[2].endswith("it resolves; this Python is not here, so nothing was installed")
+    assert lines[-1] == "SKIPPED  Python 3.14 with the newest versions: no wheels"
+    monkeypatch.undo()
+    assert matrix.interpreter("2.0") is None
+    assert matrix.interpreter(here) is None or here in subprocess.check_output(
+        [matrix.interpreter(here), "-V"], text=True
+    )
+
+
 def test_every_package_has_the_licence() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     folders = [path.parent for path in ROOT.glob("plugins/*/pyproject.toml")]
@@ -98,6 +148,7 @@ def test_the_workflows_are_valid_and_hold_no_secrets() -> None:
     assert publish["permissions"] == {"id-token": "write"}
     assert publish["needs"] == "build"
     assert publish["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert [step["run"] for step in workflows["ci"]["jobs"]["checks"]["steps"] if "run" in step] == [".ci/run"]
     # YAML reads the key "on" as true.
     assert workflows["keras-prerelease"][True]["schedule"] == [{"cron": "17 4 * * 1"}]
     for path in ROOT.glob(".github/workflows/*.yml"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -64,6 +65,25 @@ def test_the_reference_has_every_public_name(pages: Path) -> None:
     listed = (pages / "reference" / "index.md").read_text(encoding="utf-8")
     for name in ("cnn_registry.train", "cnn_registry.register_model", "cnn_registry.testing.check_model"):
         assert f"#{name})" in listed
+
+
+def test_a_notebook_is_a_page_with_its_outputs(pages: Path) -> None:
+    text = (pages / "notebooks" / "train-your-own-folder.md").read_text(encoding="utf-8")
+    assert "```python\nfrom cnn_registry import train\n" in text
+    assert "<table><tr><th" in text
+    pictures = re.findall(r"!\[output of the cell above\]\((\S+)\)", text)
+    assert len(pictures) == 3
+    assert all((pages / "notebooks" / name).stat().st_size > 1000 for name in pictures)
+
+
+def test_versions_are_listed_with_the_newest_first(tmp_path: Path) -> None:
+    for name in ("0.9.0", "0.10.0", "assets"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").touch()
+    script("versions").main(tmp_path)
+    listed = json.loads((tmp_path / "versions.json").read_text(encoding="utf-8"))
+    assert [(each["version"], each["aliases"]) for each in listed] == [("0.10.0", ["latest"]), ("0.9.0", [])]
+    assert 'url=0.10.0/index.html"' in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_drawing_shows_the_stages_of_the_graph(two: str) -> None:

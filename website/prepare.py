@@ -6,6 +6,7 @@ Links between files of the repository become links between pages. A link to a fi
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import posixpath
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "website"
 
 sys.path.insert(0, str(ROOT))
-from docs.make_api import FACES, public_names  # noqa: E402  (a script beside, not a package)
+from docs.make_api import FACES, first_line, parse, public_names  # noqa: E402  (a script beside, not a package)
 
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!https?://|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
 CODE = re.compile(r"^ *```(?s:.*?)^ *```$|`[^`\n]+`|(?:^\n|\A)(?: {4}.*\n)+", re.MULTILINE)
@@ -137,7 +138,8 @@ def reference(folder: Path) -> None:
     for face in FACES:
         names = public_names(face)
         directives = "\n".join(f"::: {face}.{name}\n" for name in names if f"{face}.{name}" not in FACES)
-        (folder / f"{face}.md").write_text(f"# {face}\n\n{directives}", encoding="utf-8")
+        about = first_line(ast.parse(parse(face).text))
+        (folder / f"{face}.md").write_text(f"# {face}\n\n{about}\n\n{directives}", encoding="utf-8")
         listed = ", ".join(f"[`{name}`]({face}.md#{face}.{name})" for name in names if f"{face}.{name}" not in FACES)
         lines += [f"## [{face}]({face}.md)", "", listed, ""]
     (folder / "index.md").write_text("\n".join(lines), encoding="utf-8")
