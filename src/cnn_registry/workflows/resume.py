@@ -98,6 +98,7 @@ def resume(
         The run, as `train` returns it.
 
     Raises:
+        UsageError: the path is the address of a run on the hub, which has no checkpoints.
         RunError: there is no such run, it has ended, another process is training it, or something is no longer as it
             was (recipe, images, network, versions of the model's package or of a library) and ``force`` is false.
             The run is as it was before then.
