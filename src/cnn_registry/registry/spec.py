@@ -119,8 +119,9 @@ class Pretrained:
 
     Attributes:
         origin: where they are: ``"module:function"`` for a function that returns the trained Keras model when it is
-            called with ``weights="imagenet"``, or the http or https address of a PyTorch state dict whose name
-            ends in ``-<the first digits of its SHA-256>`` and ``.pth``, ``.pt`` or ``.safetensors``.
+            called with ``weights="imagenet"``, the http or https address of a PyTorch state dict whose name ends in
+            ``-<the first digits of its SHA-256>`` and ``.pth``, ``.pt`` or ``.safetensors``, or ``"hf://user/name"``,
+            a repository of a hub with a state dict in ``model.safetensors``.
         names: called when the weights are loaded; returns the name there of each of our layers with weights.
         pixels: the form in which the network took its pixels in training: ``"unit"``, ``"signed"``, ``"imagenet"`` or
             ``"caffe"``, as `Pixels` describes them.

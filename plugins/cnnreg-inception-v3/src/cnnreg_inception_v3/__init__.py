@@ -54,6 +54,13 @@ IMAGENET = "keras.applications.imagenet_utils:decode_predictions"
             options={"scale": True, "count_include_pad": True},
             classes=IMAGENET,
         ),
+        "timm:tf_in1k": Pretrained(
+            "hf://timm/inception_v3.tf_in1k",
+            torchvision_names,  # which timm has kept
+            pixels="signed",
+            options={"scale": True, "count_include_pad": True},
+            classes=IMAGENET,
+        ),
     },
 )
 def inception_v3(

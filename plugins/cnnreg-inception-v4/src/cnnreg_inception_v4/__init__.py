@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnn_registry import Feature, Paper, Pretrained, register_model
 
+from . import _timm
 from ._weights import keras_names
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ _MIN_SIZE = 75  # in smaller images the kernels of the last reduction, which has
         "stride8": Feature("inception_a4_concat", (35, 35, 384)),
         "stride16": Feature("inception_b7_concat", (17, 17, 1024)),
         "stride32": Feature("inception_c3_concat", (8, 8, 1536)),
+    },
+    weights={
+        "timm:tf_in1k": Pretrained(
+            "hf://timm/inception_v4.tf_in1k",
+            _timm.inception_v4_names,
+            pixels="signed",
+            options={"scale": True},
+            classes=IMAGENET,
+        )
     },
 )
 def inception_v4(
@@ -169,7 +179,14 @@ def inception_resnet_v1(
             pixels="signed",
             options={"scale": False},
             classes=IMAGENET,
-        )
+        ),
+        "timm:tf_in1k": Pretrained(
+            "hf://timm/inception_resnet_v2.tf_in1k",
+            _timm.inception_resnet_v2_names,
+            pixels="signed",
+            options={"scale": True},
+            classes=IMAGENET,
+        ),
     },
 )
 def inception_resnet_v2(

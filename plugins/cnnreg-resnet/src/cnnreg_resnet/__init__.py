@@ -256,14 +256,18 @@ def _features_v2(depth: int) -> dict[str, Feature]:
 
 
 def _torchvision(depth: int, options: dict[str, object], *versions: str) -> dict[str, Pretrained]:
-    """torchvision's weights of the network with ``options``, given the last part of each version's file name."""
+    """torchvision's weights of the network with ``options``, given the last part of each version's file name; timm's.
+
+    timm's network has torchvision's names.
+    """
     names = partial(_weights.torchvision_names, UNITS[depth], 2 if depth < 50 else 3)
+    timm = Pretrained(f"hf://timm/resnet{depth}.a1_in1k", names, "imagenet", options, IMAGENET)
     return {
         f"torchvision:IMAGENET1K_V{number}": Pretrained(
             f"https://download.pytorch.org/models/resnet{depth}-{version}.pth", names, "imagenet", options, IMAGENET
         )
         for number, version in enumerate(versions, start=1)
-    }
+    } | {"timm:a1_in1k": timm}
 
 
 resnet18 = _basic(

@@ -120,7 +120,7 @@ def _features(depth: int, suffix: str) -> dict[str, Feature]:
 
 
 def _pretrained(depth: int, batch_norm: bool, torchvision: str) -> dict[str, Pretrained]:
-    """torchvision's weights, given the last part of their file's name, and Keras' if it has any."""
+    """torchvision's weights, given the last part of their file's name, timm's copy, and Keras' if it has any."""
     convolutions, name = CONVOLUTIONS[depth], f"vgg{depth}_bn" if batch_norm else f"vgg{depth}"
     weights = {
         "torchvision:IMAGENET1K_V1": Pretrained(
@@ -128,7 +128,13 @@ def _pretrained(depth: int, batch_norm: bool, torchvision: str) -> dict[str, Pre
             partial(_weights.torchvision_names, convolutions, batch_norm),
             pixels="imagenet",
             classes=IMAGENET,
-        )
+        ),
+        "timm:tv_in1k": Pretrained(
+            f"hf://timm/{name}.tv_in1k",
+            partial(_weights.timm_names, convolutions, batch_norm),
+            pixels="imagenet",
+            classes=IMAGENET,
+        ),
     }
     if depth in (16, 19) and not batch_norm:
         names = partial(_weights.keras_names, convolutions)

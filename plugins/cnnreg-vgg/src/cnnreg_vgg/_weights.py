@@ -1,10 +1,11 @@
-"""The names of the VGGs' layers in ``keras.applications`` and in torchvision."""
+"""The names of the VGGs' layers in ``keras.applications``, in torchvision and in timm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 DENSE_KERAS = {"fc6": "fc1", "fc7": "fc2", "predictions": "predictions"}
+DENSE_TIMM = {"fc6": "pre_logits.fc1", "fc7": "pre_logits.fc2", "predictions": "head.fc"}
 DENSE_TORCHVISION = {"fc6": "classifier.0", "fc7": "classifier.3", "predictions": "classifier.6"}
 
 
@@ -24,6 +25,11 @@ def torchvision_names(convolutions: Sequence[int], batch_norm: bool) -> dict[str
             position += 3 if batch_norm else 2
         position += 1
     return names | DENSE_TORCHVISION
+
+
+def timm_names(convolutions: Sequence[int], batch_norm: bool) -> dict[str, str]:
+    """timm's names by ours: torchvision's, but its dense layers are convolutions of other names."""
+    return torchvision_names(convolutions, batch_norm) | DENSE_TIMM
 
 
 def _blocks(convolutions: Sequence[int]) -> Iterator[list[str]]:

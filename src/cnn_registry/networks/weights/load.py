@@ -200,11 +200,13 @@ def fill(
     layers = _with_weights(model)
     heads = set() if is_part else _output_layers(model)
     main = {layer.name for layer in (model if is_part else main_network(model)).layers}
-    flat = _flattened_maps(model) if foreign.channels_first else {}
+    flat, dense = _flattened_maps(model) if foreign.channels_first else {}, backend.keras().layers.Dense
     values, problems, images, adapted = {}, [], first_convolutions(model), []
     for layer in layers:
         arrays = foreign.arrays.get(names.get(layer.name, layer.name), {})
         arrays = {name: _by_pixel(array, flat.get(layer.name)) for name, array in arrays.items()}
+        if isinstance(layer, dense):
+            arrays = {name: _as_matrix(array) for name, array in arrays.items()}
         found = _mismatches(layer, arrays)
         if found and layer.name in images:
             arrays = of_other_channels(layer, arrays)
@@ -293,6 +295,11 @@ def _by_pixel(array: np.ndarray, maps: tuple[int, int, int] | None) -> np.ndarra
         return array
     height, width, channels = maps
     return array.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(array.shape)
+
+
+def _as_matrix(array: np.ndarray) -> np.ndarray:
+    """The kernel of a convolution that covers its whole map as that of a dense layer on the flattened map."""
+    return array.reshape(-1, array.shape[-1]) if array.ndim == 4 else array
 
 
 def _weights_that_may_differ(model: keras.Model) -> dict[str, list[np.ndarray]]:
