@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Those that bring large libraries are installed by whoever wants them; their tests are skipped otherwise.
-LARGE := plugins/cnnreg-hf plugins/cnnreg-tfds
+LARGE := plugins/cnnreg-hf plugins/cnnreg-keras-hub plugins/cnnreg-tfds
 PLUGINS := $(filter-out $(LARGE),$(sort $(wildcard plugins/cnnreg-*)))
 PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
@@ -33,7 +33,7 @@ test-exports: .venv/installed-dev ## export every model to every format, and com
 test-applications: .venv/installed-dev ## check further networks, among them all of keras.applications: about an hour
 	$(PYTEST) -m applications
 
-test-torch: .venv/installed-dev ## compare the networks with torchvision's; installs PyTorch into .venv
+test-torch: .venv/installed-dev ## compare the networks with torchvision's and timm's; installs PyTorch into .venv
 	$(PIP) --group torch
 	$(BIN)/pytest -m torch
 
@@ -61,7 +61,7 @@ bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flower
 		$(if $(SPLIT),--split $(SPLIT)) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS)) $(SET:%=--set %)
 
 docs: .venv/installed-dev ## write the generated pages, and run the notebooks
-	for page in api models checks reliability recipes declarations; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
+	for page in api models checks reliability recipes declarations plugins; do $(BIN)/python docs/make_$$page.py > docs/$$page.md || exit 1; done
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_notebooks.py
 

@@ -8,6 +8,9 @@ from cnn_registry import ModelSpec, get_spec, list_models
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
+PRESETS = {"cnnreg-keras-hub"}
+"""Packages that have one model with many presets, which `make` does not install."""
+
 HEAD = """# Models
 
 The models of the packages in `plugins/`; `make docs` writes this table from `cnnreg list`. Parameters are counted with
@@ -19,7 +22,7 @@ The models of the packages in `plugins/`; `make docs` writes this table from `cn
 
 def table() -> str:
     """The text of the page."""
-    ours = {folder.name for folder in PLUGINS.glob("cnnreg-*")}
+    ours = {folder.name for folder in PLUGINS.glob("cnnreg-*")} - PRESETS
     specs = [get_spec(name) for name in list_models()]
     return "\n".join([HEAD, *(row(spec) for spec in specs if spec.provider.distribution in ours), ""])
 

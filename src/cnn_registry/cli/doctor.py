@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cnn_registry.registry.spec import API_VERSION, Spec
 from cnn_registry.system.files import size_of
 from cnn_registry.system.paths import cache_root
 from cnn_registry.system.progress import working
+from cnn_registry.text import counted
 
 from .commands import COMMANDS as BUILT_IN
 from .common import common_options, json_option, wide_option
@@ -41,10 +43,11 @@ COLUMNS = (
 
 
 @click.command("doctor")
+@click.option("--outdated", is_flag=True, help="Ask pip's package index for newer versions of what is installed.")
 @wide_option
 @json_option
 @common_options
-def command(wide: bool, as_json: bool) -> None:
+def command(outdated: bool, wide: bool, as_json: bool) -> None:
     """Show versions, the CPU, plugins and the cache."""
     # Plugins come first, while nothing else has imported what a plugin should not import.
     from cnn_registry.recipes.installed import recipe_text
@@ -65,6 +68,8 @@ def command(wide: bool, as_json: bool) -> None:
         "problems": misnamed_groups(),
         "cache": _cache(cache_root()),
     }
+    if outdated:
+        facts["outdated"] = _outdated()
     if as_json:
         print_json(facts)
     else:
@@ -77,6 +82,13 @@ def _versions() -> dict[str, str]:
     from cnn_registry.runs.machine import versions
 
     return versions()
+
+
+def _outdated() -> dict[str, Any]:
+    from cnn_registry.registry.outdated import ask_index
+
+    with working("Asking the package index", after=1.0):
+        return asdict(ask_index())
 
 
 def _machine() -> dict[str, Any]:
@@ -196,6 +208,21 @@ def _print(facts: dict[str, Any], wide: bool) -> None:
             tell(f"{plugin['name']} ({plugin['provided by']}): {plugin['status']}")
     for problem in facts["problems"]:
         tell(problem)
+    if "outdated" in facts:
+        _print_outdated(facts["outdated"])
+
+
+def _print_outdated(found: Mapping[str, Any]) -> None:
+    for package in found["newer"]:
+        name = package["distribution"]
+        both = f"{package['installed']} is installed, {package['newest']} is available"
+        tell(f"{name} {both}: pip install --upgrade {name}")
+    if found["missing"]:
+        tell(f"The index does not have {', '.join(found['missing'])}.")
+    if found["fault"]:
+        tell(f"Newer versions are not known: {found['fault']}.")
+    elif not found["newer"] and (count := found["asked"] - len(found["missing"])):
+        tell(f"{counted(count, 'package')} {'is' if count == 1 else 'are'} the newest that the index has.")
 
 
 def _text(value: Any) -> str:

@@ -95,18 +95,19 @@ def _download(urls: Sequence[str], target: Path, size: int | None, digest: str, 
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)}).")
 
 
-def fetch(url: str, *, limit: int, seconds: float = 60.0) -> bytes:
+def fetch(url: str, *, limit: int, seconds: float = 60.0, accept: str = "*/*") -> bytes:
     """The content of a small file at ``url``, in memory.
 
     Args:
         url: http or https.
         limit: the most bytes that it may have.
         seconds: in which all of it must have arrived.
+        accept: the kind of content that is asked for.
 
     Raises:
         DownloadError: it could not be had, is larger, is too slow, or leads from https to http.
     """
-    answer = _Answer(url, 0, _Pace(Patience(bytes=limit + 1, seconds=seconds)))
+    answer = _Answer(url, 0, _Pace(Patience(bytes=limit + 1, seconds=seconds)), accept)
     try:
         response = answer.headers()
         response.raise_for_status()
@@ -218,12 +219,12 @@ class _Answer:
     So the caller waits for the thread no longer than its pace allows, and leaves it alone with its connection.
     """
 
-    def __init__(self, url: str, have: int, pace: _Pace) -> None:
+    def __init__(self, url: str, have: int, pace: _Pace, accept: str = "*/*") -> None:
         self._pace = pace
         self._arrived: queue.Queue[requests.Response | bytes | Exception | None] = queue.Queue(maxsize=64)
         self._closed = threading.Event()
         # "identity": an archive that is already compressed must arrive as it is.
-        wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        wanted = {"Accept": accept, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         threading.Thread(target=self._receive, args=(url, wanted), daemon=True).start()
 
     def headers(self) -> requests.Response:

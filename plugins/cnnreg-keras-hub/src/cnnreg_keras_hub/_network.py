@@ -1,0 +1,133 @@
+"""From a preset to a network of one level, which takes pixels from 0 to 1."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+
+from cnn_registry.errors import CnnRegistryError, DownloadError, UsageError
+from cnn_registry.system.progress import note
+from cnn_registry.text import one_line, suggestion
+
+from ._presets import PRESETS
+
+RESNET_18: dict[str, Any] = {
+    "input_conv_filters": [64],
+    "input_conv_kernel_sizes": [7],
+    "stackwise_num_filters": [64, 128, 256, 512],
+    "stackwise_num_blocks": [2, 2, 2, 2],
+    "stackwise_num_strides": [1, 2, 2, 2],
+    "block_type": "basic_block",
+    "use_pre_activation": False,
+}
+"""The form of the default preset, so that it needs no download without its weights."""
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's, which the default preset takes its pixels with."""
+
+FEATURES = "features"
+"""The layer whose output is the last map of the backbone."""
+
+
+def build(
+    preset: str, input_shape: tuple[int, int, int], num_classes: int, *, classifier_activation: str | None
+) -> keras.Model:
+    """Build the classifier of a preset with random weights."""
+    options = {"num_classes": num_classes, "activation": classifier_activation}
+    if preset == "resnet_18_imagenet":
+        backbone = keras_hub.models.ResNetBackbone(**RESNET_18, image_shape=input_shape)
+        classifier = keras_hub.models.ResNetImageClassifier(backbone, **options)
+        scale, offset = [1 / s for s in DEVIATION], [-m / s for m, s in zip(MEAN, DEVIATION, strict=True)]
+    else:
+        classifier = _loaded(preset, load_weights=False, image_shape=input_shape, **options)
+        scale, offset = _scaling(classifier)
+    return _flat(classifier, input_shape, scale, offset)
+
+
+def trained(preset: str) -> keras.Model:
+    """The classifier of a preset with its weights, in the form of `build`."""
+    classifier = _loaded(preset, activation="softmax")
+    size = classifier.preprocessor.image_converter.image_size if classifier.preprocessor else None
+    height, width = size or (224, 224)
+    ours = _flat(classifier, (height, width, 3), *_scaling(classifier))
+    ours.set_weights(classifier.get_weights())
+    return ours
+
+
+def _loaded(preset: str, **options: Any) -> Any:
+    """A classifier of keras-hub.
+
+    Raises:
+        UsageError: there is no such preset.
+        DownloadError: it could not be loaded.
+    """
+    is_folder = Path(preset).is_dir()
+    if preset not in PRESETS and not is_folder:
+        raise UsageError(
+            f"keras-hub has no image classification preset {preset!r}, and it is not a folder."
+            f"{suggestion(preset, PRESETS)} See: cnnreg info keras_hub."
+        )
+    if not is_folder:
+        note(f"The preset {preset} of keras-hub is downloaded, unless keras-hub has it already.")
+    try:
+        return keras_hub.models.ImageClassifier.from_preset(preset, **options)
+    except CnnRegistryError:
+        raise
+    except Exception as error:  # of keras-hub, of whatever downloads, and of Keras
+        raise DownloadError(f"The preset {preset} of keras-hub could not be loaded: {one_line(error)}.") from error
+
+
+def _scaling(classifier: Any) -> tuple[Any, Any]:
+    """What pixels from 0 to 1 are multiplied by, and what is added then."""
+    converter = getattr(classifier.preprocessor, "image_converter", None)
+    scale, offset = getattr(converter, "scale", None), getattr(converter, "offset", None)
+    return _times(1.0 if scale is None else scale, 255.0), _times(0.0 if offset is None else offset, 1.0)
+
+
+def _times(values: Any, factor: float) -> Any:
+    if isinstance(values, Sequence):
+        return [float(value) * factor for value in values]
+    return float(values) * factor
+
+
+def _flat(classifier: Any, input_shape: tuple[int, int, int], scale: Any, offset: Any) -> keras.Model:
+    """The classifier with the layers of its backbone among its own, named by their place.
+
+    Keras numbers layers without a name by what was built before.
+    """
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Rescaling(scale, offset, name="scaling")(inputs)
+    backbone = classifier.backbone
+    after = classifier.layers[classifier.layers.index(backbone) + 1]
+    head = keras.Model(after.input, classifier.output)
+    name = _Names()
+    x = keras.models.clone_model(backbone, x, clone_function=name).output
+    x = keras.layers.Activation("linear", name=FEATURES)(x)
+    outputs = keras.models.clone_model(head, x, clone_function=name).output
+    return keras.Model(inputs, outputs, name="keras_hub")
+
+
+class _Names:
+    """Makes layers again, with numbers that begin at the network's first layer of a kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def __call__(self, layer: Any) -> Any:
+        kind = _snake_case(type(layer).__name__)
+        name = layer.name
+        if re.fullmatch(rf"{kind}(_\d+)?", name):
+            name = f"{kind}_{self._counts[kind]}" if self._counts[kind] else kind
+            self._counts[kind] += 1
+        return type(layer).from_config(layer.get_config() | {"name": name})
+
+
+def _snake_case(name: str) -> str:
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
