@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from cnn_registry.data.loading import _loader_fault, load_dataset
-from cnn_registry.data.packed import INDEX, sealed, shard_path
+from cnn_registry.data.packed import INDEX, shard_path
 from cnn_registry.data.packing import pack
 from cnn_registry.errors import DataError
+from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import listing
 
 FILES = [f"{name}/{number}.png" for name in ("ash", "beech") for number in range(3)]
@@ -97,7 +98,7 @@ def _rewritten(packed: Path, folder: Path, *, index: dict[str, Any], table: dict
     body = json.loads((folder / INDEX).read_text()) | index
     body.pop("sha256")
     body["tables"][0] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (folder / INDEX).write_text(json.dumps({"sha256": sealed(body), **body}))
+    (folder / INDEX).write_text(json.dumps({"sha256": json_digest(body), **body}))
     return folder
 
 

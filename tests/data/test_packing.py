@@ -19,11 +19,11 @@ from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.image import decode, decode_image
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.packed import sealed
 from cnn_registry.data.packing import Packing, pack
 from cnn_registry.data.records import PackedImage
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import BadImageError, DataError, UsageError
+from cnn_registry.system.sealed import json_digest
 
 pytest.importorskip("array_record")
 
@@ -222,7 +222,7 @@ def rewritten(packed: Path, file: str, **changes: Any) -> None:
     index.pop("sha256")
     tables = sorted(packed.glob("shard-*.json"))
     index["tables"] = [hashlib.sha256(table.read_bytes()).hexdigest() for table in tables]
-    (packed / "packed.json").write_text(json.dumps({"sha256": sealed(index), **index}), encoding="utf-8")
+    (packed / "packed.json").write_text(json.dumps({"sha256": json_digest(index), **index}), encoding="utf-8")
 
 
 def pipe(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnn_registry.errors import DataError
 from cnn_registry.system.files import is_own_file, read_regular
+from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import counted, listing
 
 from .dataset import MAX_WEIGHT, ImageDataset, Split
@@ -185,7 +186,7 @@ def read_index(folder: Path) -> Index:
         raise _damaged(file, "it is not an index of packed images") from error
     if body.get("version") not in (None, 1):
         raise DataError(f"{file} is of version {body['version']!r}; this cnn_registry reads version 1.")
-    if seal != sealed(body):
+    if seal != json_digest(body):
         raise _damaged(file, "its SHA-256 is not that of its content")
     index: Index = _parsed(Index, json.dumps(body), file)
     if len(index.tables) != index.plan.shards or not 0 < index.plan.shards <= MAX_SHARDS:
@@ -215,11 +216,6 @@ def read_table(file: Path, digest: str | None = None) -> ShardTable:
     if any(len(digest) != 64 or set(digest) - set("0123456789abcdef") for digest in table.sha256):
         raise _damaged(file, "its digests are not SHA-256")
     return table
-
-
-def sealed(body: Mapping[str, Any]) -> str:
-    """A digest of what an index says."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _shards(folder: Path, index: Index) -> Iterator[tuple[Shard, ShardTable]]:

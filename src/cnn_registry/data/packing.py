@@ -19,6 +19,7 @@ from PIL import Image
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.files import is_own_file, is_temporary, whole_file, write_file
 from cnn_registry.system.progress import note, progress
+from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import counted, one_line
 
 from .dataset import Bytes, EncodedImage, ImageDataset
@@ -35,7 +36,6 @@ from .packed import (
     ShardTable,
     read_index,
     read_table,
-    sealed,
     shard_path,
 )
 from .records import Shard, need_array_record
@@ -380,7 +380,7 @@ def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[Sh
         ],
     )
     body = index.model_dump()
-    write_file(folder / INDEX, json.dumps({"sha256": sealed(body), **body}))
+    write_file(folder / INDEX, json.dumps({"sha256": json_digest(body), **body}))
     (folder / BEGUN).unlink(missing_ok=True)
 
 

@@ -286,7 +286,7 @@ class Run:
             where = shorten(".".join(str(part) for part in first["loc"]), 100) or "the file"
             raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
         # A record without a digest is one that a person wrote or changed, and says so by having none.
-        if seal and content != _sealed(body):
+        if seal and content != _with_digest(body):
             raise _unsealed(file)
         return cls(path, record)
 
@@ -396,7 +396,7 @@ class Run:
         """Write ``run.json``."""
         record = self.record.model_copy(update={"format": 2})
         body = record.model_dump_json(indent=2).removesuffix("\n}").encode()
-        self.write("run.json", _sealed(body).decode())
+        self.write("run.json", _with_digest(body).decode())
 
     def write(self, name: str, text: str) -> None:
         """Write ``text`` to the file ``name`` of the run, whole or not at all."""
@@ -550,7 +550,7 @@ def _unsealed(file: Path) -> RunError:
     )
 
 
-def _sealed(body: bytes) -> bytes:
+def _with_digest(body: bytes) -> bytes:
     """A JSON object, given up to its last value, with the digest of these bytes as one more."""
     return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import finalize
 
 import numpy as np
@@ -27,6 +27,7 @@ from cnn_registry.data.threads import in_threads
 from cnn_registry.system.cache import hold, make_room
 from cnn_registry.system.files import is_own_folder
 from cnn_registry.system.progress import note, progress
+from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import one_line
 
 BLOCK = 1 << 22
@@ -87,7 +88,7 @@ def write_entry(entry: Path, pixels: Bytes, reasons: dict[int, str]) -> bool:
             made.mkdir()
             np.save(made / _PIXELS, pixels)
             body = {"bad": {str(index): reason for index, reason in reasons.items()}, "blocks": _digests(pixels)}
-            (made / _INDEX).write_text(json.dumps({"sha256": _sealed(body), **body}), encoding="utf-8")
+            (made / _INDEX).write_text(json.dumps({"sha256": json_digest(body), **body}), encoding="utf-8")
             made.rename(entry)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and is_own_folder(entry):
@@ -104,7 +105,7 @@ def _read_index(entry: Path, count: int) -> tuple[dict[int, str], list[str] | No
     stored = _own_file(entry / _INDEX, at_most=(1 << 20) + 1024 * count).read_bytes()
     try:
         body = json.loads(stored)
-        if body.pop("sha256") != _sealed(body):
+        if body.pop("sha256") != json_digest(body):
             raise ValueError
         return {int(index): str(reason) for index, reason in body["bad"].items()}, body["blocks"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -164,10 +165,6 @@ def _digests(pixels: Bytes) -> list[str]:
             found.append(value)
             advance(1)
     return found
-
-
-def _sealed(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _exists(entry: Path) -> bool:

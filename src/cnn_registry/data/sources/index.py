@@ -15,17 +15,14 @@ import numpy as np
 
 from cnn_registry.data.dataset import Indices
 from cnn_registry.errors import RunError
-from cnn_registry.system.files import is_own_file, read_regular, whole_file
 from cnn_registry.system.paths import hashes_dir
+from cnn_registry.system.sealed import read_sealed, write_sealed
 
 from .files import Files
 
 FORMAT = b"cnn_registry digests 1\n"
 
 _ROW = np.dtype([("path", "<u8"), ("state", "<i8", (4,)), ("digest", "u1", (32,))])
-
-_SEAL = 32
-"""Bytes of the SHA-256 of what follows it."""
 
 
 def recall(files: Files, source: str) -> None:
@@ -65,28 +62,6 @@ def forget_digests(source: str) -> None:
     """Remove what is kept of a dataset."""
     with suppress(OSError):
         _place(source).unlink()
-
-
-def write_sealed(path: Path, content: bytes) -> None:
-    """Write a file with its digest, whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    with whole_file(path) as temporary:
-        temporary.write_bytes(hashlib.sha256(content).digest() + content)
-
-
-def read_sealed(path: Path) -> bytes | None:
-    """What `write_sealed` wrote; ``None`` where the file is missing, damaged, or not a regular file of its own."""
-    if not is_own_file(path):
-        return None
-    try:
-        stored = read_regular(path, path.lstat().st_size)
-    except OSError:
-        return None
-    content = stored[_SEAL:]
-    return content if hashlib.sha256(content).digest() == stored[:_SEAL] else None
 
 
 def _read(source: str) -> np.ndarray:
