@@ -21,7 +21,7 @@ from cnn_registry.networks.folding import fold_batch_norm
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.folds import open_runs
-from cnn_registry.runs.record import HASH_DIGITS
+from cnn_registry.runs.record import hashes_of
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import working
 from cnn_registry.text import counted
@@ -216,9 +216,7 @@ def _changed(evaluations: Sequence[Evaluation], labels: np.ndarray, probabilitie
 def _trained_on(runs: Sequence[Run], images: LoadedImages, indices: np.ndarray) -> int:
     """How many of the images at ``indices`` have the content of one that a run was trained on."""
     trained = {image for run in runs for image in run.record.split.trained}
-    if not images.hashes:
-        return 0
-    return sum(images.hashes[index].hex()[:HASH_DIGITS] in trained for index in indices)
+    return sum(image in trained for image in hashes_of(images.hashes, indices))
 
 
 def source_of(run: Run, data: str | Path | Manifest | None) -> Path | Manifest | None:

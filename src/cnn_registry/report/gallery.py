@@ -20,7 +20,7 @@ from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.explain.colours import overlay
 from cnn_registry.explain.grad_cam import GradCam
-from cnn_registry.runs.record import HASH_DIGITS
+from cnn_registry.runs.record import short_hash
 from cnn_registry.runs.run import Run
 
 from .summary import Predictions
@@ -154,7 +154,7 @@ def draw(
 def content_hash(source: EncodedImage | Bytes) -> str:
     """The beginning of the SHA-256 of an image's content, as a run records it."""
     digest = hashlib.sha256(source.tobytes()).digest() if isinstance(source, np.ndarray) else file_hash(source)
-    return digest.hex()[:HASH_DIGITS]
+    return short_hash(digest)
 
 
 def _thumbnail(picture: Bytes, weights: np.ndarray | None, seen: tuple[float, float, float, float]) -> Thumbnail:

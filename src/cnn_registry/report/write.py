@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_registry.data.dataset import ImageDataset, Indices, Split
+from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam
 from cnn_registry.inference.evaluate import evaluate, source_of
 from cnn_registry.runs.history import Epoch, read_history
-from cnn_registry.runs.record import HASH_DIGITS
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
@@ -154,8 +153,3 @@ def _shown(summary: Summary, ids: Sequence[str]) -> list[Example]:
     assert summary.predictions
     wrong = mistakes(summary.predictions, ids)
     return [*wrong[:MISTAKES], *(example for pair in confused_pairs(wrong) for example in pair.examples)]
-
-
-def hashes_of(hashes: Sequence[bytes], indices: Indices) -> list[str]:
-    """The beginnings of the hashes of some images, as a summary has them; empty where they are not known."""
-    return [hashes[index].hex()[:HASH_DIGITS] for index in indices] if hashes else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -123,6 +123,16 @@ TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 that tell the images of a run apart."""
+
+
+def short_hash(digest: bytes) -> str:
+    """The beginning of a SHA-256, as a run records that of an image's content."""
+    return digest.hex()[:HASH_DIGITS]
+
+
+def hashes_of(hashes: Sequence[bytes], indices: Iterable[int]) -> list[str]:
+    """The beginnings of the hashes of some images; empty where they are not known."""
+    return [short_hash(hashes[index]) for index in indices] if hashes else []
 
 
 class SplitRecord(BaseModel):

@@ -29,13 +29,13 @@ from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, training_process, versions
 from cnn_registry.runs.record import (
     ACTIVATION,
-    HASH_DIGITS,
     SIGMOID,
     DataRecord,
     ModelRecord,
     OptionsRecord,
     RunRecord,
     SplitRecord,
+    hashes_of,
 )
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.hub import hub_address, pinned
@@ -363,7 +363,5 @@ def _split_record(images: LoadedImages, split: Split, name: str) -> SplitRecord:
         train=ids(split.train),
         val=ids(split.val),
         test=ids(split.test),
-        trained=[]
-        if images.is_of_names
-        else [images.hashes[index].hex()[:HASH_DIGITS] for index in split.train if images.hashes],
+        trained=[] if images.is_of_names else hashes_of(images.hashes, split.train),
     )

@@ -25,10 +25,10 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.report.facts import data_facts
 from cnn_registry.report.summary import summarise
-from cnn_registry.report.write import hashes_of, write_report, write_run_page
+from cnn_registry.report.write import write_report, write_run_page
 from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
-from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName
+from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName, hashes_of
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, working
