@@ -8,23 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes, Indices
-from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.errors import ExportError
-from cnn_registry.registry.spec import Pixels
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted
 
 from .formats import WeightPrecision
-
-if TYPE_CHECKING:
-    import keras
 
 Predict = Callable[[Bytes], np.ndarray]
 """Probabilities, float32 ``(N, classes)``, of uint8 ``(N, height, width, channels)``."""
@@ -97,16 +90,6 @@ class Measurement:
     accuracy: float
     largest_difference: float
     agreement: float
-
-
-def trained_network(model: keras.Model, shape: tuple[int, int, int], pixels: Pixels) -> Predict:
-    """The trained network as a graph of TensorFlow for images of a ``shape``, without any change."""
-    tf = backend.tensorflow()
-    spec = tf.TensorSpec((None, *shape), tf.uint8)
-    outputs = tf.function(
-        lambda images: model(scale(tf.cast(images, tf.float32), pixels), training=False), autograph=False
-    ).get_concrete_function(spec)
-    return lambda images: np.asarray(outputs(tf.constant(images)))
 
 
 def measured(

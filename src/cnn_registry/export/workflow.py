@@ -20,11 +20,12 @@ from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.inference.evaluate import source_of
 from cnn_registry.inference.model import Weights, load_model
+from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import whole_directory
 
-from .check import BATCH, Measurement, Sample, bound, bytes_of, measured, refuse_disagreement, trained_network
+from .check import BATCH, Measurement, Sample, bound, bytes_of, measured, refuse_disagreement
 from .conversion import converting
 from .facts import facts_of
 from .formats import ExportFormat, FormatName, WeightPrecision, checked_format
@@ -138,7 +139,7 @@ def export_model(
     precision: WeightPrecision = facts["precision"]
     form = sample.images.source.form
     writer: Any = importlib.import_module(f"{__package__}.writers.{MODULES.get(kind.name, kind.name)}")
-    trained = trained_network(model, form.shape, pixels)
+    trained = traced([model], pixels, form.shape)
     with whole_directory(folder) as temporary:
         with converting(kind.title, model.name):
             getattr(writer, f"write_{kind.name}")(

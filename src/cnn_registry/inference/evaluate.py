@@ -18,6 +18,7 @@ from cnn_registry.data.sources.cache import BadImage, LoadedImages, load_images,
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm
+from cnn_registry.networks.graph import traced_call
 from cnn_registry.networks.mirrored import with_mirrored
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.folds import open_runs
@@ -55,7 +56,7 @@ def evaluate_model(
     """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
     with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
-        outputs = _outputs(traced or _traced_model(model, batches), batches)
+        outputs = _outputs(traced or traced_call(model, batches.element_spec[0]), batches)
     readable = images.unreadable.readable(indices)
     if len(readable) < len(indices):
         outputs = outputs[np.isin(indices, readable)]
@@ -71,17 +72,6 @@ def evaluate_model(
 def _outputs(traced: Callable[[Any], Any], batches: Dataset) -> np.ndarray:
     """What a model says of all images, float32."""
     return np.concatenate([traced(images) for images, _ in batches]).astype("float32")
-
-
-def _traced_model(model: keras.Model, batches: Dataset) -> Callable[[Any], Any]:
-    """The model as a function that is traced once.
-
-    `keras.Model.predict` traces again for the last batch, which is smaller, and after some evaluations TensorFlow warns
-    about that.
-    """
-    pictures, _ = batches.element_spec
-    function = backend.tensorflow().function(lambda images: model(images, training=False), autograph=False)
-    return function.get_concrete_function(pictures)  # type: ignore[no-any-return]
 
 
 def evaluate(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import has_graph
+from cnn_registry.networks.graph import traced_call
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +36,8 @@ class Halves:
         body = keras.Model(network.inputs, self.feature, name="body")
         head = keras.Model(self.feature, network.outputs[0], name="head")
         images = tf.TensorSpec(network.inputs[0].shape)
-        self.features = _traced_call(body, images)
-        self._outputs = _traced_call(head, self.features.structured_outputs)
+        self.features = traced_call(body, images)
+        self._outputs = traced_call(head, self.features.structured_outputs)
 
     def __call__(self, images: Any) -> Any:
         """The outputs of images."""
@@ -49,8 +50,3 @@ def halves_at(network: keras.Model, layer: str) -> Halves | None:
         return Halves(network, layer) if has_graph(network) else None
     except ValueError:
         return None
-
-
-def _traced_call(model: keras.Model, spec: Any) -> Any:
-    function = backend.tensorflow().function(lambda inputs: model(inputs, training=False), autograph=False)
-    return function.get_concrete_function(spec)

@@ -73,6 +73,16 @@ def headless_network(model: keras.Model, last: str, pooling: Pooling | None) -> 
     return keras.Model(*model.inputs, x, name=model.name)
 
 
+def traced_call(model: keras.Model, spec: Any) -> Any:
+    """The model in inference as a function that is traced once, for inputs of the form of ``spec``.
+
+    `keras.Model.predict` traces again for the last batch, which is smaller, and after some evaluations TensorFlow warns
+    about that.
+    """
+    function = backend.tensorflow().function(lambda inputs: model(inputs, training=False), autograph=False)
+    return function.get_concrete_function(spec)
+
+
 def cost(model: keras.Model) -> Cost:
     """The cost of a functional model for one image, counted in its graph."""
     layers = list(_layers(model))
