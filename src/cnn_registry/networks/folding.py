@@ -10,6 +10,8 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import calls_of, graph_is_known, has_graph
 
+from .graph import as_functional
+
 if TYPE_CHECKING:
     import keras
 
@@ -39,8 +41,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     def called(layer: Any, inputs: Any, **options: Any) -> Any:
         return inputs if layer.name in normalisations else layer(inputs, **options)
 
-    if isinstance(model, keras.Sequential):  # which is cloned otherwise
-        model = keras.Model(*model.inputs, *model.outputs, name=model.name)
+    model = as_functional(model)
     convolutions = {name: model.get_layer(name) for name in pairs}
     folded = keras.models.clone_model(model, clone_function=copied, call_function=called)
     for name, convolution in convolutions.items():

@@ -48,6 +48,14 @@ def main_network(model: keras.Model) -> keras.Model:
     return backend.keras().Model(model.input, outputs[MAIN], name=model.name)
 
 
+def as_functional(model: keras.Model) -> keras.Model:
+    """A sequential model as a functional one of the same layers, as ``clone_model`` would copy it otherwise."""
+    keras = backend.keras()
+    if not isinstance(model, keras.Sequential):
+        return model
+    return keras.Model(*model.inputs, *model.outputs, name=model.name)
+
+
 def feature_network(model: keras.Model, layers: Mapping[str, str]) -> keras.Model:
     """The network that ends in the outputs of some of its layers.
 

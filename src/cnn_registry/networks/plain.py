@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import has_graph
 
+from .graph import as_functional
 from .saving import drop_own_initializers
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def with_keras_operations(model: keras.Model) -> keras.Model:
         inputs, options = keras.tree.map_structure(_constant, (inputs, options))
         return operation(*inputs, **options)
 
-    if isinstance(model, keras.Sequential):  # which is cloned otherwise
-        model = keras.Model(*model.inputs, *model.outputs, name=model.name)
+    model = as_functional(model)
     for change in (expanded, with_constants):
         model = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=change)
     return model

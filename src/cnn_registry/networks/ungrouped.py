@@ -9,6 +9,8 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import has_graph
 
+from .graph import as_functional
+
 if TYPE_CHECKING:
     import keras
 
@@ -40,8 +42,7 @@ def split_groups(model: keras.Model) -> keras.Model:
         outputs = [part(piece) for part, piece in zip(parts[layer.name], pieces, strict=True)]
         return keras.ops.concatenate(outputs, axis=-1)
 
-    if isinstance(model, keras.Sequential):  # which is cloned otherwise
-        model = keras.Model(*model.inputs, *model.outputs, name=model.name)
+    model = as_functional(model)
     split = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=called)
     for name, convolutions in parts.items():
         layer = model.get_layer(name)
