@@ -17,7 +17,7 @@ from cnn_registry import backend
 from cnn_registry.data.form import Size
 from cnn_registry.system.objects import Reference
 
-from .operations import FULL_MAGNITUDE, LUMA, OPERATIONS, grey, rand_augment, trivial_augment
+from .operations import FULL_MAGNITUDE, LUMA, OPERATIONS, grey, join_alpha, rand_augment, split_alpha, trivial_augment
 from .steps import AugmentationStep
 
 if TYPE_CHECKING:
@@ -223,9 +223,8 @@ def _varied(
 def _greyed(images: Tensor, chosen: Tensor) -> Tensor:
     """Images of which the ``chosen`` ones, ``(B, 1, 1, 1)``, are grey."""
     tf = backend.tensorflow()
-    colours, alpha = _colours_and_alpha(images)
-    found = tf.where(chosen, grey(colours), colours)
-    return tf.concat([found, *alpha], axis=-1) if alpha else found
+    colours, alpha = split_alpha(images)
+    return join_alpha(tf.where(chosen, grey(colours), colours), alpha)
 
 
 def _blurred(images: Tensor, deviations: Tensor, reach: int) -> Tensor:
@@ -341,7 +340,7 @@ def _coloured(images: Tensor, uniform: list[Tensor], config: Augmentation) -> Te
         _between(draw, 1 - half_width, 1 + half_width)[:, None, None]
         for draw, half_width in zip(uniform, half_widths, strict=True)
     )
-    images, alpha = _colours_and_alpha(images)
+    images, alpha = split_alpha(images)
     colours = images.shape[-1]
     luma = tf.constant(LUMA if colours == 3 else (1.0,))[:, None]
     to_grey = tf.tile(luma, (1, colours))
@@ -351,12 +350,7 @@ def _coloured(images: Tensor, uniform: list[Tensor], config: Augmentation) -> Te
     shape = tf.shape(images)
     coloured = tf.reshape(images, (shape[0], -1, colours)) @ matrix + offset
     coloured = tf.clip_by_value(tf.reshape(coloured, shape), 0.0, 255.0)
-    return tf.concat([coloured, *alpha], axis=-1) if alpha else coloured
-
-
-def _colours_and_alpha(images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Grey or RGB, and alpha where there is one."""
-    return (images[..., :3], [images[..., 3:]]) if images.shape[-1] == 4 else (images, [])
+    return join_alpha(coloured, alpha)
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

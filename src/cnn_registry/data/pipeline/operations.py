@@ -114,18 +114,18 @@ def unchanged(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> 
 def auto_contrast(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """The least value of each colour becomes 0, the largest 255."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
+    colours, alpha = split_alpha(image)
     low, high = tf.reduce_min(colours, axis=(0, 1)), tf.reduce_max(colours, axis=(0, 1))
     stretched = tf.where(high > low, (colours - low) * tf.math.divide_no_nan(255.0, high - low), colours)
-    return _joined(stretched, alpha)
+    return join_alpha(stretched, alpha)
 
 
 def equalize(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Each value of a colour becomes about as frequent as any other."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
+    colours, alpha = split_alpha(image)
     channels = [_equalized(channel) for channel in tf.unstack(tf.cast(colours, tf.int32), axis=-1)]
-    return _joined(tf.stack(channels, axis=-1), alpha)
+    return join_alpha(tf.stack(channels, axis=-1), alpha)
 
 
 def _equalized(channel: Tensor) -> Tensor:
@@ -140,48 +140,48 @@ def _equalized(channel: Tensor) -> Tensor:
 def solarize(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Values from a threshold on are inverted; it is 256 at no strength, 0 at full strength."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
-    return _joined(tf.where(colours >= 256 - tf.floor(256 * strength), 255 - colours, colours), alpha)
+    colours, alpha = split_alpha(image)
+    return join_alpha(tf.where(colours >= 256 - tf.floor(256 * strength), 255 - colours, colours), alpha)
 
 
 def posterize(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Fewer bits of each value are kept."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
+    colours, alpha = split_alpha(image)
     step = 2.0 ** tf.floor((8 - ranges.bits) * strength)
-    return _joined(tf.floor(colours / step) * step, alpha)
+    return join_alpha(tf.floor(colours / step) * step, alpha)
 
 
 def colour(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Each pixel's distance from its own grey is multiplied."""
-    colours, alpha = _split(image)
-    return _joined(_blended(grey(colours), colours, strength, ranges), alpha)
+    colours, alpha = split_alpha(image)
+    return join_alpha(_blended(grey(colours), colours, strength, ranges), alpha)
 
 
 def contrast(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Each value's distance from the image's mean grey is multiplied."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
-    return _joined(_blended(tf.round(tf.reduce_mean(grey(colours))), colours, strength, ranges), alpha)
+    colours, alpha = split_alpha(image)
+    return join_alpha(_blended(tf.round(tf.reduce_mean(grey(colours))), colours, strength, ranges), alpha)
 
 
 def brightness(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Values are multiplied."""
-    colours, alpha = _split(image)
-    return _joined(_blended(0.0, colours, strength, ranges), alpha)
+    colours, alpha = split_alpha(image)
+    return join_alpha(_blended(0.0, colours, strength, ranges), alpha)
 
 
 def sharpness(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
     """Each value's distance from a mean around it is multiplied; the edges of the image stay."""
     tf = backend.tensorflow()
-    colours, alpha = _split(image)
+    colours, alpha = split_alpha(image)
     depth = colours.shape[-1]
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32)[:, :, None, None] / 13
     smooth = tf.nn.depthwise_conv2d(colours[None], tf.tile(kernel, (1, 1, depth, 1)), (1, 1, 1, 1), "SAME")[0]
     height, width = tf.unstack(tf.shape(colours)[:2])
     rows, columns = tf.range(height)[:, None, None], tf.range(width)[None, :, None]
     inside = (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
-    return _joined(_blended(tf.where(inside, smooth, colours), colours, strength, ranges), alpha)
+    return join_alpha(_blended(tf.where(inside, smooth, colours), colours, strength, ranges), alpha)
 
 
 def rotate(image: Tensor, strength: Tensor, sign: Tensor, ranges: Ranges) -> Tensor:
@@ -240,6 +240,16 @@ def grey(colours: Tensor) -> Tensor:
     return tf.tensordot(colours, tf.tile(tf.constant(LUMA)[:, None], (1, 3)), 1)
 
 
+def split_alpha(images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Grey or RGB, and alpha where there is one, ``(…, 1)``."""
+    return (images[..., :3], [images[..., 3:]]) if images.shape[-1] == 4 else (images, [])
+
+
+def join_alpha(colours: Tensor, alpha: list[Tensor]) -> Tensor:
+    """What `split_alpha` took apart."""
+    return backend.tensorflow().concat([colours, *alpha], axis=-1) if alpha else colours
+
+
 def _shift(image: Tensor, axis: int, ranges: Ranges) -> Tensor | float:
     tf = backend.tensorflow()
     return ranges.shift * tf.cast(tf.shape(image)[axis], tf.float32) if ranges.shift < 1 else ranges.shift
@@ -263,12 +273,3 @@ def _moved(image: Tensor, transform: tuple[Tensor | float, ...]) -> Tensor:
         interpolation="BILINEAR",
     )
     return moved[0]
-
-
-def _split(image: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Colours, and alpha where there is one."""
-    return (image[..., :3], [image[..., 3:]]) if image.shape[-1] == 4 else (image, [])
-
-
-def _joined(colours: Tensor, alpha: list[Tensor]) -> Tensor:
-    return backend.tensorflow().concat([colours, *alpha], axis=-1) if alpha else colours
