@@ -58,6 +58,11 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
+def as_text(name: str) -> str:
+    r"""A file's name as text that can be kept: bytes of it that are not UTF-8 are written as ``\udcff``."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def printable(text: str) -> str:
     r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
 

@@ -12,9 +12,8 @@ from unicodedata import normalize
 import numpy as np
 
 from cnn_registry.errors import DataError
-from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted, listing
+from cnn_registry.text import as_text, counted, listing
 
 from . import formats
 from .dataset import ImageDataset, Split

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted, listing, natural_key, shorten
+from cnn_registry.text import as_text, counted, listing, natural_key, shorten
 
 from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .folder import alike

@@ -22,7 +22,7 @@ import numpy as np
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.extras import need_arrow
 from cnn_registry.system.files import is_own_file
-from cnn_registry.text import printable
+from cnn_registry.text import as_text, printable
 
 from .pictures import Picture
 from .predict import Prediction
@@ -358,7 +358,7 @@ def parquet_of_predictions(lines: Iterable[str], top: int, target: Path, *, seve
     def cells(row: dict[str, Any]) -> list[Any]:
         pairs = [cell for pair in row["top"][:top] for cell in (pair["class"], pair["probability"])]
         labels = [row.get("labels")] if several else []
-        return [_text(row["path"]), *pairs, *[None] * (2 * top - len(pairs)), *labels, row.get("error")]
+        return [as_text(row["path"]), *pairs, *[None] * (2 * top - len(pairs)), *labels, row.get("error")]
 
     write_parquet(target, arrow.schema(list(zip(names, kinds, strict=True))), map(cells, _predicted(lines)))
 
@@ -372,11 +372,6 @@ def write_parquet(target: Path, schema: Any, rows: Iterable[Sequence[Any]]) -> N
             columns = [list(column) for column in zip(*block, strict=True)]
             arrays = [arrow.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-
-
-def _text(name: str) -> str:
-    """A name that any encoding takes."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def write_npz(lines: Iterable[str], target: Path) -> None:
@@ -394,10 +389,10 @@ def write_npz(lines: Iterable[str], target: Path) -> None:
         with raw.open("wb") as file:
             for path, feature, error in _features(lines):
                 if feature is None:
-                    bad.append((_text(path), error))
+                    bad.append((as_text(path), error))
                 else:
                     file.write(feature.tobytes())
-                    paths.append(_text(path).encode())
+                    paths.append(as_text(path).encode())
         count = len(paths)
         features: Any = np.empty((0, 0), np.float32)
         if count:
@@ -439,5 +434,5 @@ def parquet_of_features(lines: Iterable[str], target: Path) -> None:
         [("path", arrow.string()), ("feature", arrow.list_(arrow.float32())), ("error", arrow.string())]
     )
 
-    rows = ([_text(path), feature, error or None] for path, feature, error in _features(lines))
+    rows = ([as_text(path), feature, error or None] for path, feature, error in _features(lines))
     write_parquet(target, schema, rows)

@@ -14,11 +14,6 @@ def cache_root() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
 
 
-def as_text(name: str) -> str:
-    r"""A file's name as text that can be kept: bytes of it that are not UTF-8 are written as ``\udcff``."""
-    return name.encode(errors="backslashreplace").decode()
-
-
 def datasets_dir() -> Path:
     """The folder of archives that were fetched, and of what was extracted from them; one folder per dataset."""
     return cache_root() / "datasets"

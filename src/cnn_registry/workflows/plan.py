@@ -39,8 +39,7 @@ from cnn_registry.runs.record import (
 )
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.hub import hub_address, pinned
-from cnn_registry.system.paths import as_text
-from cnn_registry.text import counted, either
+from cnn_registry.text import as_text, counted, either
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
 

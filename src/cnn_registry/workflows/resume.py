@@ -30,9 +30,8 @@ from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.hub import hub_address
-from cnn_registry.system.paths import as_text
 from cnn_registry.system.progress import muted, note, working
-from cnn_registry.text import counted, listing
+from cnn_registry.text import as_text, counted, listing
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.signals import stop_requests
