@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -179,10 +178,3 @@ def refuse_disagreement(found: Measurement, precision: WeightPrecision, sample: 
             f"{found.largest_difference:.2g}, and {found.agreement:.1%} of {len(sample.indices)} {sample.part} have "
             f"the same class; {bound(precision)}. Nothing was written.{helps}"
         )
-
-
-def bytes_of(path: Path) -> int:
-    """The size of a file, or of all files in a folder."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

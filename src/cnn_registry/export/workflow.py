@@ -23,9 +23,9 @@ from cnn_registry.inference.model import Weights, load_model
 from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.run import Run
-from cnn_registry.system.files import whole_directory
+from cnn_registry.system.files import size_of, whole_directory
 
-from .check import BATCH, Measurement, Sample, bound, bytes_of, measured, refuse_disagreement
+from .check import BATCH, Measurement, Sample, bound, measured, refuse_disagreement
 from .conversion import converting
 from .facts import facts_of
 from .formats import ExportFormat, FormatName, WeightPrecision, checked_format
@@ -105,7 +105,7 @@ def export_run(
             pixels=run.record.recipe.pixels,
             sample=sample,
             calibration=calibration,
-            size=bytes_of(weights_file),
+            size=size_of(weights_file),
         )
 
 
@@ -148,7 +148,7 @@ def export_model(
             exported = getattr(writer, f"load_{kind.name}")(temporary)
             exported(sample.read(1))  # the first call may print
         names = ("trained network", f"{kind.title}, {precision}")
-        before, after = measured(trained, exported, sample, names=names, sizes=(size, bytes_of(temporary)))
+        before, after = measured(trained, exported, sample, names=names, sizes=(size, size_of(temporary)))
         refuse_disagreement(after, precision, sample)
         made = Export(folder, kind.name, precision, before, after, len(sample.indices), sample.part)
         (temporary / "README.md").write_text(readme(kind, facts, form, markdown(made)), encoding="utf-8")
