@@ -178,8 +178,22 @@ def counted(count: int, noun: str) -> str:
 def listing(names: Iterable[str], at_most: int = 10) -> str:
     """Names in quotes, long ones shortened: the first ones, and how many more there are."""
     names = list(names)
-    shown = ", ".join(repr(shorten(name, LONGEST_NAME)) for name in names[:at_most])
-    return shown + (f" and {len(names) - at_most:,} more" if len(names) > at_most else "")
+    return _and_more([repr(shorten(name, LONGEST_NAME)) for name in names[:at_most]], len(names))
+
+
+def enumerated(texts: Iterable[str], at_most: int = 10) -> str:
+    """Texts as they are: the first ones, and how many more there are.
+
+    >>> enumerated(["a.png", "b.png", "c.png"], at_most=2)
+    'a.png, b.png and 1 more'
+    """
+    texts = list(texts)
+    return _and_more(texts[:at_most], len(texts))
+
+
+def _and_more(shown: Sequence[str], count: int) -> str:
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def either(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from cnn_registry.system.download import download
 from cnn_registry.system.extras import need
 from cnn_registry.system.paths import datasets_dir
 from cnn_registry.system.progress import note
-from cnn_registry.text import one_line
+from cnn_registry.text import enumerated, one_line
 
 from .archive import extract
 from .dataset import ImageDataset, Indices, Split
@@ -152,9 +152,8 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 def _report_missing(flowers: Sequence[Flower], jpg: Path) -> None:
     missing = sorted(set(range(1, NUM_IMAGES + 1)) - {flower.number for flower in flowers})
     if missing:
-        named = ", ".join(f"image_{number:04}.jpg" for number in missing[:3])
-        rest = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        note(f"{len(missing)} of {NUM_IMAGES} images are missing from {jpg}: {named}{rest}.")
+        named = enumerated((f"image_{number:04}.jpg" for number in missing), 3)
+        note(f"{len(missing)} of {NUM_IMAGES} images are missing from {jpg}: {named}.")
 
 
 def _official_splits(folders: Sequence[Path], flowers: Sequence[Flower]) -> dict[str, Split]:

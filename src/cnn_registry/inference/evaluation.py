@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnn_registry.system.extras import need
+from cnn_registry.text import listing
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,7 @@ class Evaluation:
         right = np.bincount(self.labels[self.predictions == self.labels], minlength=len(counts))
         missed = [self.class_names[label] for label in np.flatnonzero((counts > 0) & (right == 0))]
         if missed and len(counts) > 2:
-            more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
-            remarks.append(
-                f"{len(missed)} of {np.count_nonzero(counts)} classes are never recognised: "
-                f"{', '.join(map(repr, missed[:5]))}{more}."
-            )
+            remarks.append(never_recognised(missed, np.count_nonzero(counts)))
         return remarks
 
     def report(self) -> dict[str, Any]:
@@ -89,3 +87,13 @@ class Evaluation:
             ],
             "confusion": confusion_matrix(self.labels, self.predictions, labels=classes).tolist(),
         }
+
+
+def never_recognised(names: Sequence[str], total: int) -> str:
+    """The sentence about classes that no image was recognised as.
+
+    Args:
+        names: theirs.
+        total: classes that some image shows.
+    """
+    return f"{len(names)} of {total} classes are never recognised: {listing(names, 5)}."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_registry.system.extras import need
 
-from .evaluation import Evaluation
+from .evaluation import Evaluation, never_recognised
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,7 @@ class MultiLabelEvaluation(Evaluation):
         """Classes that are never recognised, in a line."""
         shown, found = self.labels.any(axis=0), (self.predictions & (self.labels > 0)).any(axis=0)
         missed = [self.class_names[label] for label in np.flatnonzero(shown & ~found)]
-        if not missed:
-            return []
-        more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
-        return [
-            f"{len(missed)} of {np.count_nonzero(shown)} classes are never recognised: "
-            f"{', '.join(map(repr, missed[:5]))}{more}."
-        ]
+        return [never_recognised(missed, np.count_nonzero(shown))] if missed else []
 
     def report(self) -> dict[str, Any]:
         """Exact matches, mAP, F1, loss, and per class average precision, threshold, precision, recall, F1 and images.

@@ -20,7 +20,7 @@ from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import check_own, write_file
-from cnn_registry.text import counted, printable, shorten_all
+from cnn_registry.text import counted, enumerated, printable, shorten_all
 
 from .charts import Chart, Curve, curves, reliability
 from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
@@ -368,9 +368,8 @@ def _data_context(run: Run, summary: Summary | None) -> dict[str, Any]:
         ("split", f"{record.split.name}: {_parts(run)}"),
     ]
     if record.data.left_out:
-        bad = [f"{image} ({reason})" for image, reason in list(record.data.left_out.items())[:10]]
-        more = f" and {len(record.data.left_out) - 10:,} more" if len(record.data.left_out) > 10 else ""
-        rows.append(("left out", f"{counted(len(record.data.left_out), 'unreadable image')}: {', '.join(bad)}{more}"))
+        bad = enumerated(f"{image} ({reason})" for image, reason in record.data.left_out.items())
+        rows.append(("left out", f"{counted(len(record.data.left_out), 'unreadable image')}: {bad}"))
     counts: list[list[Any]] = []
     if facts:
         columns = [list(row) for row in zip(facts.train, facts.val, facts.test, strict=True)]

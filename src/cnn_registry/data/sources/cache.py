@@ -25,7 +25,7 @@ from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.system.cache import cache_limit
 from cnn_registry.system.paths import decoded_dir
 from cnn_registry.system.progress import note, progress
-from cnn_registry.text import counted, listing
+from cnn_registry.text import counted, enumerated, listing
 
 from .content import file_hash
 from .entry import Content, read_entry, write_entry
@@ -319,8 +319,7 @@ def report_bad(bad: Sequence[BadImage], total: int, on_bad_image: OnBadImage) ->
     Raises:
         DataError: ``on_bad_image`` is ``"error"``.
     """
-    shown = ", ".join(f"{image.id} ({image.reason})" for image in bad[:5])
-    named = shown + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+    named = enumerated((f"{image.id} ({image.reason})" for image in bad), 5)
     if on_bad_image == "error":
         raise DataError(
             f"{len(bad)} of {counted(total, 'image')} cannot be read: {named}. Fix or remove them, or use "

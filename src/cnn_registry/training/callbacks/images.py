@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribution
-from cnn_registry.data.sources.cache import BadImage, LoadedImages
+from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.runs.contents import write_contents
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted
+from cnn_registry.text import counted, enumerated
 
 if TYPE_CHECKING:
     import keras
@@ -43,10 +43,8 @@ class RecordImages(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
         if new := sorted(found.reasons.keys() - self._named):
             self._named.update(new)
             ids = self.images.dataset.ids
-            bad = [BadImage(ids[position], found.reasons[position]) for position in new]
-            shown = ", ".join(f"{image.id} ({image.reason})" for image in bad[:NAMED])
-            more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
-            note(f"{counted(len(bad), 'image')} cannot be read, so others of the same class stand in: {shown}{more}.")
+            bad = enumerated((f"{ids[position]} ({found.reasons[position]})" for position in new), NAMED)
+            note(f"{counted(len(new), 'image')} cannot be read, so others of the same class stand in: {bad}.")
             if self.run.writes:
                 run = Run.open(self.run.path)  # of which others may have changed something else
                 run.updated(data=run.record.data.model_copy(update={"replaced": found.by_id()}))
