@@ -40,6 +40,7 @@ from .packed import (
 )
 from .records import Shard, need_array_record
 from .sources.cache import BadImage, OnBadImage, refuse_empty_classes, report_bad
+from .sources.unreadable import refused
 from .threads import in_threads
 
 QUALITY = 95
@@ -241,7 +242,7 @@ def _write(dataset: ImageDataset, folder: Path, plan: PackPlan, on_bad_image: On
             else:
                 advance(stop - start)
                 if table.bad and on_bad_image == "error":
-                    _refuse(*next(iter(table.bad.items())))
+                    raise refused(*next(iter(table.bad.items())))
             tables.append(table)
     return tables
 
@@ -274,7 +275,7 @@ def _write_shard(
                     advance(1)
                     if isinstance(record, str):
                         if on_bad_image == "error":
-                            _refuse(dataset.ids[position], record)
+                            raise refused(dataset.ids[position], record)
                         bad[dataset.ids[position]] = record
                         continue
                     content, is_encoded = record
@@ -386,7 +387,3 @@ def _finish(dataset: ImageDataset, folder: Path, plan: PackPlan, tables: list[Sh
 
 def _table(folder: Path, number: int, count: int) -> Path:
     return shard_path(folder, number, count).with_suffix(".json")
-
-
-def _refuse(image_id: str, reason: str) -> None:
-    raise DataError(f"{image_id} cannot be read: {reason}. Fix or remove it, or use --on-bad-image skip.")

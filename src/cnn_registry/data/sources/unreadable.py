@@ -17,6 +17,11 @@ from cnn_registry.errors import DataError
 OnBadImage = Literal["skip", "error"]
 
 
+def refused(image_id: str, reason: str) -> DataError:
+    """The error for an image that cannot be read, where that is one."""
+    return DataError(f"{image_id} cannot be read: {reason}. Fix or remove it, or use --on-bad-image skip.")
+
+
 class Unreadable:
     """The images of a dataset that were found to be unreadable.
 
@@ -44,9 +49,7 @@ class Unreadable:
         """
         if self._on_bad_image == "error" and reasons:
             position, reason = next(iter(reasons.items()))
-            raise DataError(
-                f"{self._ids[position]} cannot be read: {reason}. Fix or remove it, or use --on-bad-image skip."
-            )
+            raise refused(self._ids[position], reason)
         self.reasons |= reasons
 
     def recall(self, by_id: Mapping[str, str]) -> None:
