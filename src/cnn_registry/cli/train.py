@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cnn_registry.runs.run import Run
     from cnn_registry.workflows.cross_validate import Folds
 
-STOPPED = {"interrupted": INTERRUPTED, "terminated": TERMINATED}
+EXIT_CODES = {"interrupted": INTERRUPTED, "terminated": TERMINATED}
 """Exit codes of trainings that were asked to stop: 128 and the signal's number."""
 
 FOLDS = (
@@ -352,10 +352,10 @@ def _report(run: Run, as_json: bool) -> None:
             print_json({"run": str(run.path), "status": status, "result": run.record.result})
         else:
             _print_result(run, status, run.record.result)
-            if status in STOPPED:
+            if status in EXIT_CODES:
                 tell(f"resume with: cnnreg train --resume {_quoted(run.path)}", wrap=False)
-    if status in STOPPED:
-        click.get_current_context().exit(STOPPED[status])
+    if status in EXIT_CODES:
+        click.get_current_context().exit(EXIT_CODES[status])
 
 
 def _print_result(run: Run, status: str, result: dict[str, Any]) -> None:
@@ -393,5 +393,5 @@ def _report_folds(found: Folds, as_json: bool) -> None:
             measured = f"mean {found.mean:.1%}, standard deviation {found.deviation:.1%}"
             tell(f"validation accuracy after the last epoch: {measured}")
             tell(f"report of all images together: {found.path}", wrap=False)
-    if found.stopped in STOPPED:
-        click.get_current_context().exit(STOPPED[found.stopped])
+    if found.stopped in EXIT_CODES:
+        click.get_current_context().exit(EXIT_CODES[found.stopped])

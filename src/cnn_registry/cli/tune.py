@@ -22,7 +22,7 @@ from .common import (
 )
 from .output import print_json, tell
 from .table import Column, print_table
-from .train import STOPPED
+from .train import EXIT_CODES
 
 if TYPE_CHECKING:
     from cnn_registry.data.manifest import Manifest
@@ -172,5 +172,5 @@ def _report(found: Tuned, wide: bool, as_json: bool) -> None:
         tell(f"best recipe: {found.recipe}", wrap=False)
         tell(f"trained with it: {found.run.path}", wrap=False)
         tell(f"page: {found.page}", wrap=False)
-    if found.stopped in STOPPED:
-        click.get_current_context().exit(STOPPED[found.stopped])
+    if found.stopped in EXIT_CODES:
+        click.get_current_context().exit(EXIT_CODES[found.stopped])

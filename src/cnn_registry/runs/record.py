@@ -20,6 +20,9 @@ Status = Literal["running", "finished", "stopped early", "interrupted", "termina
 ENDED = ("finished", "stopped early")
 """How a training has ended that is complete."""
 
+STOPPED = ("interrupted", "terminated")
+"""How a training has ended that was asked to stop."""
+
 ROLLBACKS = 3
 """How often a training goes back at most."""
 

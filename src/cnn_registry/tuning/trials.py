@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry.data.split import TUNING
 from cnn_registry.errors import CnnRegistryError, DivergedError, RunError, TrainingError
 from cnn_registry.runs.history import WATCHED, measure_of
-from cnn_registry.runs.record import ENDED
+from cnn_registry.runs.record import ENDED, STOPPED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted
@@ -35,9 +35,6 @@ POLL = 2.0
 
 HOPELESS = 3
 """Trials that fail before any has succeeded, after which tuning ends."""
-
-STOPPED = ("interrupted", "terminated")
-"""How a training has ended that was asked to stop."""
 
 
 class Trials:

@@ -13,6 +13,7 @@ from cnn_registry import backend
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
+from cnn_registry.runs.record import STOPPED
 from cnn_registry.system.extras import need
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
@@ -28,7 +29,7 @@ from .space import DEFAULT, as_it_is, chosen_settings
 from .storage import absolute, open_storage, storage_errors, without_password
 from .study import OUT, named_part, open_study
 from .task import Task, task_of
-from .trials import STOPPED, Trials
+from .trials import Trials
 
 if TYPE_CHECKING:
     import optuna

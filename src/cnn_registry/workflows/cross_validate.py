@@ -25,7 +25,7 @@ from cnn_registry.recipes.resolution import NOT_SETTINGS, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.report.plots import plot_confusion
-from cnn_registry.runs.record import ENDED
+from cnn_registry.runs.record import ENDED, STOPPED
 from cnn_registry.runs.run import Run, reserved, stamped
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
@@ -159,7 +159,7 @@ def train_folds(
             elif run.record.status not in ENDED:
                 run = resume(run.path, data=data, callbacks=options.callbacks, distribute="none", report=report)
             runs.append(run)
-            if run.record.status in ("interrupted", "terminated"):
+            if run.record.status in STOPPED:
                 break
         folds = Folds(path, tuple(run for run in runs if run.record.status in ENDED), runs[-1].record.status)
         if cut := [run.record.split.name for run in runs if run.record.status not in ENDED]:
