@@ -22,6 +22,9 @@ Bytes = NDArray[np.uint8]
 MAX_WEIGHT = float(np.finfo(np.float32).max)
 """The largest weight of an image."""
 
+MAX_FLAGS = 2**32
+"""Images times classes, where images may show several."""
+
 EncodedImage = Path | PackedImage
 """Where an encoded image is: a file, or a record of a packed dataset."""
 

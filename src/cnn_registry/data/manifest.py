@@ -17,7 +17,7 @@ from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.progress import note
 from cnn_registry.text import as_text, counted, listing, natural_key, shorten
 
-from .dataset import MAX_WEIGHT, ImageDataset, Split
+from .dataset import MAX_FLAGS, MAX_WEIGHT, ImageDataset, Split
 from .folder import alike
 from .label_columns import LabelReader, label_reader
 from .parts import ROLES, Role, part
@@ -28,9 +28,6 @@ GIVEN_SPLIT = "manifest"
 
 MAX_LABEL = 1_000
 """Characters of a class's name."""
-
-MAX_FLAGS = 2**32
-"""Images times classes, where images may show several."""
 
 IGNORED = ""
 """The name of a column that is not used, though the table may have one of the usual name."""

@@ -17,7 +17,7 @@ from cnn_registry.system.files import is_own_file, read_regular
 from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import counted, listing
 
-from .dataset import MAX_WEIGHT, ImageDataset, Split
+from .dataset import MAX_FLAGS, MAX_WEIGHT, ImageDataset, Split
 from .image import MAX_BYTES
 from .records import PackedImage, Shard, need_array_record
 
@@ -28,8 +28,6 @@ BEGUN = "packing.json"
 """What a packing that has not ended does, so that it can be resumed."""
 
 MAX_SHARDS = 100_000
-MAX_FLAGS = 2**32
-"""Images of a table times classes, where images may show several."""
 MAX_INDEX = 2**30
 """Bytes of the index, or of one table."""
 

@@ -8,11 +8,10 @@ from importlib import metadata
 from typing import Any
 
 from cnn_registry.data.form import FILL, IN_WORDS, MODES, Form
+from cnn_registry.registry.policy import CORE
 from cnn_registry.runs.run import Run
 
 from .formats import INPUT, OUTPUT, ExportFormat, WeightPrecision
-
-CORE = "cnn-registry"
 
 
 def resize_rule(form: Form) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-HEAVY = ("jax", "keras", "tensorflow", "torch")
+from cnn_registry.registry.discovery import HEAVY
 
 _CODE = """
 import importlib, json, sys
