@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import threading
 import warnings
@@ -379,3 +381,16 @@ _SIGNATURES = (
     ("HEIF", re.compile(rb"....ftyp(hei[cmsx]|hev[cx]|mif1|msf1)", re.DOTALL)),
 )
 """How files of each format begin."""
+
+
+def data_url(picture: Bytes, format: str, **options: Any) -> str:
+    """A picture as a ``data:`` address.
+
+    Args:
+        picture: ``(height, width, channels)``.
+        format: Pillow's name of the format, such as ``"PNG"``.
+        **options: as ``PIL.Image.Image.save`` takes for it.
+    """
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format, **options)
+    return f"data:image/{format.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

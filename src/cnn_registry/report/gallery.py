@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset
-from cnn_registry.data.image import as_image, decode_image, fitted, in_channels, pixels
+from cnn_registry.data.image import as_image, data_url, decode_image, fitted, in_channels, pixels
 from cnn_registry.data.sources.content import file_hash
 from cnn_registry.data.split import positions
 from cnn_registry.data.threads import in_threads
@@ -170,10 +168,6 @@ def _thumbnail(picture: Bytes, weights: np.ndarray | None, seen: tuple[float, fl
 
 def picture_address(picture: Bytes) -> str:
     """A picture as a ``data:`` address: JPEG, and PNG where it is very small."""
-    file = io.BytesIO()
-    image = Image.fromarray(picture)
-    if max(image.size) < EDGE // 2:
-        image.save(file, "PNG")
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    image.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    if max(picture.shape[:2]) < EDGE // 2:
+        return data_url(picture, "PNG")
+    return data_url(picture, "JPEG", quality=80)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+
+from cnn_registry.data.image import data_url
 
 TABLE = 40
 """Classes of which all are in a table."""
@@ -92,6 +91,4 @@ def _image(shares: np.ndarray) -> str:
     pixels = np.zeros((*shares.shape, 4), np.uint8)
     pixels[..., :3] = np.where((opacity[RIGHT] >= opacity[WRONG])[..., None], RIGHT, WRONG)
     pixels[..., 3] = np.round(255 * np.maximum(*opacity.values()))
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_url(pixels, "PNG", optimize=True)

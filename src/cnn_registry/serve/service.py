@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from PIL import Image
 
 from cnn_registry.backend import usable_cpus
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import decode_image, fitted, in_channels, pixels
+from cnn_registry.data.image import data_url, decode_image, fitted, in_channels, pixels
 from cnn_registry.errors import BadImageError
 from cnn_registry.explain import overlay
 from cnn_registry.inference.predict import labels_shown, most_probable
@@ -143,7 +142,7 @@ class Service:
         assert self._served.maps
         maps = self._served.maps(np.stack([picture.taken for picture in pictures]))
         return [
-            _data_url(overlay(picture.small, weights, picture.seen))
+            data_url(overlay(picture.small, weights, picture.seen), "JPEG", quality=85)
             for picture, weights in zip(pictures, maps, strict=True)
             if picture.small is not None
         ]
@@ -158,9 +157,3 @@ class UnreadableError(Exception):
 
     def __init__(self, reasons: Sequence[BadImageError]) -> None:
         super().__init__("; ".join(map(str, reasons)))
-
-
-def _data_url(picture: Bytes) -> str:
-    content = io.BytesIO()
-    Image.fromarray(picture).save(content, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
