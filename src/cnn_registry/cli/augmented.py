@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("augmented")
-@training_options
+@training_options()
 @click.option("--images", type=click.IntRange(1, 24), default=6, show_default=True, help="Images, a row each.")
 @click.option("--draws", type=click.IntRange(1, 24), default=5, show_default=True, help="Looks at each image.")
 @click.option(

@@ -174,10 +174,15 @@ def complete_recipes(ctx: click.Context, parameter: click.Parameter, incomplete:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
-def training_options(function: F) -> F:
-    """MODEL, and the options that say what is trained: data, recipe, settings and split."""
-    options = (
-        click.argument("model", shell_complete=complete_models),
+def training_options(*, model_required: bool = True, split: bool = True) -> Callable[[F], F]:
+    """MODEL, and the options that say what is trained: data, recipe, settings and split.
+
+    Args:
+        model_required: whether MODEL must be given.
+        split: whether there is ``--split``.
+    """
+    options = [
+        click.argument("model", required=model_required, shell_complete=complete_models),
         click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets."),
         data_options(DATA),
         click.option(
@@ -188,8 +193,13 @@ def training_options(function: F) -> F:
         click.option(
             "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe."
         ),
-        click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    ]
+    if split:
+        options.append(click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides."))
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

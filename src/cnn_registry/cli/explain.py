@@ -15,6 +15,7 @@ from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.system.progress import note, progress
 from cnn_registry.text import counted
 
+from .batches import max_pixels_option
 from .common import common_options, force_option, json_option, weights_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
@@ -47,7 +48,7 @@ COLUMNS = (
     "--feature", help="A feature of the model, such as stride16, or a layer (default: the last feature); see: info."
 )
 @weights_option
-@click.option("--max-pixels", type=click.IntRange(min=1), metavar="N", help="Read images of up to N pixels, for scans.")
+@max_pixels_option
 @force_option
 @wide_option
 @json_option

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("lr-find")
-@training_options
+@training_options()
 @click.option(
     "--steps",
     type=click.IntRange(min=20),

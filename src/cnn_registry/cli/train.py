@@ -13,16 +13,7 @@ from click.core import ParameterSource
 from cnn_registry.system.progress import muted, note, shows_bars, working
 
 from .app import INTERRUPTED, TERMINATED
-from .common import (
-    DATA,
-    ImageSizeType,
-    common_options,
-    complete_datasets,
-    complete_models,
-    complete_recipes,
-    data_options,
-    json_option,
-)
+from .common import ImageSizeType, common_options, json_option, training_options
 from .output import print_json, tell
 from .recipes import SETTINGS, setting_text
 from .table import Column, print_table
@@ -71,12 +62,7 @@ class Given(How, total=False):
 
 
 @click.command("train")
-@click.argument("model", required=False, shell_complete=complete_models)
-@click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
-@data_options(DATA)
-@click.option(
-    "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
-)
+@training_options(model_required=False)
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images; as --set epochs=N.")
 @click.option(
     "--time-limit",
@@ -107,7 +93,6 @@ class Given(How, total=False):
     metavar="[EPOCHS]",
     help="Average the weights over the last epochs (2 by default); as --set ema=EPOCHS.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
 @click.option(
     "--callback",
     "callbacks",
@@ -121,7 +106,6 @@ class Given(How, total=False):
     metavar="K",
     help="Cross-validate: K trainings, each validated on a different 1/K of the images.",
 )
-@click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from .common import (
-    DATA,
-    common_options,
-    complete_datasets,
-    complete_models,
-    complete_recipes,
-    data_options,
-    json_option,
-    wide_option,
-)
+from .common import common_options, json_option, training_options, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 from .train import EXIT_CODES
@@ -32,13 +23,7 @@ FOUND = (Column("setting"), Column("best", at_least=12))
 
 
 @click.command("tune")
-@click.argument("model", required=False, shell_complete=complete_models)
-@click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets.")
-@data_options(DATA)
-@click.option(
-    "--recipe", shell_complete=complete_recipes, help="A recipe's name, a .toml file or a run; see: cnnreg recipes."
-)
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Replace a setting of the recipe.")
+@training_options(model_required=False, split=False)
 @click.option(
     "--space",
     default="default",
