@@ -201,7 +201,7 @@ def _cut(spec: ModelSpec, pooling: Pooling | None, features: Sequence[str] | Non
 
     def cut(network: keras.Model) -> keras.Model:
         what = "without its top" if features is None else "for its features"
-        if not getattr(network, "inputs", None):
+        if not keras_internals.has_graph(network):
             fault = "its builder returned a subclassed model, which has no graph that could be cut"
             raise ModelBuildError(spec.name, what, fault)
         try:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import Call, call_of
+from cnn_registry.backend.keras_internals import Call, call_of, has_graph
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ def _operation(operation: Any) -> dict[str, Any]:
 
 def _outputs(operation: Any) -> dict[str, Any]:
     """The outputs of a model with a graph by their names, or by their positions where they have none."""
-    if not isinstance(operation, backend.keras().Model) or not getattr(operation, "inputs", None):
+    if not isinstance(operation, backend.keras().Model) or not has_graph(operation):
         return {}
     named = getattr(operation, "output", None)  # a sequential model has none
     return dict(named) if isinstance(named, dict) else {str(i): tensor for i, tensor in enumerate(operation.outputs)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn_registry import backend
+from cnn_registry.backend.keras_internals import has_graph
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted, listing
 
@@ -24,15 +25,14 @@ COLOURS = 3
 
 def first_convolutions(model: keras.Model) -> set[str]:
     """Names of the convolutions that take the images of a ``model`` for others than RGB, with nothing learnt before."""
-    inputs = getattr(model, "inputs", None) or []
-    if len(inputs) != 1 or inputs[0].shape[-1] == COLOURS:
+    if not has_graph(model) or len(model.inputs) != 1 or model.inputs[0].shape[-1] == COLOURS:
         return set()
     producers = {id(layer.output): layer for layer in model.layers}
     kind = backend.keras().layers.Conv2D
     return {
         layer.name
         for layer in model.layers
-        if isinstance(layer, kind) and layer.groups == 1 and _takes(layer, inputs[0], producers)
+        if isinstance(layer, kind) and layer.groups == 1 and _takes(layer, model.inputs[0], producers)
     }
 
 
