@@ -46,7 +46,7 @@ def step_side(size: int, batch: int) -> None:
     from cnn_registry.training.network import build_trainable
 
     spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
-    network = build_trainable(spec, model_record(spec, size, {}), recipe, batch)
+    network = build_trainable(spec, model_record(spec, size, {}), recipe, batch).model
     every = np.arange(batch)
     options: Any = {"seed": 0, "augmentation": recipe.augmentation, "pixels": recipe.pixels}
     batches = iter(training_batches(images, every, batch_size=batch, epochs=10_000, **options))

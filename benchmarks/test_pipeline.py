@@ -92,7 +92,7 @@ def consume(batches: Any) -> None:
 def training_step(recipe: Recipe, batch: tuple[Any, Any]) -> Callable[[], object]:
     """A training step of the model that `train` builds, on one batch in memory, without the pipeline."""
     images, labels = batch
-    network = build_trainable(get_spec(MODEL), model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
+    network = build_trainable(get_spec(MODEL), model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES).model
     return lambda: network.train_on_batch(images, labels)
 
 

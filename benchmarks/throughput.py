@@ -95,7 +95,7 @@ def our_side(model: str, size: int, precision: str = "float32") -> None:
     batch = batch_size(model, size)
     images, spec = random_pixels(batch, size), get_spec(model)
     recipe = chosen_recipe(spec, "article", {"batch_size": batch, "precision": precision}).recipe
-    network = build_trainable(spec, model_record(spec, size, recipe.model), recipe, batch)
+    network = build_trainable(spec, model_record(spec, size, recipe.model), recipe, batch).model
     batches = training_batches(
         images,
         np.arange(batch),

@@ -3,7 +3,6 @@
 from cnn_registry.system.processors import cpu_flags, usable_cpus
 
 from .environment import (
-    INSTALL_HINT,
     chosen_backend,
     keras,
     prepare,
@@ -18,7 +17,6 @@ from .process import deterministic, process_kept
 from .settings import standard_settings
 
 __all__ = [
-    "INSTALL_HINT",
     "best_precision",
     "chosen_backend",
     "computes_bfloat16",

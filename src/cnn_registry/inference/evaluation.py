@@ -60,7 +60,7 @@ class Evaluation:
         right = np.bincount(self.labels[self.predictions == self.labels], minlength=len(counts))
         missed = [self.class_names[label] for label in np.flatnonzero((counts > 0) & (right == 0))]
         if missed and len(counts) > 2:
-            remarks.append(never_recognised(missed, np.count_nonzero(counts)))
+            remarks.append(never_recognised(missed, int(np.count_nonzero(counts))))
         return remarks
 
     def report(self) -> dict[str, Any]:

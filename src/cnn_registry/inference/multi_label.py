@@ -70,7 +70,7 @@ class MultiLabelEvaluation(Evaluation):
         """Classes that are never recognised, in a line."""
         shown, found = self.labels.any(axis=0), (self.predictions & (self.labels > 0)).any(axis=0)
         missed = [self.class_names[label] for label in np.flatnonzero(shown & ~found)]
-        return [never_recognised(missed, np.count_nonzero(shown))] if missed else []
+        return [never_recognised(missed, int(np.count_nonzero(shown)))] if missed else []
 
     def report(self) -> dict[str, Any]:
         """Exact matches, mAP, F1, loss, and per class average precision, threshold, precision, recall, F1 and images.

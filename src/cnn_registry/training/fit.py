@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +34,7 @@ from cnn_registry.runs.weights_file import save_weights, share_if_equal
 from cnn_registry.system.progress import working
 from cnn_registry.text import one_line
 
-from .loss import build_metrics
+from .callbacks.endings import Diverged, EndedEarly, Stopped
 from .network import build_trainable
 from .options import RunOptions
 from .outcome import Ending, Trained
@@ -132,7 +131,7 @@ class Fit:
     def _make_variables(self, pretrained: bool) -> None:
         """Everything that makes variables: each has a copy on each device of the distribution."""
         self._pretrained = pretrained
-        self.model = build_trainable(
+        self.model, self._metric_names = build_trainable(
             self.spec,
             self.form,
             self.recipe,
@@ -164,7 +163,7 @@ class Fit:
     @property
     def _val_steps(self) -> int:
         """Batches of the validation."""
-        return math.ceil(len(self.split.val) / self.recipe.batch_size)
+        return steps_per_epoch(len(self.split.val), self.recipe.batch_size)
 
     @property
     def fingerprint(self) -> str:
@@ -233,8 +232,6 @@ class Fit:
             TrainingError: the loss or a weight is no longer finite, or a step or a callback failed.
             RunError: something cannot be written.
         """
-        from .callbacks.endings import Diverged, EndedEarly, Stopped
-
         ending: Ending = "finished"
         at_once = False
         if self.clock:
@@ -341,13 +338,12 @@ class Fit:
             if follow:
                 follow(epoch)
 
-        metrics = build_metrics(recipe.metrics, recipe.best_by, multi_label=self.form.multi_label)
         recorder = Recorder(
             run,
             progress,
             len(self.split.train),
             self._val_steps,
-            [metric.name for metric in metrics[1:]],
+            self._metric_names,
             recipe.best_by,
             ended,
         )

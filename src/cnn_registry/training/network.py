@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     import keras
 
 
+class Trainable(NamedTuple):
+    """A network that can be trained.
+
+    Attributes:
+        model: the network with its loss, optimizer and metrics.
+        metric_names: of the metrics that its recipe adds to the accuracy.
+    """
+
+    model: keras.Model
+    metric_names: list[str]
+
+
 def build_trainable(
     spec: ModelSpec,
     form: ModelRecord,
@@ -38,7 +50,7 @@ def build_trainable(
     *,
     class_names: Sequence[str] | None = None,
     pretrained: bool = True,
-) -> keras.Model:
+) -> Trainable:
     """The model of ``spec`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
     Args:
@@ -94,7 +106,7 @@ def build_trainable(
         metrics=metrics,
         jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
     )
-    return model
+    return Trainable(model, [metric.name for metric in metrics[1:]])
 
 
 def check_parts(recipe: Recipe) -> None:

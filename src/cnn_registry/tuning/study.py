@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.resolution import leaves
-from cnn_registry.system.objects import Reference, called
+from cnn_registry.system.objects import Reference, called, takes
 from cnn_registry.text import suggestion
 
 from .storage import silent_optuna
@@ -87,8 +87,6 @@ def named_part(kind: Any, suffix: str, text: str, **given: Any) -> Any:
     Raises:
         UsageError: there is no such class, or it does not take the arguments.
     """
-    from cnn_registry.system.objects import takes
-
     try:
         reference = Reference.parse(text)
     except ValueError as error:

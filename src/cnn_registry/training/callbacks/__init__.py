@@ -1,1 +1,1 @@
-"""The Keras callbacks of the training loop, one a module. These are inner modules: importing one imports Keras."""
+"""The Keras callbacks of the training loop, one a module. These are inner modules: all but ``endings`` import Keras."""

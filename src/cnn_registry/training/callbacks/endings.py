@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cnn_registry import backend
-
-if TYPE_CHECKING:
-    import keras
-else:
-    keras = backend.keras()
-
 
 class Diverged(Exception):  # noqa: N818  (what happened; the loop makes an error of it)
     """The loss or a weight is no longer finite."""
