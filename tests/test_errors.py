@@ -102,6 +102,10 @@ def test_one_line_is_short() -> None:
             "Training needs matplotlib, which is not installed. Install with: pip install 'cnn-registry[train]'",
         ),
         (
+            errors.MissingPackageError("Reading a.pth", ["torch"], install="torch", reason="ImportError: no"),
+            "Reading a.pth needs torch, which cannot be imported (ImportError: no). Install with: pip install torch",
+        ),
+        (
             errors.MissingPackageError("Training", ["matplotlib", "scikit-learn"], "train"),
             "Training needs matplotlib and scikit-learn, which are not installed. "
             "Install with: pip install 'cnn-registry[train]'",

@@ -174,13 +174,17 @@ class BackendError(CnnRegistryError):
 
 
 class MissingPackageError(CnnRegistryError, ImportError):
-    """A package that this work needs is not installed."""
+    """A package that this work needs is not installed, or cannot be imported."""
 
-    def __init__(self, what: str, packages: Sequence[str], extra: str) -> None:
+    def __init__(
+        self, what: str, packages: Sequence[str], extra: str = "", *, install: str = "", reason: str = ""
+    ) -> None:
         verb = "is" if len(packages) == 1 else "are"
+        fault = f"cannot be imported ({reason})" if reason else f"{verb} not installed"
+        wanted = install or f"'cnn-registry[{extra}]'"
         super().__init__(
-            f"{what} needs {' and '.join(filter(None, [', '.join(packages[:-1]), packages[-1]]))}, which {verb} not "
-            f"installed. Install with: pip install 'cnn-registry[{extra}]'"
+            f"{what} needs {' and '.join(filter(None, [', '.join(packages[:-1]), packages[-1]]))}, which {fault}. "
+            f"Install with: pip install {wanted}"
         )
 
 

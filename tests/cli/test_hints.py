@@ -127,18 +127,24 @@ def test_images_that_were_moved_are_named_with_data(cnnreg: Cnnreg, trained: Pat
 PRETRAINED = "cnn_registry.Pretrained('https://example.org/net-0123abcd.pth', dict, 'imagenet')"
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "imagenet"])
+@pytest.mark.parametrize(("name", "file"), [("weights.pth", "weights.pth"), ("imagenet", "net-0123abcd.pth")])
 def test_a_missing_library_is_named_before_images_are_read(
-    cnnreg: Cnnreg, plugins: FakePlugins, colours: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    cnnreg: Cnnreg,
+    plugins: FakePlugins,
+    colours: Path,
+    tmp_path: Path,
+    name: str,
+    file: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     declared = plugins.declaration("net")
     source = declared.replace("'paper'", f"'weights': {{'imagenet': {PRETRAINED}}}, 'paper'")
     plugins.install("cnnreg-net", source=source, entries={"net": "cnnreg_net:net"})
     (tmp_path / "weights.pth").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cnn_registry.networks.weights.source.find_spec", lambda name: None)
+    monkeypatch.setattr("cnn_registry.networks.weights.torch_file.find_spec", lambda name: None)
     line = refusal(cnnreg, "train", "net", "--data", colours, "--weights", name, code=1)
-    assert f"{name} is read with torch, which is not installed. Install it with: pip install torch" in line
+    assert f"Reading {file} needs torch, which is not installed. Install with: pip install torch" in line
 
 
 def test_commands_to_copy_are_quoted(cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def create_model(
         InputShapeError: the shape is malformed, or smaller than the model can take.
         ModelBuildError: the builder failed.
         WeightsError, DownloadError: the weights do not fit, or cannot be read or fetched.
-        BackendError: Keras, its backend, or the library that reads the weights is not installed.
+        BackendError: Keras or its backend is not installed.
+        MissingPackageError: the library that reads the weights is not installed.
     """
     return build_model(
         get_spec(name),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from cnn_registry.errors import BackendError, DownloadError, WeightsError
+from cnn_registry.errors import BackendError, DownloadError, MissingPackageError, WeightsError
 from cnn_registry.networks.build import build_model
 from cnn_registry.networks.weights.source import address_digest, published_address
 from cnn_registry.registry.spec import Pretrained
@@ -81,7 +81,7 @@ def check_weights_download(subject: Subject) -> None:
             build_model(subject.spec, num_classes=published.num_classes, weights=name)
         except WeightsError as error:
             raise failed(f"the weights {name!r} to fit the network", str(error), _FIX) from error
-        except (BackendError, DownloadError) as error:
+        except (BackendError, DownloadError, MissingPackageError) as error:
             if _WRONG_ADDRESS.search(str(error)):
                 raise failed(f"the weights {name!r} at the declared address", str(error), _FIX) from error
             not_opened.append(f"{name}: {error}")

@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cnn_registry import backend, create_model
-from cnn_registry.errors import BackendError, DownloadError, UsageError, WeightsError
+from cnn_registry.errors import DownloadError, MissingPackageError, UsageError, WeightsError
 from tests.conftest import RunPython
 from tests.networks.weights.conftest import variables
 
@@ -143,7 +143,9 @@ def test_a_truncated_file_is_refused(foreign: str, safetensors: Path) -> None:
 def test_torch_files_say_what_reads_them(foreign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights.pth").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(BackendError, match=r"^weights\.pth is read with torch, .* Install it with: pip install torch$"):
+    with pytest.raises(
+        MissingPackageError, match=r"^Reading weights\.pth needs torch, .* Install with: pip install torch$"
+    ):
         create_model(foreign, weights=tmp_path / "weights.pth")
 
 
@@ -232,7 +234,9 @@ def test_what_reads_a_file_is_asked_for_before_it_is_fetched(
     folder, address = served
     (folder / "foreign-0123abcd.pth").write_bytes(b"much")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(BackendError, match=r"^foreign-0123abcd\.pth is read with torch, which cannot be imported"):
+    with pytest.raises(
+        MissingPackageError, match=r"^Reading foreign-0123abcd\.pth needs torch, which is not installed"
+    ):
         create_model(install(f"{address}/foreign-0123abcd.pth"), weights="torchvision:IMAGENET1K_V1")
     assert not (own_cache / "weights").exists()
 
@@ -304,7 +308,7 @@ def test_torch_is_not_imported_into_the_process(foreign: str, write_torch: Write
     [
         (
             "raise ImportError('no Triton')",
-            r"is read with torch, which cannot be imported \(ImportError: no Triton\)\.",
+            r"needs torch, which cannot be imported \(ImportError: no Triton\)\.",
         ),
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
@@ -324,7 +328,7 @@ def test_a_torch_that_fails_is_one_line(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(tmp_path / "library"))
     (tmp_path / "weights.pth").write_bytes(b"any")
-    with pytest.raises((BackendError, WeightsError), match=message) as caught:
+    with pytest.raises((MissingPackageError, WeightsError), match=message) as caught:
         create_model(foreign, weights=tmp_path / "weights.pth")
     assert "\n" not in str(caught.value)
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cnn_registry.errors import DownloadError, WeightsError
 from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line, snake_case
 
-from .torch_file import missing_reader, read_state_dict
+from .torch_file import missing_reader, need_reader, read_state_dict
 
 LayerArrays = dict[str, dict[str, np.ndarray]]
 """By the layer's name there, then by Keras' name of the variable; kernels in Keras' order of axes."""
@@ -41,7 +40,7 @@ def read_torch(path: Path) -> Foreign:
 
     Raises:
         WeightsError: the file is damaged or holds something else.
-        BackendError: the library that reads it is not installed.
+        MissingPackageError: the library that reads it is not installed.
     """
     need_reader(path.name)
     state = _safetensors(path) if path.name.endswith(".safetensors") else read_state_dict(path)
@@ -63,17 +62,6 @@ def _as_keras(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "kernel" if name == "weight" else name: array.transpose(axes.get(array.ndim))
         for name, array in variables.items()
     }
-
-
-def need_reader(name: str) -> None:
-    """Refuse a PyTorch file, by its name, if the library that reads it is not installed.
-
-    Raises:
-        BackendError: it is not.
-    """
-    package = "safetensors" if name.endswith(".safetensors") else "torch"
-    if find_spec(package) is None:
-        raise missing_reader(name, package, f"No module named {package!r}")
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -26,12 +26,13 @@ from cnn_registry.system.paths import weights_dir
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line
 
-from .foreign import Foreign, need_reader, read_keras_model, read_torch
+from .foreign import Foreign, read_keras_model, read_torch
 from .hub import fetched_weights
 from .images import COLOURS, first_convolutions, note_adapted, of_other_channels
 from .keras_file import arrays_by_layer, load_exactly, stored_class_names, unread
 from .safetensors_file import to_keras_file
 from .source import KERAS_FILE, Source, address_digest, published_address
+from .torch_file import need_reader
 
 if TYPE_CHECKING:
     import keras
@@ -71,7 +72,7 @@ def load_weights(
     Raises:
         WeightsError: the weights cannot be read, or do not fit; the first mismatches are listed.
         DownloadError: they could not be fetched.
-        BackendError: the library that reads them is not installed.
+        MissingPackageError: the library that reads them is not installed.
     """
     if source.published is None and source.path is not None and source.path.suffix == ".safetensors":
         with TemporaryDirectory(prefix="cnnreg-weights-") as folder:

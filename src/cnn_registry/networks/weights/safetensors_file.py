@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cnn_registry.errors import WeightsError
 from cnn_registry.text import one_line
 
-from .foreign import need_reader
 from .keras_file import GROUP, arrays_of, stamp
+from .torch_file import need_reader
 
 FILE = "model.safetensors"
 """In a repository of a hub."""
@@ -93,7 +93,7 @@ def to_keras_file(path: Path, target: Path) -> None:
 
     Raises:
         WeightsError: it cannot be read, or is of another kind.
-        BackendError: the package ``safetensors`` is not installed.
+        MissingPackageError: the package ``safetensors`` is not installed.
     """
     import h5py
 

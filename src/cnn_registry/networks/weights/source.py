@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.errors import BackendError, UsageError
+from cnn_registry.errors import UsageError
 from cnn_registry.registry.spec import ModelSpec, Pretrained
 from cnn_registry.system.hub import SCHEME, Address, hub_address, need_hub
 from cnn_registry.text import suggestion
 
 from .hub import fetched_weights
 from .safetensors_file import is_ours, tensor_names
+from .torch_file import need_reader
 
 KERAS_FILE = ".weights.h5"
 RUN_WEIGHTS = "best.weights.h5"
@@ -60,18 +59,13 @@ class Source:
         """Refuse weights that no installed library reads, before anything slow is done. Nothing is imported.
 
         Raises:
-            BackendError: the library is not installed.
+            MissingPackageError: the library is not installed.
         """
         name = self.path.name if self.path else self.published.origin if self.published else ""
         if name.startswith(SCHEME):
             need_hub(self.name)
-        if not name.endswith(TORCH_FILES):
-            return
-        package = "safetensors" if name.endswith(".safetensors") else "torch"
-        if package not in sys.modules and find_spec(package) is None:
-            raise BackendError(
-                f"{self.name} is read with {package}, which is not installed. Install it with: pip install {package}"
-            )
+        if name.endswith(TORCH_FILES):
+            need_reader(name.rpartition("/")[2])
 
 
 def address_digest(origin: str) -> str | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cnn_registry.errors import BackendError, WeightsError
+from cnn_registry.errors import MissingPackageError, WeightsError
 from cnn_registry.text import one_line
 
 ARRAYS = "arrays.npz"
@@ -25,7 +26,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         WeightsError: the file cannot be read as a state dict.
-        BackendError: PyTorch cannot be imported.
+        MissingPackageError: PyTorch cannot be imported.
     """
     with TemporaryDirectory(prefix="cnnreg-torch-") as folder:
         command = [sys.executable, "-W", "ignore", "-m", __name__, str(path), folder]
@@ -42,11 +43,20 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             return dict(zip(answer["keys"], arrays.values(), strict=True))
 
 
-def missing_reader(file: str, package: str, reason: str) -> BackendError:
-    """The error for a file that needs a package which cannot be imported."""
-    return BackendError(
-        f"{file} is read with {package}, which cannot be imported ({reason}). Install it with: pip install {package}"
-    )
+def need_reader(name: str) -> None:
+    """Refuse a PyTorch file, by its name, if the library that reads it is not installed. Nothing is imported.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    package = "safetensors" if name.endswith(".safetensors") else "torch"
+    if sys.modules.get(package) is None and find_spec(package) is None:
+        raise missing_reader(name, package)
+
+
+def missing_reader(file: str, package: str, reason: str = "") -> MissingPackageError:
+    """The error for a file that needs a package which is not installed, or cannot be imported for a ``reason``."""
+    return MissingPackageError(f"Reading {file}", [package], install=package, reason=reason)
 
 
 def _unreadable(path: Path, reason: str) -> WeightsError:
