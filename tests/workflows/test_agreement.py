@@ -21,7 +21,7 @@ class Two(Distribution):
     def __init__(self, **changes: str) -> None:
         self.changes = changes
 
-    def of_each(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         return [value, value | self.changes]
 
 

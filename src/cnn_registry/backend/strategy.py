@@ -71,15 +71,15 @@ class Distribution:
         """The number of the replica that is being computed; within a step."""
         return 0
 
-    def totals(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums of tensors over all replicas, which call this with the same shapes; within a step."""
         return list(tensors)
 
-    def of_each(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process has of something that JSON can express; all processes call this at the same point."""
         return [value]
 
-    def of_chief(self, make: Callable[[], T]) -> T:
+    def broadcast_from_chief(self, make: Callable[[], T]) -> T:
         """What the chief makes, which JSON can express. Where that fails, the chief raises its error.
 
         Raises:
@@ -87,17 +87,17 @@ class Distribution:
         """
         return make()
 
-    def share_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def broadcast_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's values of arrays, which have the same shapes and types in all processes."""
         return list(arrays)
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes have come to this point."""
-        self.of_each(None)
+        self.all_gather(None)
 
     def any(self, wish: bool) -> bool:
         """Whether any process wishes something; all processes call this at the same point."""
-        return any(self.of_each(wish))
+        return any(self.all_gather(wish))
 
     def ask(self, *wishes: bool) -> None:
         """Say between two steps what this process wishes to be done after the next one; see `agreed`."""
@@ -159,7 +159,7 @@ class Mirrored(Distribution):
         """The number of the replica that is being computed."""
         return tensorflow().distribute.get_replica_context().replica_id_in_sync_group
 
-    def totals(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums over all devices."""
         tf = tensorflow()
         if not tensors:
@@ -207,7 +207,9 @@ class Workers(Distribution):
         self._watch = Watch(self.strategy, cluster)
         self._asked, self._agreed = (tf.Variable(tf.zeros(WISHES), trainable=False) for _ in range(2))
         self._add = tf.function(
-            lambda value: self.totals([value])[0], input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False
+            lambda value: self.all_reduce_sum([value])[0],
+            input_signature=[tf.TensorSpec([None], tf.int64)],
+            autograph=False,
         )
 
     def line(self) -> str:
@@ -218,7 +220,7 @@ class Workers(Distribution):
         """The number of this process."""
         return self.replicas.first
 
-    def totals(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums over all workers."""
         tf = tensorflow()
 
@@ -231,7 +233,7 @@ class Workers(Distribution):
             return []
         return list(self.strategy.run(tf.autograph.experimental.do_not_convert(add), args=tuple(tensors)))
 
-    def of_each(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process has of something that JSON can express."""
         import numpy as np
 
@@ -244,7 +246,7 @@ class Workers(Distribution):
         rows[self.replicas.first] = own
         return [json.loads(row.tobytes()) for row in self._sum(rows)]
 
-    def of_chief(self, make: Callable[[], T]) -> T:
+    def broadcast_from_chief(self, make: Callable[[], T]) -> T:
         """What the chief makes."""
         value, failure = None, None
         if self.is_chief:
@@ -252,14 +254,14 @@ class Workers(Distribution):
                 value = make()
             except BaseException as error:
                 failure = error
-        found, reason = self.of_each((value, None if failure is None else one_line(failure)))[0]
+        found, reason = self.all_gather((value, None if failure is None else one_line(failure)))[0]
         if failure is not None:
             raise failure
         if reason is not None:
             raise ClusterError(f"The chief ({self._cluster.name(0)}) has failed: {reason}")
         return value if self.is_chief else found  # type: ignore[return-value]  # what JSON makes of it
 
-    def share_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def broadcast_arrays(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The chief's values of arrays, bit for bit."""
         import numpy as np
 
@@ -281,7 +283,7 @@ class Workers(Distribution):
 
     def vote(self) -> None:
         """Within a training step: exchange what all processes wish."""
-        self._agreed.assign(self.totals([self._asked])[0])
+        self._agreed.assign(self.all_reduce_sum([self._asked])[0])
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         tf = tensorflow()

@@ -261,14 +261,14 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
     Raises:
         UsageError: an argument does not go together with resuming.
     """
+    from cnn_registry.backend.strategy import distribution as join_workers
     from cnn_registry.workflows.resume import resume, unfinished
-    from cnn_registry.workflows.workers import join
 
     if which == "auto":
         if model is None:
             raise click.UsageError("--resume auto needs the model and the other arguments of the training.")
-        joined = join(how["distribute"])
-        found = joined.of_chief(lambda: _as_text(unfinished(model, settings=settings, **what)))
+        joined = join_workers(how["distribute"])
+        found = joined.broadcast_from_chief(lambda: _as_text(unfinished(model, settings=settings, **what)))
         if found is None:
             with muted(not joined.is_chief):
                 note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")

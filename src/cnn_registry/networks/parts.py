@@ -97,7 +97,7 @@ def summed(distribution: Distribution, values: Tensor) -> Tensor:
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow ships no type information
     def total(own: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        return distribution.totals([own])[0], lambda upstream: distribution.totals([upstream])[0]
+        return distribution.all_reduce_sum([own])[0], lambda upstream: distribution.all_reduce_sum([upstream])[0]
 
     return total(values)
 

@@ -93,7 +93,7 @@ class Training:
         for name in ("model", "optimizer", "average"):
             variables = list(own[name].values())
             for variable, value in zip(
-                variables, distribution.share_arrays([_numpy(item) for item in variables]), strict=True
+                variables, distribution.broadcast_arrays([_numpy(item) for item in variables]), strict=True
             ):
                 _assign(variable, value)
 
@@ -146,7 +146,7 @@ def shared_snapshot(distribution: Distribution, read: Callable[[], Snapshot | No
         found.append(read())
         return None if found[0] is None else _described(found[0])
 
-    facts = distribution.of_chief(described)
+    facts = distribution.broadcast_from_chief(described)
     if facts is None:
         return None
     own = found[0] if found else None
@@ -154,7 +154,7 @@ def shared_snapshot(distribution: Distribution, read: Callable[[], Snapshot | No
     for group, listed in facts["arrays"].items():
         specs = [ArraySpec(path, tuple(shape), kind) for path, shape, kind in listed]
         values = [own.arrays[group][spec.path] if own else np.empty(spec.shape, spec.numpy_type) for spec in specs]
-        arrays[group] = dict(zip([spec.path for spec in specs], distribution.share_arrays(values), strict=True))
+        arrays[group] = dict(zip([spec.path for spec in specs], distribution.broadcast_arrays(values), strict=True))
     history = tuple(Epoch(**row) for row in facts["history"])
     averaged = (facts["averaged"][0], facts["averaged"][1])
     return Snapshot(facts["step"], facts["seconds"], history, averaged, arrays, facts["callbacks"])

@@ -58,7 +58,9 @@ def share_steps(model: keras.Model, distribution: Distribution, *, synchronise: 
         variables = model.trainable_variables
         gradients = _added(tape.gradient(scaled, [variable.value for variable in variables]), distribution)
         model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for variable, total in zip(statistics, distribution.totals([item.value for item in statistics]), strict=True):
+        for variable, total in zip(
+            statistics, distribution.all_reduce_sum([item.value for item in statistics]), strict=True
+        ):
             variable.assign(total / replicas)
         distribution.vote()
         return _measured(images, labels, outputs, weights, own, loss)
@@ -118,7 +120,7 @@ def _split(data: Data, distribution: Distribution) -> tuple[Tensor, Tensor, Tens
     images, labels, *weights = data
     number = tf.shape(labels)[0]
     start, stop = part_bounds(number, distribution.replica(), distribution.replicas.of)
-    labels, *weights = distribution.totals([labels, *weights])
+    labels, *weights = distribution.all_reduce_sum([labels, *weights])
     return images, labels, weights[0] if weights else None, BatchPart(start, stop, number)
 
 
@@ -129,7 +131,7 @@ def _whole(outputs: Any, own: BatchPart, distribution: Distribution) -> Any:
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow ships no type information
     def gathered(padded: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         # All replicas compute the same loss from the whole; each takes the gradient of its own part.
-        return distribution.totals([padded])[0], lambda upstream: upstream
+        return distribution.all_reduce_sum([padded])[0], lambda upstream: upstream
 
     def whole(output: Tensor) -> Tensor:
         around = [[own.start, own.number - own.stop], *([0, 0] for _ in output.shape[1:])]
@@ -152,7 +154,7 @@ def _added(gradients: list[Any], distribution: Distribution) -> list[Any]:
     """The gradients of the whole batch; ``None`` stays, which is the same in all replicas."""
     tf = backend.tensorflow()
     present = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
-    totals = iter(distribution.totals(present) if present else ())
+    totals = iter(distribution.all_reduce_sum(present) if present else ())
     return [None if gradient is None else next(totals) for gradient in gradients]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribute, Distribution
+from cnn_registry.backend.strategy import distribution as join_workers
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
@@ -47,7 +48,7 @@ from .train import (
     listed_callbacks,
     options_record,
 )
-from .workers import check_same, fitting, join, opened
+from .workers import check_same, fitting, opened
 
 if TYPE_CHECKING:
     import keras
@@ -107,7 +108,7 @@ def resume(
     if address := hub_address(path):
         raise UsageError(f"{address} has no checkpoints to resume; train from its weights with --weights {address}.")
     backend.require_tensorflow()
-    distribution = join(distribute)
+    distribution = join_workers(distribute)
     with muted(not distribution.is_chief), opened(distribution, Path(path)) as run:
         recorded = run.record.options
         options = RunOptions(
@@ -240,7 +241,9 @@ def _resumed(
     """The run, trained to its end. Its record changes once everything is built and restored."""
     before = run.record
     trains_on = before.status in ENDED
-    rows = distribution.of_chief(lambda: [row.to_dict() for row in read_history(run.history_csv)] if trains_on else [])
+    rows = distribution.broadcast_from_chief(
+        lambda: [row.to_dict() for row in read_history(run.history_csv)] if trains_on else []
+    )
     history = [Epoch(**row) for row in rows]
     _refuse_stalled(run, plan.recipe, history)
     if run.writes:

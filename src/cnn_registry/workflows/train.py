@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import has_graph, without_optimizer
 from cnn_registry.backend.strategy import Distribute, Distribution
+from cnn_registry.backend.strategy import distribution as join_workers
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.cache import OnBadImage
 from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError
@@ -40,7 +41,7 @@ from cnn_registry.training.recipe_callbacks import build_callbacks, without_stat
 from cnn_registry.training.signals import StopRequest, stop_requests
 
 from .plan import Plan, Request, plan_training
-from .workers import check_same, created, fitting, join
+from .workers import check_same, created, fitting
 
 if TYPE_CHECKING:
     import keras
@@ -135,7 +136,7 @@ def train_new(request: Request, options: RunOptions, out: Path, distribute: Dist
         out: where the new run directory is made.
         distribute: as for `train`.
     """
-    distribution = join(distribute)
+    distribution = join_workers(distribute)
     with muted(not distribution.is_chief), backend.process_kept():
         plan = plan_training(request)
         check_callbacks(options, plan.recipe)
@@ -330,7 +331,7 @@ def carry_out(
             run = _reported(fit, plan, run, trained.history)
         trackers.end(run, in_haste=not has_time)
         if not trained.at_once:
-            fit.distribution.meet()  # a worker that ends before the chief would be taken for lost
+            fit.distribution.barrier()  # a worker that ends before the chief would be taken for lost
         return run
     except BaseException as error:
         if not run.writes:

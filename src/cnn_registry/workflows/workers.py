@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cnn_registry.backend.cluster import find_cluster
-from cnn_registry.backend.strategy import ALONE, Distribute, Distribution, distribution
+from cnn_registry.backend.strategy import ALONE, Distribute, Distribution
 from cnn_registry.data.sources.cache import digest_of_names
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.resolution import leaves
@@ -18,8 +18,6 @@ from cnn_registry.runs.run import FollowedRun, Run
 from cnn_registry.training.fit import Fit
 
 from .plan import Plan
-
-join = distribution
 
 
 def fitting(found: Distribution, plan: Plan) -> Distribution:
@@ -75,7 +73,7 @@ def check_same(found: Distribution, plan: Plan, fit: Fit) -> None:
         **{f"version of {name}": version for name, version in versions().items()},
         **{f"setting {name}": str(value) for name, value in leaves(plan.recipe.to_dict())},
     }
-    everyone = found.of_each(mine)
+    everyone = found.all_gather(mine)
     for rank, theirs in enumerate(everyone):
         for name in dict.fromkeys([*everyone[0], *theirs]):
             ours, other = everyone[0].get(name), theirs.get(name)
@@ -96,7 +94,7 @@ def created(found: Distribution, out: Path, record: RunRecord) -> Run:
         made.append(Run.create(out, record))
         return str(made[0].path)
 
-    path = found.of_chief(create)
+    path = found.broadcast_from_chief(create)
     return made[0] if made else FollowedRun(Path(path), record)
 
 
@@ -113,6 +111,6 @@ def opened(found: Distribution, path: Path) -> Iterator[Run]:
             stack.enter_context(Run.open(path).locked())
             return Run.open(path).record.model_dump_json()  # as it is now that no other process can change it
 
-        text = found.of_chief(record)
+        text = found.broadcast_from_chief(record)
         kind = Run if found.is_chief else FollowedRun
         yield kind(path, RunRecord.model_validate_json(text))

@@ -79,7 +79,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         whole = not self.training.progress.batch  # unless a callback has ended the epoch within
         votes = [self._is_due(self._cost / self.SHARE), self.request.signal is not None, bool(self.model.stop_training)]
-        save, stop, over = (any(of_all) for of_all in zip(*self._distribution.of_each(votes), strict=True))
+        save, stop, over = (any(of_all) for of_all in zip(*self._distribution.all_gather(votes), strict=True))
         if whole and (save or stop):
             self._save()
         if stop and not over:

@@ -38,7 +38,7 @@ class RecordImages(keras.callbacks.Callback):  # type: ignore[misc]  # Keras shi
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         found = self.images.unreadable
         if self._distribution.kind == "multiworker":
-            for others in self._distribution.of_each(list(found.reasons.items())):
+            for others in self._distribution.all_gather(list(found.reasons.items())):
                 found.add({int(position): str(reason) for position, reason in others})
         if new := sorted(found.reasons.keys() - self._named):
             self._named.update(new)
