@@ -34,7 +34,7 @@ FOLDS = (
 )
 
 
-class What(TypedDict):
+class PlanArguments(TypedDict):
     """Arguments that decide what is trained and where it is written."""
 
     dataset: str | None
@@ -44,7 +44,7 @@ class What(TypedDict):
     out: Path
 
 
-class How(TypedDict):
+class RunArguments(TypedDict):
     """Arguments that do not change the result of a training."""
 
     track: tuple[str, ...]
@@ -57,7 +57,7 @@ class How(TypedDict):
     distribute: Literal["auto", "none", "mirrored", "multiworker"]
 
 
-class Given(How, total=False):
+class GivenArguments(RunArguments, total=False):
     """Those of them that the user gave."""
 
 
@@ -221,8 +221,8 @@ def command(
         "callbacks": list(callbacks) or None,
     }
     settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
-    what = What(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
-    how = How(
+    what = PlanArguments(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
+    how = RunArguments(
         track=track,
         tensorboard=tensorboard,
         checkpoint_minutes=checkpoint_minutes,
@@ -255,7 +255,9 @@ def command(
     _report(train(model, settings=settings, **what, **how), as_json)
 
 
-def _resumed(which: str, model: str | None, settings: dict[str, Any], force: bool, what: What, how: How) -> Run | None:
+def _resumed(
+    which: str, model: str | None, settings: dict[str, Any], force: bool, what: PlanArguments, how: RunArguments
+) -> Run | None:
     """The resumed run, at its end; ``None`` where ``auto`` finds none.
 
     Raises:
@@ -274,7 +276,8 @@ def _resumed(which: str, model: str | None, settings: dict[str, Any], force: boo
                 note(f"No unfinished run with these arguments in {what['out']}; starting a new one.")
             return None
         return resume(found, force=force, **_given(how))
-    extra = [f"--{name.replace('_', '-')}" for name in What.__annotations__ if name != "data" and _is_given(name)]
+    names = [name for name in PlanArguments.__annotations__ if name != "data"]
+    extra = [f"--{name.replace('_', '-')}" for name in names if _is_given(name)]
     if model or extra:
         surplus = "the model" if model else min(extra)
         raise click.UsageError(f"The run already determines what is trained; remove {surplus}.")
@@ -291,12 +294,14 @@ def _is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _given(how: How) -> Given:
+def _given(how: RunArguments) -> GivenArguments:
     """Those options that the user gave; a run is resumed with its own otherwise."""
-    return cast("Given", {name: value for name, value in how.items() if _is_given(name)})
+    return cast("GivenArguments", {name: value for name, value in how.items() if _is_given(name)})
 
 
-def _print_plan(model: str | None, settings: dict[str, Any], what: What, how: How, as_json: bool) -> None:
+def _print_plan(
+    model: str | None, settings: dict[str, Any], what: PlanArguments, how: RunArguments, as_json: bool
+) -> None:
     """Print what would be trained; nothing is written."""
     from cnn_registry.registry.models import get_spec
     from cnn_registry.workflows.plan import Request, plan_training

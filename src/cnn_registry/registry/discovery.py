@@ -23,7 +23,7 @@ from cnn_registry.text import one_line
 
 from .distributions import ENTRY, entries
 from .entries import Broken, InstalledEntry
-from .kept import Kept, Recording, Stamp, folder_stamps, read, stamp_of
+from .listing_cache import CachedListing, Recording, Stamp, folder_stamps, read, stamp_of
 from .policy import CORE, Policy, normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Rejected, Spec
 
@@ -80,7 +80,7 @@ class Plugins:
         self.keeps = False
         self._folders: dict[tuple[str, str], tuple[Stamp, list[list[InstalledEntry]]]] = {}
         self._imports: dict[Provider, _Import] = {}
-        self._kept: tuple[dict[str, Stamp], Kept] | None = None
+        self._kept: tuple[dict[str, Stamp], CachedListing] | None = None
         self._recording: Recording | None = None
 
     @property
@@ -118,13 +118,13 @@ class Plugins:
             self._recording.write(kept)
             self._kept, self._recording = (self._recording.folders, kept), None
 
-    def _still_kept(self) -> Kept:
+    def _still_kept(self) -> CachedListing:
         """What earlier processes kept, until something is installed or removed."""
         stamps = folder_stamps()
         if self._kept is None:
             self._kept = stamps, read()
         elif self._kept[0] != stamps:
-            self._kept = stamps, Kept()
+            self._kept = stamps, CachedListing()
         return self._kept[1]
 
     def _allowed(self, entries: Iterable[InstalledEntry]) -> list[InstalledEntry]:
@@ -178,7 +178,7 @@ class Plugins:
         invalidate_caches()
         self._folders.clear()
         self._imports.clear()
-        self._kept = folder_stamps(), Kept()
+        self._kept = folder_stamps(), CachedListing()
 
     def _published(self, group: str, folder: str) -> list[list[InstalledEntry]]:
         """The entries of ``group`` in a folder of ``sys.path``, one list per distribution that has any."""

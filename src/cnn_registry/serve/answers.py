@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Asked(BaseModel):
+class PredictParameters(BaseModel):
     """The parameters of a request for predictions."""
 
     model_config = ConfigDict(extra="forbid")

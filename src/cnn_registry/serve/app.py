@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from cnn_registry.text import printable
 
 from .access import refusal
-from .answers import Asked, Health, Labels, PredictAnswer, Problem
+from .answers import Health, Labels, PredictAnswer, PredictParameters, Problem
 from .limits import Allowance, Limits
 from .service import Served, Service, UnreadableError
 from .uploads import FIELDS, read_uploads
@@ -100,7 +100,7 @@ def make_app(
         response_model_exclude_none=True,
         openapi_extra=_body(limits),
     )
-    async def predict(request: Request, asked: Annotated[Asked, Query()]) -> PredictAnswer:
+    async def predict(request: Request, asked: Annotated[PredictParameters, Query()]) -> PredictAnswer:
         if asked.explain and served.maps is None:
             raise HTTPException(422, "explain: this model is served without explanations; leave it out.")
         with requests.share() as enter, pictures.share() as take, held.share() as hold:

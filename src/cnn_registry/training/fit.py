@@ -41,7 +41,7 @@ from .outcome import Ending, Trained
 from .recipe_callbacks import build_callbacks
 from .schedule import warmup_steps
 from .signals import StopRequest, stop_requests
-from .state import Training, shared_snapshot
+from .state import TrainingState, shared_snapshot
 
 if TYPE_CHECKING:
     import keras
@@ -154,7 +154,7 @@ class Fit:
 
             self.clock = TimeLimit(self.recipe, self.progress, self._val_steps)
             states[TimeLimit.NAME] = self.clock
-        self.state = Training(self.model, self.progress, self.average, states)
+        self.state = TrainingState(self.model, self.progress, self.average, states)
 
     def _averaged_steps(self, epochs: int) -> float:
         """The steps over which the average of weights forgets, in a training of so many epochs."""

@@ -38,7 +38,7 @@ class Average(Protocol):
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingState:
     """The parts of a training that change: together they are its state.
 
     Attributes:

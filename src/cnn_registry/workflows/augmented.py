@@ -15,7 +15,7 @@ from cnn_registry.data.form import Form
 from cnn_registry.data.image import as_image, attempt, in_channels, pixels
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
-from cnn_registry.data.pipeline.batches import training_looks
+from cnn_registry.data.pipeline.batches import augmented_views
 from cnn_registry.data.pipeline.steps import check_steps
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
@@ -85,7 +85,7 @@ def augmented(
     some, (evaluated, decoded) = _decoded(found, images, forms, max_pixels)
     epochs = [int((place + 0.5) * chosen.epochs / draws) for place in range(draws)]
     with working(f"Drawing {counted(len(some), 'image')}", after=1.0):
-        seen = training_looks(
+        seen = augmented_views(
             LoadedImages(some, ArrayImages(decoded, forms[1]), bad=(), digest=""),
             at=epochs,
             epochs=chosen.epochs,

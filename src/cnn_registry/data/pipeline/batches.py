@@ -160,7 +160,7 @@ def part_bounds(number: T, replica: T, of: int) -> tuple[T, T]:
     return replica * number // of, (replica + 1) * number // of
 
 
-def training_looks(
+def augmented_views(
     images: LoadedImages,
     *,
     at: Sequence[int],

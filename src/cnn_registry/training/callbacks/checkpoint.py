@@ -13,7 +13,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.system.progress import note
 from cnn_registry.training.signals import StopRequest
-from cnn_registry.training.state import Training
+from cnn_registry.training.state import TrainingState
 
 from .endings import Diverged, Stopped
 
@@ -46,7 +46,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
     def __init__(
         self,
         run: Run,
-        training: Training,
+        training: TrainingState,
         minutes: float,
         request: StopRequest,
         *,

@@ -71,7 +71,7 @@ def stamp_of(path: str) -> Stamp:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedListing:
     """What was kept.
 
     Attributes:
@@ -100,32 +100,32 @@ class Kept:
 
     def with_group(
         self, group: str, entries: Iterable[InstalledEntry], facts: Mapping[Provider, Mapping[str, Any]]
-    ) -> Kept:
+    ) -> CachedListing:
         """This with the entries of a group, of which some were described."""
         earlier = {entry.provider: known for entry, known in self.groups.get(group, ())}
         described = {provider: known for provider, known in facts.items() if _is_same_in_json(known)}
         listed = [(entry, described.get(entry.provider, earlier.get(entry.provider))) for entry in entries]
-        return Kept({**self.groups, group: listed}, self.stamps)
+        return CachedListing({**self.groups, group: listed}, self.stamps)
 
 
-def read() -> Kept:
+def read() -> CachedListing:
     """What is kept of this environment; nothing if something has changed since, or the file cannot be used."""
     try:
         head, _, body = read_regular(_path(), LIMIT).partition(b"\n")
         if int(head, 16) != zlib.crc32(body):
-            return Kept()
+            return CachedListing()
         content = json.loads(body)
         stamps = {path: None if facts is None else tuple(facts) for path, facts in content["stamps"].items()}
         is_current = content["environment"] == _environment() and {*_folders()} <= stamps.keys()
         if not is_current or any(stamp_of(path) != known for path, known in stamps.items()):
-            return Kept()
+            return CachedListing()
         groups = {
             group: [(_entry(*fields), facts) for *fields, facts in listed]
             for group, listed in content["groups"].items()
         }
     except Exception:  # there is none, or it may hold anything
-        return Kept()
-    return Kept(groups, stamps)
+        return CachedListing()
+    return CachedListing(groups, stamps)
 
 
 class Recording:
@@ -142,7 +142,7 @@ class Recording:
         _listen()
         _readers.append(self._read)
 
-    def write(self, kept: Kept) -> None:
+    def write(self, kept: CachedListing) -> None:
         """Keep what was listed, unless something that it depends on is so new that it may still change unnoticed.
 
         Where nothing can be written, nothing is kept.

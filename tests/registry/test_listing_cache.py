@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cnn_registry.errors import UnknownNameError
-from cnn_registry.registry import kept
+from cnn_registry.registry import listing_cache
 from cnn_registry.registry.catalogue import Listed
 from cnn_registry.registry.current import Registry, current_registry, refresh, use_registry
 from cnn_registry.registry.datasets import describe_datasets
@@ -28,7 +28,7 @@ Start = Callable[[], None]
 @pytest.fixture
 def start(plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Be a new process of the command line, as far as plugins are concerned. Files may be as new as they are."""
-    monkeypatch.setattr(kept, "SETTLED", -1e6)
+    monkeypatch.setattr(listing_cache, "SETTLED", -1e6)
     # The first import of a module makes a folder beside it, after which nothing is kept yet.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
@@ -223,7 +223,7 @@ def test_slow_plugins_are_imported_and_named_each_time(
 def test_what_changed_a_moment_ago_is_not_kept(
     plugins: FakePlugins, start: Start, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "SETTLED", 2.0)
+    monkeypatch.setattr(listing_cache, "SETTLED", 2.0)
     plugins.install("fake-net", "net")
     assert set(listed()) == {"net"}
     assert not files(own_cache)
@@ -332,11 +332,11 @@ def test_environments_do_not_mix(
     listed()
     assert imported() == ["fake_net"]
     assert len(files(own_cache)) == 2
-    for number in range(kept.ENVIRONMENTS):
+    for number in range(listing_cache.ENVIRONMENTS):
         monkeypatch.setattr(sys, "prefix", f"/elsewhere/{number}")
         start()
         listed()
-    assert len(files(own_cache)) == kept.ENVIRONMENTS
+    assert len(files(own_cache)) == listing_cache.ENVIRONMENTS
 
 
 def test_what_is_installed_while_a_process_runs_is_seen(plugins: FakePlugins, start: Start) -> None:
@@ -380,12 +380,16 @@ def test_every_installed_spec_has_the_form_of_a_listed_one() -> None:
     assert models
     assert datasets
     assert all(
-        kept.is_plain_spec(kept.plain_types(ModelSpec), json.loads(json.dumps(spec.to_dict()))) for spec in models
+        listing_cache.is_plain_spec(listing_cache.plain_types(ModelSpec), json.loads(json.dumps(spec.to_dict())))
+        for spec in models
     )
     assert all(
-        kept.is_plain_spec(kept.plain_types(DatasetSpec), json.loads(json.dumps(spec.to_dict()))) for spec in datasets
+        listing_cache.is_plain_spec(listing_cache.plain_types(DatasetSpec), json.loads(json.dumps(spec.to_dict())))
+        for spec in datasets
     )
-    assert not any(kept.is_plain_spec(kept.plain_types(ModelSpec), spec.to_dict()) for spec in datasets)
+    assert not any(
+        listing_cache.is_plain_spec(listing_cache.plain_types(ModelSpec), spec.to_dict()) for spec in datasets
+    )
 
 
 AGAIN = """
