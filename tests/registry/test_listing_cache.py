@@ -16,6 +16,7 @@ from cnn_registry.registry.catalogue import Listed
 from cnn_registry.registry.current import Registry, current_registry, refresh, use_registry
 from cnn_registry.registry.datasets import describe_datasets
 from cnn_registry.registry.entries import Broken
+from cnn_registry.registry.listing_cache import is_plain_spec, plain_types
 from cnn_registry.registry.models import describe_models, get_spec, list_models, listed_models
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
 
@@ -379,17 +380,9 @@ def test_every_installed_spec_has_the_form_of_a_listed_one() -> None:
         datasets = [spec for spec in describe_datasets() if isinstance(spec, DatasetSpec)]
     assert models
     assert datasets
-    assert all(
-        listing_cache.is_plain_spec(listing_cache.plain_types(ModelSpec), json.loads(json.dumps(spec.to_dict())))
-        for spec in models
-    )
-    assert all(
-        listing_cache.is_plain_spec(listing_cache.plain_types(DatasetSpec), json.loads(json.dumps(spec.to_dict())))
-        for spec in datasets
-    )
-    assert not any(
-        listing_cache.is_plain_spec(listing_cache.plain_types(ModelSpec), spec.to_dict()) for spec in datasets
-    )
+    assert all(is_plain_spec(plain_types(ModelSpec), json.loads(json.dumps(spec.to_dict()))) for spec in models)
+    assert all(is_plain_spec(plain_types(DatasetSpec), json.loads(json.dumps(spec.to_dict()))) for spec in datasets)
+    assert not any(is_plain_spec(plain_types(ModelSpec), spec.to_dict()) for spec in datasets)
 
 
 AGAIN = """
