@@ -43,6 +43,7 @@ WORDS = [
     (r"(tells?|told) of", "report, describe"),
     (r"(is|are|was|were) said", "is printed, is documented"),
     (r"(go|goes|going|gone|went) on (with|as|at|all)", "resume, continue"),
+    (r"goes? on(?! (counting|with|as|at|all)\b)", "resume, continue"),
     (r"(take|takes|taken|taking|took) up(?! to)", "resume"),
     (r"all the same", "anyway"),
     (r"in turn", "alternately, one after another"),

@@ -112,7 +112,7 @@ class Unwritable(io.TextIOBase):
 
 
 @pytest.mark.parametrize("stream", [Unwritable(), None])
-def test_work_goes_on_where_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream: Unwritable | None) -> None:
+def test_work_continues_where_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream: Unwritable | None) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     note("Decoding")
     with progress("Decoding", 2) as advance, working("Decoding", after=0.0):

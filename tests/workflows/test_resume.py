@@ -1,4 +1,4 @@
-"""Trainings that are stopped and go on, on a model that trains in a second."""
+"""Trainings that are stopped and resumed, on a model that trains in a second."""
 
 from __future__ import annotations
 
@@ -321,13 +321,13 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training_at_once(
     assert resume(path).record.status in ("finished", "stopped early")
 
 
-def test_it_goes_on_without_checkpoints_if_that_is_wanted(
+def test_it_continues_without_checkpoints_if_that_is_wanted(
     tiny: str, colours: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     blocked = block_checkpoints(tmp_path)
     run = train(tiny, data=colours, settings=SETTINGS, out=tmp_path, callbacks=[blocked], keep_going=True)
     assert run.record.status in ("finished", "stopped early")
-    assert capfd.readouterr().err.count("Training goes on without checkpoints.") == 1
+    assert capfd.readouterr().err.count("Training continues without checkpoints.") == 1
 
 
 def test_a_picture_that_vanishes_ends_the_training_in_one_line(

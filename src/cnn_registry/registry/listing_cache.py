@@ -165,7 +165,7 @@ class Recording:
 
 
 _readers: list[set[str]] = []
-"""What was read, for each recording that goes on."""
+"""What was read, for each recording that has not ended."""
 
 
 @cache

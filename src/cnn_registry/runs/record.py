@@ -156,7 +156,7 @@ class SplitRecord(BaseModel):
 
 
 class Resumption(BaseModel):
-    """A training that goes on.
+    """One resumption of a training.
 
     Attributes:
         at: UTC, ISO 8601.
@@ -216,7 +216,7 @@ class RunRecord(BaseModel):
         versions: of Python and the libraries.
         machine: what its speed depends on.
         process: which process trains it, or did so last; ``None`` in runs of earlier versions.
-        resumed: each time that the training went on after it had been stopped.
+        resumed: each resumption of the training after it had been stopped.
         rollbacks: how often the training went back with half the learning rate.
         result: figures of the last and of the best epoch, and of the report.
         steps: what own steps of the augmentation say of themselves, by how the recipe lists them.

@@ -122,7 +122,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """From which a training that was stopped goes on."""
+        """The checkpoints that a stopped training resumes from."""
         return Checkpoints(self.path / "checkpoints", self.best_weights)
 
     @property

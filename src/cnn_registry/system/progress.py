@@ -2,7 +2,7 @@
 
 A notebook shows the bar and the lines among a cell's results, since Jupyter shows standard error on red.
 
-Work goes on where nobody reads: a pipe whose reader has left, a terminal that is gone, or a full disk is ignored.
+Work continues where nobody reads: a pipe whose reader has left, a terminal that is gone, or a full disk is ignored.
 """
 
 from __future__ import annotations

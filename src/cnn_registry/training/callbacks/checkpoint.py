@@ -103,7 +103,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
         except RunError as error:
             if not self.keep_going:
                 raise
-            note(f"{error} Training goes on without checkpoints.")
+            note(f"{error} Training continues without checkpoints.")
             self._works = False
         self._last = time.monotonic()
         self._cost = self._last - began

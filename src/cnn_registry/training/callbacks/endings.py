@@ -22,4 +22,4 @@ class EndedEarly(Exception):  # noqa: N818  (as above)
 
 
 class Stopped(Exception):  # noqa: N818  (no error)
-    """The training was asked to stop, and everything that it needs to go on is written."""
+    """The training was asked to stop, and everything that it needs to resume is written."""
