@@ -87,6 +87,6 @@ def _decay(schedule: ScheduleSettings, peak: float, steps: int, rest: int, warmu
 def plateau_rate(
     schedule: ScheduleSettings, peak: float, history: Sequence[Epoch], best_by: BestBy, step: int, warmup: int
 ) -> float:
-    """The rate of a step under ``"plateau"``, which the history alone tells: there is nothing to forget."""
+    """The rate of a step under ``"plateau"``, which follows from the history alone, so it has no state."""
     rate = peak * schedule.factor ** stalls(history, schedule.patience, best_by)
     return rate * step / warmup if step < warmup else rate

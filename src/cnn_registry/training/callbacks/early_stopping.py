@@ -16,7 +16,7 @@ else:
 
 
 class StopEarly(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
-    """Ends training when the measure has stalled, which the history alone tells: there is nothing to forget."""
+    """Ends training when the measure has stalled, which follows from the history alone, so it has no state."""
 
     def __init__(self, settings: EarlyStoppingSettings, best_by: BestBy, progress: TrainingProgress) -> None:
         super().__init__()
