@@ -80,7 +80,7 @@ def test_a_job_that_was_stopped_is_resumed_and_nothing_is_overwritten(
     assert lines[0] == "path,class,probability,class_2,probability_2,error\n"
     out.write_text("".join(lines[:31]) + lines[31][:9])
     refused = cnnreg("predict", trained, colours, "-o", out, "--top", 2)
-    assert (refused.code, "is there already" in refused.err) == (2, True)
+    assert (refused.code, "already exists" in refused.err) == (2, True)
     resumed = cnnreg("predict", trained, colours, "-o", out, "--top", 2, "--resume")
     assert "30 images in" in resumed.err
     assert [row["path"] for row in rows(out)] == [row["path"] for row in rows(whole)]

@@ -63,7 +63,7 @@ def test_what_is_named_is_shown_and_removed_once_it_is_confirmed(cnnreg: Cnnreg,
     asked = cnnreg("runs", runs, "--prune", "f*")
     assert asked.code == 2
     assert {row.split()[0] for row in asked.out.splitlines()[1:]} == {"first", "folds"}
-    assert "Nothing was removed: confirm with --yes that 2 runs, " in asked.err
+    assert "Nothing was removed. To remove 2 runs, " in asked.err
     assert names(runs) == {"first", "damaged", "folds", "notes"}
     done = cnnreg("runs", runs, "--prune", "f*", "--prune", "damaged", "--yes")
     assert (done.code, done.err) == (0, "")

@@ -183,5 +183,5 @@ def test_the_command_writes_overlays_and_raw_maps(cnnreg: Cnnreg, trained: Path,
     assert np.load(out / "0-cam.npy", allow_pickle=False).shape == (14, 14)
     again = cnnreg("explain", trained, *images, "-o", out)
     assert (again.code, again.err.count("\n")) == (2, 1)
-    assert "0-cam.png is there already" in again.err
+    assert "0-cam.png already exists" in again.err
     assert cnnreg("explain", trained, tmp_path / "cut.jpg", "-o", tmp_path / "other").code == 1

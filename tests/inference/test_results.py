@@ -76,7 +76,7 @@ def test_json_lines_keep_names_exactly() -> None:
 def test_a_line_that_was_cut_is_removed_and_the_rest_is_appended(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("path,class\na,1\nb,2\nc,")
-    with pytest.raises(UsageError, match=r"is there already\. Use --resume"):
+    with pytest.raises(UsageError, match=r"already exists\. Use --resume"):
         LineFile(file, "path,class")
     with pytest.raises(UsageError, match="has other columns"):
         LineFile(file, "path,class,more", resume=True)

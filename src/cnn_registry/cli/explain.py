@@ -109,7 +109,7 @@ def _stems(files: Sequence[Path], out: Path) -> list[str]:
     """Names for what is written, without their endings; files of one name are numbered.
 
     Raises:
-        UsageError: one of them is there already.
+        UsageError: one of them already exists.
     """
     seen: Counter[str] = Counter()
     stems = []
@@ -119,7 +119,7 @@ def _stems(files: Sequence[Path], out: Path) -> list[str]:
     for stem in stems:
         for name in (f"{stem}.png", f"{stem}.npy"):
             if (out / name).exists():
-                raise UsageError(f"{out / name} is there already; name another directory with -o, or remove it.")
+                raise UsageError(f"{out / name} already exists; name another directory with -o, or remove it.")
     return stems
 
 

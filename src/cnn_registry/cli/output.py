@@ -41,7 +41,7 @@ def check_new_png(path: Path, what: str) -> None:
     if path.suffix.lower() != ".png":
         raise UsageError(f"{what} is a PNG; expected a name that ends in .png, got {path}.")
     if path.exists():
-        raise UsageError(f"{path} is there already; name another file with -o, or remove it.")
+        raise UsageError(f"{path} already exists; name another file with -o, or remove it.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}; make it first.")
 

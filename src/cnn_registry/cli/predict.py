@@ -229,7 +229,7 @@ def resumed(lines: LineFile, names: Iterable[str], resume: bool, meter: Meter) -
 
 
 def journal(out: Path, resume: bool, made_with: dict[str, Any]) -> LineFile:
-    """LineFile beside a file that cannot be written line by line; it is made of them at the end.
+    """The file of lines that ``out`` is assembled from.
 
     Its first line says what makes it, so that it is not continued with another model.
 
@@ -240,7 +240,7 @@ def journal(out: Path, resume: bool, made_with: dict[str, Any]) -> LineFile:
 
     if out.exists():
         done = " It is complete; there is nothing to resume." if resume else ""
-        raise UsageError(f"{out} is there already.{done} Name another file.")
+        raise UsageError(f"{out} already exists.{done} Name another file.")
     return LineFile(out.with_name(f"{out.name}.part"), json.dumps({"made_with": made_with}), resume=resume)
 
 

@@ -113,7 +113,7 @@ def _confirmed(what: str) -> bool:
         UsageError: nobody can be asked.
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"Nothing was removed: confirm with --yes that {what}, should go.")
+        raise UsageError(f"Nothing was removed. To remove {what}, add --yes.")
     if click.confirm(f"Remove {what}?", err=True):
         return True
     tell("Nothing was removed.")

@@ -1,4 +1,4 @@
-"""The folder of an export: what may be there already, and how its files are recognized."""
+"""The folder of an export: what may already exist, and how its files are recognized."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class LineFile:
     def __init__(self, path: Path, first: str = "", *, resume: bool = False) -> None:
         self.path = path
         if os.path.lexists(path) and not resume:
-            raise UsageError(f"{path} is there already. Use --resume to continue it, or name another file.")
+            raise UsageError(f"{path} already exists. Use --resume to continue it, or name another file.")
         if os.path.lexists(path) and not is_own_file(path):
             raise UsageError(f"{path} is not a regular file; name another.")
         try:

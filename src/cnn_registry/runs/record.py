@@ -24,7 +24,7 @@ STOPPED = ("interrupted", "terminated")
 """How a training has ended that was asked to stop."""
 
 ROLLBACKS = 3
-"""How often a training goes back at most."""
+"""The most rollbacks of one training."""
 
 
 ACTIVATION, SIGMOID = "classifier_activation", "sigmoid"

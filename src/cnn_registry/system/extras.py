@@ -48,5 +48,5 @@ def need_arrow() -> tuple[Any, Any]:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # something else answers for it, or has imported it by halves
+    except (ImportError, ValueError):  # something else answers for it, or it is partly imported
         return False

@@ -307,7 +307,7 @@ def _keep(fit: Fit, run: Run, options: RunOptions) -> None:
     except RunError as error:
         if not options.keep_going:
             raise
-        note(f"{error} If training on is cut short, it can only start again.")
+        note(f"{error} If this training is interrupted, it starts from the beginning.")
 
 
 def unfinished(
