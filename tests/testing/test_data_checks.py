@@ -13,7 +13,7 @@ from cnn_registry import refresh
 from cnn_registry.data import load_dataset
 from cnn_registry.registry.discovery import DATASETS
 from cnn_registry.testing import check_dataset
-from cnn_registry.testing.run import DATASET_CHECKS, dataset_checks
+from cnn_registry.testing.checks import DATASET_CHECKS, dataset_checks
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins

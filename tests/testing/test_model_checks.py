@@ -13,7 +13,7 @@ import pytest
 from cnn_registry import Paper, get_spec, register_model
 from cnn_registry.errors import UsageError
 from cnn_registry.testing import CheckFailed, CheckResult, check_model
-from cnn_registry.testing.run import MODEL_CHECKS, model_checks
+from cnn_registry.testing.checks import MODEL_CHECKS, model_checks
 from cnn_registry.testing.saved import BACKENDS
 
 if TYPE_CHECKING:

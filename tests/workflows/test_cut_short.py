@@ -123,7 +123,7 @@ def test_each_cross_validation_has_a_directory_of_its_own(tiny: str, tmp_path: P
 )
 def test_a_state_that_a_callback_does_not_take_is_one_line(state: object) -> None:
     from cnn_registry.recipes.load import load_recipe
-    from cnn_registry.runs.progress import TrainingProgress
+    from cnn_registry.runs.training_progress import TrainingProgress
     from cnn_registry.training.callbacks.time_limit import TimeLimit
 
     limit = TimeLimit(load_recipe("default").with_settings({"time_limit": "90s"}), TrainingProgress(6), 2)

@@ -23,8 +23,8 @@ from .output import print_json, tell
 from .table import Column, print_table
 
 if TYPE_CHECKING:
+    from cnn_registry.testing.checks import BoundCheck
     from cnn_registry.testing.outcome import CheckResult
-    from cnn_registry.testing.run import BoundCheck
 
 COLUMNS = (
     Column("model", at_least=12),
@@ -67,7 +67,7 @@ def command(
     --write corrects numbers of parameters, MACs and min_size in the plugin's source, and shows the change.
     """
     from cnn_registry.registry.datasets import get_dataset_spec
-    from cnn_registry.testing.run import dataset_checks, model_checks
+    from cnn_registry.testing.checks import dataset_checks, model_checks
 
     if not (names or every or plugin or dataset_names):
         raise click.UsageError("Name a model, or give --all, --plugin or --dataset.", click.get_current_context())

@@ -52,7 +52,7 @@ def command(outdated: bool, wide: bool, as_json: bool) -> None:
     # Plugins come first, while nothing else has imported what a plugin should not import.
     from cnn_registry.recipes.installed import recipe_text
     from cnn_registry.recipes.load import built_in_names
-    from cnn_registry.registry.health import misnamed_groups, unmet_requirements
+    from cnn_registry.registry.diagnosis import misnamed_groups, unmet_requirements
 
     registry, unmet = current_registry(), unmet_requirements()
     plugins = [

@@ -206,10 +206,10 @@ def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predi
             network = build_model(spec, num_classes=published.num_classes, weights=weights)
         return [main_network(network)]
 
-    return Predictor(form, published.pixels, load, lambda: class_names(published), tta=tta)
+    return Predictor(form, published.pixels, load, lambda: published_class_names(published), tta=tta)
 
 
-def class_names(published: Pretrained) -> list[str]:
+def published_class_names(published: Pretrained) -> list[str]:
     """The classes of published weights in their order. A name that two classes share is followed by its id.
 
     Raises:

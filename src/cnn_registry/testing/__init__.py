@@ -11,9 +11,9 @@ In the tests of a plugin::
 ``cnnreg check mynet`` does the same on the command line. Importing this module imports neither Keras nor pytest.
 """
 
+from .checks import DATASET_CHECKS, MODEL_CHECKS, check_dataset, check_model
 from .marks import parametrize_with_checks
 from .outcome import Check, CheckFailed, CheckResult, CheckSkipped
-from .run import DATASET_CHECKS, MODEL_CHECKS, check_dataset, check_model
 
 __all__ = [
     "DATASET_CHECKS",

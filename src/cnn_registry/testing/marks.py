@@ -9,9 +9,9 @@ from cnn_registry.errors import UsageError
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.text import suggestion
 
+from .checks import BoundCheck, model_checks
 from .expected import unexpected_pass
 from .outcome import CheckFailed, CheckSkipped
-from .run import BoundCheck, model_checks
 
 if TYPE_CHECKING:
     import pytest

@@ -26,10 +26,10 @@ from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.history import Epoch, has_stalled
-from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.record import ModelRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.runs.weights_file import save_weights, share_if_equal
 from cnn_registry.system.progress import working
 from cnn_registry.text import one_line

@@ -11,8 +11,8 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.runs.history import Epoch
-from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.snapshot import ArraySpec, Layout, Snapshot, matched, unique
+from cnn_registry.runs.training_progress import TrainingProgress
 
 from .recipe_callbacks import Callbacks, restore_states, states
 

@@ -15,7 +15,7 @@ from cnn_registry.backend.keras_internals import Replacements, all_layers, requi
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.data.pipeline.batches import part_bounds
 from cnn_registry.errors import UsageError
-from cnn_registry.networks.parts import BatchPart, see_whole_batches
+from cnn_registry.networks.synchronized import BatchPart, see_whole_batches
 
 if TYPE_CHECKING:
     import keras

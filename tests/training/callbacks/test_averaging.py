@@ -14,7 +14,7 @@ import pytest
 import cnn_registry
 from cnn_registry import backend, create_model
 from cnn_registry.runs.history import best_epoch, read_history
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.training.callbacks.averaging import WeightAverage
 from tests.conftest import UNVARIED
 

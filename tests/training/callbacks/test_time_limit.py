@@ -9,7 +9,7 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.recipes.schema import Recipe
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.training.callbacks import time_limit
 from cnn_registry.training.callbacks.time_limit import TimeLimit
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend import keras_internals
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     import keras

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cnn_registry import backend
 from cnn_registry.recipes.schema import BestBy, EarlyStoppingSettings
 from cnn_registry.runs.history import has_stalled
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
     import keras

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.system.progress import WIDE, Bar, note, open_bar
 
 if TYPE_CHECKING:

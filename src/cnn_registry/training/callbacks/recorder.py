@@ -16,8 +16,8 @@ from cnn_registry import backend
 from cnn_registry.networks.graph import main_network
 from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch, csv_text
-from cnn_registry.runs.progress import TrainingProgress
 from cnn_registry.runs.run import Run
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.runs.weights_file import save_weights
 
 from .endings import Diverged, EndedEarly

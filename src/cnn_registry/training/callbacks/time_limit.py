@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.recipes.schema import Recipe
-from cnn_registry.runs.progress import TrainingProgress
+from cnn_registry.runs.training_progress import TrainingProgress
 from cnn_registry.system.times import seconds_of
 from cnn_registry.training.schedule import learning_rate
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.registry.health import misnamed_groups, unmet_requirements
+from cnn_registry.registry.diagnosis import misnamed_groups, unmet_requirements
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
