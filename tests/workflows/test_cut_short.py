@@ -14,7 +14,8 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.errors import DataError, RunError
-from cnn_registry.runs.run import Run, reserved
+from cnn_registry.runs.new_directory import reserved
+from cnn_registry.runs.run import Run
 from cnn_registry.training.recipe_callbacks import restore_states
 from cnn_registry.workflows.cross_validate import train_folds
 from cnn_registry.workflows.resume import resume

@@ -21,7 +21,7 @@ from cnn_registry.data.pipeline.batches import evaluation_batches, reading, trai
 from cnn_registry.data.sources import cache
 from cnn_registry.data.sources.cache import load_images
 from cnn_registry.errors import DataError
-from cnn_registry.runs.run import CONTENTS
+from cnn_registry.runs.layout import CONTENTS
 from cnn_registry.workflows.plan import Request, plan_training
 from tests.workflows.test_resume import SETTINGS, after_steps
 

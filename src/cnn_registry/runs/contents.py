@@ -11,7 +11,8 @@ import numpy as np
 from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.system.sealed import read_sealed, write_sealed
 
-from .run import CONTENTS, Run
+from .layout import CONTENTS
+from .run import Run
 
 
 def write_contents(run: Run, images: LoadedImages) -> None:

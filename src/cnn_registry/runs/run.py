@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from html import escape
 from importlib import import_module
@@ -20,14 +17,17 @@ from pydantic import ValidationError
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.networks.weights.hub import fetched_run
-from cnn_registry.system.files import check_own, is_own_folder, write_file
+from cnn_registry.system.files import check_own, write_file
 from cnn_registry.system.hub import hub_address, is_fetched
 from cnn_registry.text import counted, printable, shorten, suggestion
 
 from . import lock
 from .checkpoints import Checkpoints
 from .history import Epoch, read_history
+from .layout import check_kinds, check_own_files, label_line
+from .new_directory import file_name, new_directory, stamped
 from .record import RecordChanges, RunRecord, Status
+from .record_file import read_record, record_text
 
 if TYPE_CHECKING:
     import keras
@@ -36,33 +36,8 @@ if TYPE_CHECKING:
     from cnn_registry.export import Export, FormatName, WeightPrecision
     from cnn_registry.inference.evaluation import Evaluation
 
-SEAL = b',\n  "sha256": "'
-"""What stands between the record in ``run.json`` and the digest of the bytes before it, the file's last value."""
-
-MAX_BYTES = 2**28
-"""The largest ``run.json`` that is read: a million images are half of it."""
-
 GONE = "interrupted (process gone)"
 """The status of a run whose process has died without recording how it ended."""
-
-CONTENTS = "images.digests"
-"""Digests of images that are read while they are trained on; removed when the training has ended."""
-
-FOLDERS = ("checkpoints", "tensorboard")
-FILES = (
-    "run.json",
-    "labels.txt",
-    "history.csv",
-    "best.weights.h5",
-    "last.weights.h5",
-    "report.json",
-    "curves.png",
-    "confusion.png",
-    "report.html",
-    CONTENTS,
-    lock.NAME,
-)
-"""What a training writes."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -250,11 +225,11 @@ class Run:
         Raises:
             RunError: it cannot be made.
         """
-        parts = [record.model.spec["name"], _file_name(record.data.name)]
+        parts = [record.model.spec["name"], file_name(record.data.name)]
         if FOLD.fullmatch(record.split.name):
             parts.append(record.split.name)
         try:
-            run = cls(_new_directory(out, stamped(*parts)), record)
+            run = cls(new_directory(out, stamped(*parts)), record)
         except OSError as error:
             raise RunError(f"No run directory can be made in {out}: {error.strerror or error}.") from error
         run.write("labels.txt", "".join(f"{label_line(name)}\n" for name in record.data.class_names))
@@ -273,22 +248,7 @@ class Run:
         check_own(file)
         if not file.is_file():
             raise _not_a_run(path)
-        try:
-            if file.stat().st_size > MAX_BYTES:
-                raise RunError(f"{file} has more than {MAX_BYTES:,} bytes, so it is not a run record.")
-            content = file.read_bytes()
-            body, seal, _ = content.rpartition(SEAL)
-            record = RunRecord.model_validate_json(body + b"\n}" if seal else content)
-        except (OSError, ValidationError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            if first["loc"] == ("sha256",):  # it is no longer the last line: a program wrote the file again
-                raise _unsealed(file) from error
-            where = shorten(".".join(str(part) for part in first["loc"]), 100) or "the file"
-            raise RunError(f"{file} is damaged or of another version: {where}: {first['msg']}.") from error
-        # A record without a digest is one that a person wrote or changed, and says so by having none.
-        if seal and content != _with_digest(body):
-            raise _unsealed(file)
-        return cls(path, record)
+        return cls(path, read_record(file))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -297,8 +257,8 @@ class Run:
         Raises:
             RunError: one does, or the directory contains a link, a pipe or a device, or a folder in place of a file.
         """
-        _check_own(self.path)
-        _check_kinds(self.path)
+        check_own_files(self.path)
+        check_kinds(self.path)
         with lock.locked(self.path):
             yield
 
@@ -394,9 +354,7 @@ class Run:
 
     def save(self) -> None:
         """Write ``run.json``."""
-        record = self.record.model_copy(update={"format": 2})
-        body = record.model_dump_json(indent=2).removesuffix("\n}").encode()
-        self.write("run.json", _with_digest(body).decode())
+        self.write("run.json", record_text(self.record))
 
     def write(self, name: str, text: str) -> None:
         """Write ``text`` to the file ``name`` of the run, whole or not at all."""
@@ -468,96 +426,3 @@ def local_run(path: str | Path) -> Path:
     """
     address = hub_address(path)
     return fetched_run(address) if address else Path(path)
-
-
-def _check_own(path: Path) -> None:
-    """Refuse a run that holds anything but files and folders of its own; ``path`` itself may be a link.
-
-    Raises:
-        RunError: it does, or it cannot be read.
-    """
-    try:
-        entries = list(path.iterdir())
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
-    for entry in entries:
-        check_own(entry)
-
-
-def _check_kinds(path: Path) -> None:
-    """Refuse folders where a training writes files, and files where it makes folders.
-
-    Raises:
-        RunError: there is one.
-    """
-    for name in FOLDERS:
-        if os.path.lexists(path / name) and not is_own_folder(path / name):
-            raise RunError(f"{path / name} is a file; expected a folder. Move it elsewhere.")
-    for name in FILES:
-        if is_own_folder(path / name):
-            raise RunError(f"{path / name} is a folder; expected a file. Move it elsewhere.")
-
-
-@contextmanager
-def reserved(out: Path, stem: str) -> Iterator[Path]:
-    """A new directory in ``out`` that no other process uses; it is removed again if the block leaves it empty.
-
-    Raises:
-        RunError: it cannot be made.
-    """
-    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        path = _new_directory(out, stem)
-    except OSError as error:
-        raise RunError(f"No directory can be made in {out}: {error.strerror or error}.") from error
-    try:
-        yield path
-    finally:
-        for folder in (path, *missing):
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
-
-
-def stamped(*parts: str) -> str:
-    """A directory's name: the local time, and what is in it."""
-    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *parts])
-
-
-def _new_directory(out: Path, stem: str) -> Path:
-    """A directory that did not exist before: ``stem``, or ``stem-2`` and so on."""
-    out.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        path = out / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path
-
-
-def _file_name(name: str) -> str:
-    """``name`` with only what every file system takes."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
-    return kept.strip(".")[:64] or "data"
-
-
-def _unsealed(file: Path) -> RunError:
-    return RunError(
-        f'{file} fails its SHA-256 check. Restore it from a copy; if you changed it on purpose, remove "sha256" from '
-        f"its end."
-    )
-
-
-def _with_digest(body: bytes) -> bytes:
-    """A JSON object, given up to its last value, with the digest of these bytes as one more."""
-    return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
-
-
-def label_line(name: str) -> str:
-    r"""A class's name as one line of ``labels.txt``; different names give different lines.
-
-    What a terminal obeys is written as an escape, ``\x1b`` for instance, and a backslash as two.
-    """
-    return printable(name.replace("\\", "\\\\"))

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from cnn_registry.data.manifest import as_source, columns_of, path_of
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.recipes.schema import Recipe, validated
-from cnn_registry.runs.run import Run, stamped
+from cnn_registry.runs.new_directory import stamped
+from cnn_registry.runs.run import Run
 from cnn_registry.system.files import read_regular, write_file
 
 from .space import space_lines

@@ -25,8 +25,9 @@ from cnn_registry.recipes.resolution import NOT_SETTINGS, leaves
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.report.plots import plot_confusion
+from cnn_registry.runs.new_directory import reserved, stamped
 from cnn_registry.runs.record import ENDED, STOPPED
-from cnn_registry.runs.run import Run, reserved, stamped
+from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note

@@ -16,7 +16,7 @@ from cnn_registry.data.dataset import Bytes
 from cnn_registry.export.conversion import export_with_keras
 from cnn_registry.export.formats import FORMATS, INPUT, OUTPUT
 from cnn_registry.export.network import Job
-from cnn_registry.runs.run import label_line
+from cnn_registry.runs.layout import label_line
 
 SIGNATURE = "serving_default"
 FACTS = "metadata.json"
