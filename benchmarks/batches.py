@@ -26,10 +26,11 @@ from PIL import Image
 
 from cnn_registry import create_model
 from cnn_registry.backend import usable_cpus
+from cnn_registry.inference.line_file import LineFile
 from cnn_registry.inference.pictures import decoded_batches
 from cnn_registry.inference.predict import Prediction, predictions
+from cnn_registry.inference.prediction_rows import json_row
 from cnn_registry.inference.predictor import Predictor
-from cnn_registry.inference.results import LineFile, json_row
 from cnn_registry.inference.sources import find_pictures
 
 from .common import CLASSES, Facts, begin, save

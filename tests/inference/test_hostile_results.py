@@ -10,20 +10,10 @@ import numpy as np
 import pytest
 
 from cnn_registry.errors import UsageError
+from cnn_registry.inference.feature_rows import feature_row, features_done, write_npz
+from cnn_registry.inference.line_file import LONGEST, LineFile
 from cnn_registry.inference.predict import Prediction
-from cnn_registry.inference.results import (
-    LONGEST,
-    LineFile,
-    csv_done,
-    csv_line,
-    csv_row,
-    feature_row,
-    features_done,
-    header,
-    json_done,
-    json_row,
-    write_npz,
-)
+from cnn_registry.inference.prediction_rows import csv_done, csv_line, csv_row, header, json_done, json_row
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_registry.errors import CnnRegistryError
-from cnn_registry.inference.results import LineFile, csv_done, csv_line, features_done, header, json_done
+from cnn_registry.inference.feature_rows import features_done
+from cnn_registry.inference.line_file import LineFile
+from cnn_registry.inference.prediction_rows import csv_done, csv_line, header, json_done
 from cnn_registry.inference.sources import find_pictures
 from cnn_registry.report.summary import read_summary
 from cnn_registry.runs.checkpoints import _state

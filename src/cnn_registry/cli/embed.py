@@ -48,13 +48,8 @@ def command(
     A SOURCE is whatever cnnreg predict takes. An .npz file has the arrays features and paths; pictures that cannot be
     read are in bad_paths and bad_reasons.
     """
+    from cnn_registry.inference.feature_rows import feature_row, features_done, parquet_of_features, write_npz
     from cnn_registry.inference.features import embeddings, feature_predictor
-    from cnn_registry.inference.results import (
-        feature_row,
-        features_done,
-        parquet_of_features,
-        write_npz,
-    )
     from cnn_registry.inference.sources import find_pictures
     from cnn_registry.runs.run import load_run
     from cnn_registry.system.extras import need_arrow

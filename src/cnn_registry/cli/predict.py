@@ -28,9 +28,9 @@ from .output import print_json
 from .table import Column, print_table
 
 if TYPE_CHECKING:
+    from cnn_registry.inference.line_file import Done, LineFile
     from cnn_registry.inference.pictures import Picture
     from cnn_registry.inference.predict import Prediction
-    from cnn_registry.inference.results import Done, LineFile
 
 ResultFormat = Literal["table", "csv", "jsonl", "parquet"]
 
@@ -162,7 +162,7 @@ def _print_pages(predictions: Iterator[Prediction], wide: bool) -> None:
 
 
 def _print_lines(predictions: Iterable[Prediction], kind: ResultFormat, top: int, several: bool) -> None:
-    from cnn_registry.inference.results import csv_line, csv_row, header, json_row
+    from cnn_registry.inference.prediction_rows import csv_line, csv_row, header, json_row
 
     if kind == "csv":
         click.echo(csv_line(header(top, several=several)))
@@ -183,8 +183,8 @@ def _write(
     class_names: Sequence[str] | None,
 ) -> None:
     """Write the results to a file as they come; a Parquet file is made of lines of JSON at the end."""
-    from cnn_registry.inference.results import (
-        LineFile,
+    from cnn_registry.inference.line_file import LineFile
+    from cnn_registry.inference.prediction_rows import (
         csv_done,
         csv_line,
         csv_path,
@@ -215,7 +215,7 @@ def resumed(lines: LineFile, names: Iterable[str], resume: bool, meter: Meter) -
     Raises:
         UsageError: there is a line that the same command would not have written.
     """
-    from cnn_registry.inference.results import Done
+    from cnn_registry.inference.line_file import Done
 
     try:
         done = Done(names)
@@ -236,7 +236,7 @@ def journal(out: Path, resume: bool, made_with: dict[str, Any]) -> LineFile:
     Raises:
         UsageError: the file is there, or was begun with another model or other options.
     """
-    from cnn_registry.inference.results import LineFile
+    from cnn_registry.inference.line_file import LineFile
 
     if out.exists():
         done = " It is complete; there is nothing to resume." if resume else ""

@@ -1,4 +1,4 @@
-"""Files of results: hostile names, and what a killed job leaves."""
+"""Rows of predictions: hostile names in CSV, JSON and Parquet."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cnn_registry.errors import UsageError
-from cnn_registry.inference.pictures import Picture
+from cnn_registry.inference.line_file import LineFile
 from cnn_registry.inference.predict import Prediction
-from cnn_registry.inference.results import (
-    Done,
-    LineFile,
+from cnn_registry.inference.prediction_rows import (
     csv_done,
     csv_line,
     csv_path,
     csv_row,
-    feature_row,
     header,
     json_done,
     json_row,
-    parquet_of_features,
     parquet_of_predictions,
-    write_npz,
 )
 
 HOSTILE = [
@@ -73,34 +66,7 @@ def test_json_lines_keep_names_exactly() -> None:
     assert json.loads(json_row(Prediction(Path("b"), (), "empty file")))["error"] == "empty file"
 
 
-def test_a_line_that_was_cut_is_removed_and_the_rest_is_appended(tmp_path: Path) -> None:
-    file = tmp_path / "x.csv"
-    file.write_text("path,class\na,1\nb,2\nc,")
-    with pytest.raises(UsageError, match=r"already exists\. Use --resume"):
-        LineFile(file, "path,class")
-    with pytest.raises(UsageError, match="has other columns"):
-        LineFile(file, "path,class,more", resume=True)
-    with LineFile(file, "path,class", resume=True) as lines:
-        assert list(lines.read()) == ["a,1", "b,2"]
-        lines.write(["c,3"])
-    assert file.read_text() == "path,class\na,1\nb,2\nc,3\n"
-    file.write_text("pa")
-    with LineFile(file, "path,class", resume=True) as lines:
-        assert list(lines.read()) == []
-    assert file.read_text() == "path,class\n"
-    (tmp_path / "link.csv").symlink_to(file)
-    with pytest.raises(UsageError, match="is not a regular file"):
-        LineFile(tmp_path / "link.csv", "path,class", resume=True)
-
-
-def test_pictures_with_a_result_are_left_out_as_often_as_they_have_one() -> None:
-    done = Done(["a", "b", "b"])
-    pictures = [Picture(name, name) for name in "babcba"]
-    assert [picture.name for picture in done.remaining(pictures, str)] == ["c", "b", "a"]
-    assert [p.name for p in Done([]).remaining(pictures, str)] == list("babcba")
-
-
-def test_parquet_and_npz_are_made_of_lines(tmp_path: Path) -> None:
+def test_a_parquet_file_is_made_of_lines(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [json_row(Prediction(Path(HOSTILE[7]), (("a", 0.9), ("b", 0.1)))), json_row(Prediction("x", (), "cut"))]
     parquet_of_predictions(rows, 3, tmp_path / "p.parquet")
@@ -109,13 +75,3 @@ def test_parquet_and_npz_are_made_of_lines(tmp_path: Path) -> None:
     first, second = table.to_pylist()
     assert (first["path"], first["probability"], first["class_2"], first["class_3"]) == ("\\udcff.jpg", 0.9, "b", None)
     assert (second["class"], second["error"]) == (None, "cut")
-    features = np.arange(6, dtype=np.float32).reshape(2, 3)
-    lines = [feature_row("a", features[0]), feature_row("bad", None, "cut"), feature_row(Path("花"), features[1])]
-    write_npz(lines, tmp_path / "f.npz")
-    with np.load(tmp_path / "f.npz") as stored:
-        np.testing.assert_array_equal(stored["features"], features)
-        assert stored["paths"].tolist() == ["a", "花"]
-        assert (stored["bad_paths"].tolist(), stored["bad_reasons"].tolist()) == (["bad"], ["cut"])
-    parquet_of_features(lines, tmp_path / "f.parquet")
-    stored_rows = parquet.read_table(tmp_path / "f.parquet").to_pylist()
-    assert [row["feature"] for row in stored_rows] == [[0, 1, 2], None, [3, 4, 5]]
