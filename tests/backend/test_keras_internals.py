@@ -17,8 +17,9 @@ from cnn_registry.backend import keras_internals
 from cnn_registry.backend.keras_internals import MODEL_NEEDS, one_operation_step, require_shareable_steps
 from cnn_registry.errors import BackendError
 from cnn_registry.networks import acceleration
-from cnn_registry.networks.acceleration import accelerate, accelerated, set_precision
+from cnn_registry.networks.acceleration import accelerate, accelerated
 from cnn_registry.networks.folding import fold_batch_norm
+from cnn_registry.networks.precision import set_precision
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.training.optimizer import build_optimizer
 

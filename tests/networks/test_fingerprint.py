@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.networks.acceleration import accelerate, set_precision
+from cnn_registry.networks.acceleration import accelerate
 from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.freezing import freeze
 from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.precision import set_precision
 from cnn_registry.registry.models import get_spec
 from tests.conftest import RunPython
 

@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakSet
 
 import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import (
     Replacements,
-    call_of,
     calls_of,
     graph_is_known,
     has_graph,
@@ -27,10 +25,8 @@ from cnn_registry.backend.keras_internals import (
     is_replaced,
     methods_are_replaceable,
     one_operation_step,
-    policy_is_settable,
     setting,
 )
-from cnn_registry.system.progress import note
 
 from .graph import macs
 
@@ -68,77 +64,6 @@ FASTER = {
 
 FULL_STEP = "full_step"
 """The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
-
-
-_retyped: WeakSet[Any] = WeakSet()
-"""Layers whose type `set_precision` has set, not their author."""
-
-
-def set_precision(model: keras.Model, precision: str, share: float = 1.0, *, accelerating: bool = True) -> None:
-    """Have the layers of a functional or sequential ``model`` compute in another type; their weights stay float32.
-
-    These layers stay as they are:
-
-    - The layers that compute the outputs, because a loss needs exact probabilities.
-    - Layers that may have reasons of their own: those that are not Keras', and those that were given a type.
-    - Convolutions whose kernel is larger than their maps. In TensorFlow 2.21 on a CPU, the bfloat16 gradient of kernel
-      positions that meet no value is not zero but whatever was in memory.
-    - Layers with a bias that `accelerate` does not know. On a CPU, TensorFlow sums the gradient of a bias in bfloat16,
-      and a sum of ones ends at 256.
-
-    Other models, whose layers are called by code of their own, stay in float32, and one line says so.
-
-    Args:
-        model: built in float32.
-        precision: ``"bfloat16"``; ``"float16"``, in which the last two kinds of layers also compute; or ``"float32"``
-            to undo it.
-        share: the edge length of the smallest images as a share of the one that the model was built for.
-        accelerating: whether the model will be trained as `accelerated`.
-    """
-    if not has_graph(model):
-        if precision != "float32":
-            note(f"{model.name} is neither a functional nor a sequential model, so it is trained in float32.")
-        return
-    if not graph_is_known() or not policy_is_settable():
-        return
-    if precision == "float32":
-        for layer in _retyped.intersection(model.layers):
-            layer.dtype_policy = precision
-            _retyped.discard(layer)
-        return
-    layers, after = backend.keras().layers, f"mixed_{precision}"
-    ends = {id(call_of(tensor).operation) for tensor in (*model.inputs, *model.outputs)}
-    sums_biases = accelerating and methods_are_replaceable() and _agrees("bias")
-    for layer in model.layers:
-        is_keras = type(layer) is getattr(layers, type(layer).__name__, None)
-        if not is_keras or layer.dtype_policy.name != "float32" or id(layer) in ends:
-            continue
-        is_exact = not getattr(layer, "use_bias", False) or (sums_biases and _adds_bias_last(layer))
-        # The gradients of GPUs, for which float16 is, are right.
-        if precision == "float16" or (is_exact and not _exceeds_maps(layer, share)):
-            layer.dtype_policy = after
-            _retyped.add(layer)
-
-
-def _exceeds_maps(layer: Any, share: float) -> bool:
-    """Whether a convolution's kernel is larger than its maps; for maps of any size, whether it is larger than 1x1."""
-    kernel = getattr(layer, "kernel_size", ())
-    if not kernel or max(kernel) == 1:
-        return False
-    return any(
-        edge is None or int(edge * share) < extent
-        for call in calls_of(layer)
-        for tensor in call.inputs
-        for edge, extent in zip(tensor.shape[-1 - len(kernel) : -1], kernel, strict=True)
-    )
-
-
-def _adds_bias_last(layer: Any) -> bool:
-    """Whether a layer's bias is added to the last axis of a product, before the activation."""
-    layers = backend.keras().layers
-    if type(layer) is layers.Dense:
-        return setting(layer, "quantization_mode") is None
-    return type(layer) is layers.Conv2D and layer.data_format == "channels_last"
 
 
 @contextmanager
@@ -194,12 +119,20 @@ def _replace_methods(layer: Any, replacements: Replacements) -> None:
     layers, products = backend.keras().layers, _products(backend.cpu_flags())
     if is_replaced(layer, "call"):  # it computes with other processes
         return
-    if type(layer) is layers.BatchNormalization and _is_fusible(layer) and _agrees("normalisation"):
+    if type(layer) is layers.BatchNormalization and _is_fusible(layer) and agrees("normalisation"):
         replacements.add(layer, "call", _normalization(layer))
-    elif type(layer) is layers.Conv2D and products and _gains(layer, products) and _agrees("convolution"):
+    elif type(layer) is layers.Conv2D and products and _gains(layer, products) and agrees("convolution"):
         replacements.add(layer, "convolution_op", _convolution(layer))
-    if layer.compute_dtype == "bfloat16" and _adds_bias_last(layer) and layer.use_bias and _agrees("bias"):
+    if layer.compute_dtype == "bfloat16" and adds_bias_last(layer) and layer.use_bias and agrees("bias"):
         replacements.add(layer, "call", _with_bias(layer))
+
+
+def adds_bias_last(layer: Any) -> bool:
+    """Whether a layer's bias is added to the last axis of a product, before the activation."""
+    layers = backend.keras().layers
+    if type(layer) is layers.Dense:
+        return setting(layer, "quantization_mode") is None
+    return type(layer) is layers.Conv2D and layer.data_format == "channels_last"
 
 
 Accelerated = Literal["normalisation", "convolution", "bias"]
@@ -207,7 +140,7 @@ Accelerated = Literal["normalisation", "convolution", "bias"]
 
 
 @cache
-def _agrees(part: Accelerated) -> bool:
+def agrees(part: Accelerated) -> bool:
     """Whether a replaced layer computes what the installed Keras does, on a small batch; a line if not."""
 
     def works() -> bool:

@@ -12,11 +12,11 @@ from cnn_registry.backend.keras_internals import has_graph, take_any_size
 from cnn_registry.data.form import Size
 from cnn_registry.data.pipeline.batches import steps_per_epoch
 from cnn_registry.errors import UsageError
-from cnn_registry.networks.acceleration import set_precision
 from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import MAIN
 from cnn_registry.networks.heads import add_aux_losses
+from cnn_registry.networks.precision import set_precision
 from cnn_registry.networks.saving import drop_own_initializers
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec

@@ -19,8 +19,8 @@ from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, R
 from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model
 from cnn_registry.inference.halves import halves_at
-from cnn_registry.networks.acceleration import set_precision
 from cnn_registry.networks.graph import main_network
+from cnn_registry.networks.precision import set_precision
 from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
