@@ -14,7 +14,8 @@ import pytest
 from cnn_registry import train
 from cnn_registry.errors import RunError
 from cnn_registry.report.gallery import Thumbnail
-from cnn_registry.report.page import report_page, write_page
+from cnn_registry.report.page import report_page
+from cnn_registry.report.render import write_page
 from cnn_registry.report.summary import read_summary, summary_text
 from cnn_registry.runs.history import read_history
 from cnn_registry.runs.run import load_run

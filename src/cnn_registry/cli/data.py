@@ -59,7 +59,7 @@ def command(
     from cnn_registry.data.manifest import Manifest
     from cnn_registry.report.data_page import data_page
     from cnn_registry.report.inspection import inspect
-    from cnn_registry.report.page import write_page
+    from cnn_registry.report.render import write_page
     from cnn_registry.system.extras import need
 
     if out:

@@ -25,8 +25,9 @@ from cnn_registry.text import counted
 from .charts import Chart, Curve, curves
 from .glossary import COMPARED, WORDS
 from .measures import McNemar, holm, mcnemar
-from .page import percent, render_page, title_of, write_page
+from .page import title_of
 from .recipe_rows import differing, settings_of, value_text
+from .render import percent, render_page, write_page
 from .summary import Predictions, Summary, read_summary, summarise
 
 PAGE = "comparison.html"

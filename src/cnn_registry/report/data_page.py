@@ -13,7 +13,7 @@ from cnn_registry.text import counted
 
 from .gallery import EDGE, picture_address
 from .inspection import Inspection, Item
-from .page import render_page
+from .render import render_page
 
 GROUPS, EACH = 24, 4
 """Groups of images that look the same that are shown, and images of each."""

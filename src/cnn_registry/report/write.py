@@ -21,8 +21,9 @@ from cnn_registry.system.progress import note, working
 from .facts import data_facts
 from .fonts import lettering
 from .gallery import MISTAKES, Example, Thumbnail, confused_pairs, draw, mistakes
-from .page import report_page, title_of, write_page
+from .page import report_page, title_of
 from .plots import plot_confusion, plot_curves
+from .render import write_page
 from .summary import Summary, read_summary, summarise, summary_text
 
 PAGE = "report.html"

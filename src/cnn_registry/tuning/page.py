@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, Line, Tick
-from cnn_registry.report.page import duration, percent, render_page, write_page
+from cnn_registry.report.render import duration, percent, render_page, write_page
 from cnn_registry.report.summary import read_summary
 from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
