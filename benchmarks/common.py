@@ -25,7 +25,7 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions

@@ -21,7 +21,7 @@ from cnn_registry import get_spec
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.form import Form, height_and_width
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.sources.cache import load_forms
+from cnn_registry.data.sources.load import load_forms
 from cnn_registry.workflows.plan import chosen_recipe, settled
 
 from .common import DEFAULT_FLAGS, Facts, Worker, begin, in_turn, save, serve, timed

@@ -47,7 +47,7 @@ def our_epochs(folder: Path, side: str) -> Callable[[], int]:
     from cnn_registry.data.packing import pack
     from cnn_registry.data.pipeline.augment import Augmentation
     from cnn_registry.data.pipeline.batches import training_batches
-    from cnn_registry.data.sources.cache import load_forms
+    from cnn_registry.data.sources.load import load_forms
 
     if side.startswith("packed"):
         folder = pack(folder, folder.parent / side.replace(", ", "-"), max_edge=10_000).path

@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from cnn_registry import Recipe, get_spec
 from cnn_registry.data.pipeline.batches import training_batches
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.training.network import build_trainable
 from cnn_registry.workflows.plan import chosen_recipe, settled

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from cnn_registry import Recipe, backend, create_model, get_spec
 from cnn_registry.data.dataset import Split
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.runs.record import RunRecord
 from cnn_registry.runs.run import Run

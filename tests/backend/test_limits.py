@@ -91,7 +91,7 @@ import numpy as np
 import psutil
 from PIL import Image
 from cnn_registry.data.folder import load_folder
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 root = Path({str(tmp_path)!r}) / "data"
 for name in "ab":
     (root / name).mkdir(parents=True)

@@ -11,7 +11,8 @@ import pytest
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.folder import load_folder
-from cnn_registry.data.sources.cache import LoadedImages, load_images
+from cnn_registry.data.sources.load import load_images
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.split import make_split
 
 Folder = Callable[..., Path]

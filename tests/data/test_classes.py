@@ -8,7 +8,7 @@ import pytest
 
 from cnn_registry.data.classes import in_classes
 from cnn_registry.data.dataset import ImageDataset
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import DataError
 
 Made = Callable[..., ImageDataset]

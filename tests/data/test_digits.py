@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import UsageError
 from cnn_registry.registry.datasets import embedded_datasets, get_dataset_spec
 

@@ -11,7 +11,7 @@ from cnn_registry.data.folder import load_folder
 from cnn_registry.data.form import FILL, Form, in_proportion
 from cnn_registry.data.image import decode, pixels
 from cnn_registry.data.pipeline.batches import scale
-from cnn_registry.data.sources.cache import load_forms
+from cnn_registry.data.sources.load import load_forms
 
 LANCZOS = Image.Resampling.LANCZOS
 

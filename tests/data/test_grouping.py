@@ -12,7 +12,7 @@ import pytest
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.grouping import spread
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.data.split import make_split, split_name
 from cnn_registry.errors import DataError

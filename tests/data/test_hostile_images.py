@@ -23,7 +23,7 @@ from PIL import Image
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.formats import pillow_names
 from cnn_registry.data.image import decode
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import BadImageError, DataError
 
 Folder = Callable[..., Path]

@@ -16,7 +16,7 @@ from cnn_registry.data.manifest import load_manifest
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.batches import training_batches
 from cnn_registry.data.pipeline.mix import Mixing
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.data.split import make_split
 from cnn_registry.errors import DataError, UsageError
 

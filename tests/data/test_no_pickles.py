@@ -15,7 +15,7 @@ from PIL import Image
 import cnn_registry
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 
 CODE_IN_DATA = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "_pickle", "yaml"}
 UNSAFE = {("allow_pickle", True), ("safe_mode", False), ("weights_only", False)}

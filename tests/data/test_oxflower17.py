@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from cnn_registry.data.loading import load_dataset
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import DataError, DownloadError
 from cnn_registry.registry.datasets import get_dataset_spec
 

@@ -21,7 +21,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.packing import Packing, pack
 from cnn_registry.data.records import PackedImage
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.sealed import json_digest
 

@@ -12,7 +12,7 @@ from PIL import Image
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.form import Form
 from cnn_registry.data.image import decode
-from cnn_registry.data.sources.cache import load_forms
+from cnn_registry.data.sources.load import load_forms
 from cnn_registry.recipes.load import load_recipe
 
 REDUCED = Form(50, 40, reduced=True)

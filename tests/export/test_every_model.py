@@ -14,7 +14,7 @@ from cnn_registry.backend import forget, standard_settings
 from cnn_registry.blocks import LocalResponseNormalization
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.form import Form
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.export import FORMATS, FormatName
 from cnn_registry.export.check import Sample

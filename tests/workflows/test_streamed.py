@@ -18,8 +18,8 @@ from cnn_registry.backend.replicas import Replicas
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, training_batches
-from cnn_registry.data.sources import cache
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources import load
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import DataError
 from cnn_registry.runs.layout import CONTENTS
 from cnn_registry.workflows.plan import Request, plan_training
@@ -31,8 +31,8 @@ train = partial(cnn_registry.train, settings=SETTINGS)
 @pytest.fixture
 def large(own_colours: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of 60 images, which are more than fits into memory."""
-    monkeypatch.setattr(cache, "usable_memory", lambda: 60 * 16 * 16 * 3)
-    monkeypatch.setattr(cache, "in_flight", lambda: 1)
+    monkeypatch.setattr(load, "usable_memory", lambda: 60 * 16 * 16 * 3)
+    monkeypatch.setattr(load, "in_flight", lambda: 1)
     return own_colours
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import cnn_registry
 from cnn_registry import backend, get_spec
-from cnn_registry.data.sources import cache
+from cnn_registry.data.sources import load
 from cnn_registry.errors import BadImageError, CnnRegistryError, DataError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.recipes.load import load_recipe
@@ -167,7 +167,7 @@ def test_a_streamed_image_that_goes_bad_ends_a_training_by_its_name(
     tiny: str, own_colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keras = backend.keras()
-    monkeypatch.setattr(cache, "usable_memory", lambda: 50 * 16 * 16 * 3)  # for more than a batch, and less than all
+    monkeypatch.setattr(load, "usable_memory", lambda: 50 * 16 * 16 * 3)  # for more than a batch, and less than all
 
     class Damage(keras.callbacks.Callback):  # type: ignore[misc, name-defined]  # Keras is untyped
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from cnn_registry.text import counted, listing
 
 from .dataset import ImageDataset, Indices, Split
-from .sources.cache import LoadedImages
+from .sources.loaded import LoadedImages
 
 FEW_IMAGES = 10
 """A class with fewer images than this is pointed out."""

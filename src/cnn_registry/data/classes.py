@@ -13,7 +13,7 @@ from cnn_registry.text import counted, listing
 
 from .dataset import Indices
 from .parts import composed
-from .sources.cache import LoadedImages
+from .sources.loaded import LoadedImages
 from .sources.source import SelectedImages
 from .sources.unreadable import Unreadable
 

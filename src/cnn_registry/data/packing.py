@@ -39,8 +39,8 @@ from .packed import (
     shard_path,
 )
 from .records import Shard, need_array_record
-from .sources.cache import BadImage, OnBadImage, refuse_empty_classes, report_bad
-from .sources.unreadable import refused
+from .sources.loaded import BadImage, refuse_empty_classes, report_bad
+from .sources.unreadable import OnBadImage, refused
 from .threads import in_threads
 
 QUALITY = 95

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes, Indices
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.errors import ExportError
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted

@@ -15,7 +15,8 @@ from cnn_registry.data.classes import in_classes
 from cnn_registry.data.dataset import Bytes, Indices
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.sources.cache import LoadedImages, load_images
+from cnn_registry.data.sources.load import load_images
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.inference.evaluate import source_of

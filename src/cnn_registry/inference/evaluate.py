@@ -14,7 +14,8 @@ from cnn_registry.data.classes import in_classes
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading
-from cnn_registry.data.sources.cache import BadImage, LoadedImages, load_images, report_bad
+from cnn_registry.data.sources.load import load_images
+from cnn_registry.data.sources.loaded import BadImage, LoadedImages, report_bad
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.networks.folding import fold_batch_norm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.networks.graph import headless_network
 from cnn_registry.runs.run import Run

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.data.pipeline.batches import scale
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.registry.models import list_models
 from cnn_registry.runs.folds import open_runs

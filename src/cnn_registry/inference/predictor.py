@@ -14,7 +14,7 @@ from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.form import IN_WORDS, Form
 from cnn_registry.data.pipeline.batches import scale
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import BadImageError, DownloadError, RunError, UsageError, WeightsError
 from cnn_registry.networks.build import build_model
 from cnn_registry.networks.folding import fold_batch_norm

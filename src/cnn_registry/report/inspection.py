@@ -17,7 +17,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.looks import Look, look_alikes, looks
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.parts import composed
-from cnn_registry.data.sources.cache import BadImage, LoadedImages, image_hashes
+from cnn_registry.data.sources.loaded import BadImage, LoadedImages, image_hashes
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.inference.evaluate import evaluate

@@ -17,7 +17,7 @@ from cnn_registry.backend.strategy import ALONE, Distribution
 from cnn_registry.data.balance import class_weights
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.errors import CnnRegistryError, DivergedError, TrainingError
 from cnn_registry.networks.acceleration import accelerated
 from cnn_registry.networks.fingerprint import fingerprint

@@ -17,7 +17,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import augmented_views
 from cnn_registry.data.pipeline.steps import check_steps
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.recipes.schema import Recipe

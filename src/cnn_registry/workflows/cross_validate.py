@@ -18,7 +18,7 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribute
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.inference.evaluate import evaluate, joined
 from cnn_registry.recipes.resolution import NOT_SETTINGS, leaves

@@ -8,7 +8,7 @@ from typing import Any
 
 from cnn_registry import backend
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec

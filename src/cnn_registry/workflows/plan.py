@@ -18,7 +18,9 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.batches import check_memory
 from cnn_registry.data.pipeline.steps import check_steps, configurations
-from cnn_registry.data.sources.cache import LoadedImages, OnBadImage, load_forms
+from cnn_registry.data.sources.load import load_forms
+from cnn_registry.data.sources.loaded import LoadedImages
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.data.split import check_split_name, make_split, split_name
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source

@@ -16,7 +16,7 @@ from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.steps import configurations
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.inference.evaluate import source_of

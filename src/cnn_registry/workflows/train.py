@@ -14,7 +14,7 @@ from cnn_registry.backend.keras_internals import has_graph, without_optimizer
 from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.backend.strategy import distribution as join_workers
 from cnn_registry.data.manifest import Manifest
-from cnn_registry.data.sources.cache import OnBadImage
+from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model

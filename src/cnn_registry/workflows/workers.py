@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnn_registry.backend.cluster import find_cluster
 from cnn_registry.backend.strategy import ALONE, Distribute, Distribution
-from cnn_registry.data.sources.cache import digest_of_names
+from cnn_registry.data.sources.loaded import digest_of_names
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.resolution import leaves
 from cnn_registry.runs.machine import versions

@@ -15,7 +15,8 @@ from cnn_registry.data.folder import load_folder
 from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading, steps_per_epoch, training_batches
 from cnn_registry.data.pipeline.mix import Mixing
-from cnn_registry.data.sources.cache import LoadedImages, load_images
+from cnn_registry.data.sources.load import load_images
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.errors import BadImageError, DataError
 from cnn_registry.registry.spec import Pixels
 

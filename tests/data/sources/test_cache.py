@@ -14,7 +14,7 @@ from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.form import Form
 from cnn_registry.data.image import decode
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import DataError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_two_processes_at_once_agree(folder: Folder, cache_folder: Path, run_pyt
     code = f"""
 import hashlib, multiprocessing, pathlib
 import numpy as np
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.data.form import Form
 from cnn_registry.data.folder import load_folder
 

@@ -10,7 +10,7 @@ import pytest
 
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.sources import cache
-from cnn_registry.data.sources.cache import load_images
+from cnn_registry.data.sources.load import load_images
 from cnn_registry.errors import BadImageError, DataError
 
 

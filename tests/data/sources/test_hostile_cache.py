@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.sources import entry as entries
-from cnn_registry.data.sources.cache import load_images
 from cnn_registry.data.sources.entry import read_entry, write_entry
+from cnn_registry.data.sources.load import load_images
 
 PATHS = [f"{name}/{number}.png" for name in ("a", "b") for number in range(6)]
 FILES = ["images.npy", "index.json"]

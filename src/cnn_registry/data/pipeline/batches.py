@@ -20,8 +20,8 @@ from cnn_registry.backend.replicas import ALL, Replicas
 from cnn_registry.data.balance import Sampling, epoch_order
 from cnn_registry.data.dataset import Bytes, ImageDataset, Indices
 from cnn_registry.data.form import Size, height_and_width
-from cnn_registry.data.sources.cache import LoadedImages
 from cnn_registry.data.sources.files import UnreadableImagesError
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.unreadable import StandIns
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.registry.spec import Pixels

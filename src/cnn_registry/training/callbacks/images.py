@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribution
-from cnn_registry.data.sources.cache import LoadedImages
+from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.runs.contents import write_contents
 from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import note
