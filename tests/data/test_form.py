@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from cnn_registry.data.fitting import pixels
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.form import FILL, Form, in_proportion
-from cnn_registry.data.image import decode, pixels
+from cnn_registry.data.image import decode
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.load import load_forms
 

@@ -14,7 +14,8 @@ from cnn_registry.errors import BadImageError
 from cnn_registry.system.extras import need
 
 from .dataset import Bytes, EncodedImage
-from .image import as_image, decode_image
+from .fitting import as_image
+from .image import decode_image
 from .threads import in_threads
 
 EDGE = 64

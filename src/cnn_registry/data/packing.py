@@ -23,7 +23,8 @@ from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import counted, one_line
 
 from .dataset import Bytes, EncodedImage, ImageDataset
-from .image import as_image, check_file, decode_image, fitted
+from .fitting import as_image, fitted
+from .image import check_file, decode_image
 from .loading import load_dataset
 from .manifest import Manifest, as_source
 from .packed import (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import fitted, in_channels, pixels
+from cnn_registry.data.fitting import fitted, in_channels, pixels
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.model import Weights
 from cnn_registry.inference.pictures import Picture, given

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from cnn_registry.data.dataset import Bytes
+from cnn_registry.data.fitting import as_image, in_channels, pixels
 from cnn_registry.data.folder import find_images
 from cnn_registry.data.form import MODES, Form
-from cnn_registry.data.image import as_image, converted, decode_image, in_channels, pixels
+from cnn_registry.data.image import converted, decode_image
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import BadImageError, DownloadError, UsageError
 from cnn_registry.system.download import fetch

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn_registry.data.image import as_image, decode_image, fitted
+from cnn_registry.data.fitting import as_image, fitted
+from cnn_registry.data.image import decode_image
 from cnn_registry.errors import BadImageError
 from cnn_registry.text import counted
 

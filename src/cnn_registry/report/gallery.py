@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from cnn_registry.data.dataset import Bytes, EncodedImage, ImageDataset
-from cnn_registry.data.image import as_image, data_url, decode_image, fitted, in_channels, pixels
+from cnn_registry.data.fitting import as_image, data_url, fitted, in_channels, pixels
+from cnn_registry.data.image import decode_image
 from cnn_registry.data.sources.content import file_hash
 from cnn_registry.data.split import positions
 from cnn_registry.data.threads import in_threads

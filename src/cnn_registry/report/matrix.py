@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn_registry.data.image import data_url
+from cnn_registry.data.fitting import data_url
 
 TABLE = 40
 """Classes of which all are in a table."""

@@ -15,7 +15,8 @@ from PIL import Image
 
 from cnn_registry.backend import usable_cpus
 from cnn_registry.data.dataset import Bytes
-from cnn_registry.data.image import data_url, decode_image, fitted, in_channels, pixels
+from cnn_registry.data.fitting import data_url, fitted, in_channels, pixels
+from cnn_registry.data.image import decode_image
 from cnn_registry.errors import BadImageError
 from cnn_registry.explain import overlay
 from cnn_registry.inference.predict import labels_shown, most_probable

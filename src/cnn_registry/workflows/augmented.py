@@ -11,8 +11,9 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.data.dataset import Bytes, ImageDataset
+from cnn_registry.data.fitting import as_image, in_channels, pixels
 from cnn_registry.data.form import Form
-from cnn_registry.data.image import as_image, attempt, in_channels, pixels
+from cnn_registry.data.image import attempt
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import augmented_views

@@ -12,8 +12,8 @@ import numpy as np
 
 from cnn_registry.backend import memory_limit as usable_memory
 from cnn_registry.data.dataset import Bytes, ImageDataset
+from cnn_registry.data.fitting import as_image, pixels
 from cnn_registry.data.form import Form
-from cnn_registry.data.image import as_image, pixels
 from cnn_registry.data.threads import in_flight
 from cnn_registry.errors import DataError
 from cnn_registry.system.cache import cache_limit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cnn_registry.data.dataset import Bytes, Indices
+from cnn_registry.data.fitting import as_image, pixels
 from cnn_registry.data.form import Form
-from cnn_registry.data.image import as_image, pixels
 
 
 class ArrayImages:
