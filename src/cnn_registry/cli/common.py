@@ -181,7 +181,7 @@ def training_options(*, model_required: bool = True, split: bool = True) -> Call
         model_required: whether MODEL must be given.
         split: whether there is ``--split``.
     """
-    options = [
+    options: list[Callable[[Any], Any]] = [
         click.argument("model", required=model_required, shell_complete=complete_models),
         click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name; see: cnnreg datasets."),
         data_options(DATA),
