@@ -106,7 +106,7 @@ def hub_address(name: str | Path) -> Address | None:
     """The repository that ``name`` names; ``None`` if it does not begin with ``hf://``.
 
     Raises:
-        UsageError: it does, and goes on in another form.
+        UsageError: it does, but has another form.
     """
     text = str(name)
     if not (start := _START.match(text)):
