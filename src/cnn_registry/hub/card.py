@@ -11,9 +11,10 @@ from typing import Any
 
 from cnn_registry.data.form import IN_WORDS
 from cnn_registry.data.pipeline.batches import CAFFE_MEAN, IMAGENET_DEVIATION, IMAGENET_MEAN, for_channels
-from cnn_registry.export.facts import CORE, licence, resize_rule
+from cnn_registry.export.facts import licence, resize_rule
 from cnn_registry.export.readme import SHOW, SHOW_SEVERAL, picture_lines
 from cnn_registry.networks.weights.safetensors_file import FILE
+from cnn_registry.registry.policy import CORE
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.report.measures import Measure
 from cnn_registry.report.summary import Summary

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.data.form import FILL, MODES
-from cnn_registry.export.facts import CORE, installed_versions, licence, resize_rule
+from cnn_registry.export.facts import installed_versions, licence, resize_rule
 from cnn_registry.inference.model import load_model
 from cnn_registry.networks.weights.safetensors_file import FILE, to_safetensors
 from cnn_registry.recipes.toml import toml_lines
+from cnn_registry.registry.policy import CORE
 from cnn_registry.report.summary import read_summary
 from cnn_registry.runs.record import RunRecord
 from cnn_registry.runs.run import Run
