@@ -14,17 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-from benchmarks.chaos import only_run
 from benchmarks.chaos_workers import network, started
-from cnn_registry.runs.history import read_history
-from cnn_registry.runs.machine import machine, versions
-
-RESULT = Path(__file__).parent / "results" / "scaling_model.json"
+from benchmarks.common import begin, save
 
 WORKERS = (8, 32, 128, 512, 1024)
 
@@ -168,54 +168,177 @@ def _reach(step: Step, images: int) -> str:
     return "over 2,048" if reached == 2048 else f"{reached:,}"
 
 
-def measured(workers: int, rate: str | None, batch_size: int) -> float:
-    """Seconds of a step of LeNet-5 on digits, without the first epoch, in which steps are traced."""
-    command = [sys.executable, "-m", "cnn_registry", "train", "lenet5", "--dataset", "digits", "--distribute"]
-    command += ["multiworker" if workers > 1 else "none", "--epochs", "3", "--batch-size", str(batch_size)]
-    with tempfile.TemporaryDirectory() as name, network(workers, rate) as where:
+@dataclass(frozen=True)
+class Case:
+    """A training that is measured.
+
+    Attributes:
+        workers: number of them.
+        megabits: a second, of each worker's link in each direction; ``None`` for links that are not throttled.
+        parameters: of the network, about so many.
+        normalizations: layers of batch normalisation in it.
+        checkpoints: whether one is written after each step.
+    """
+
+    workers: int
+    megabits: int | None = None
+    parameters: float = 250e3
+    normalizations: int = 0
+    checkpoints: bool = False
+
+
+Times = dict[str, list[float]]
+"""The seconds of steps and of checkpoints."""
+
+
+def side(case: Case, folder: Path) -> None:
+    """Train a network with so many parameters, and write the seconds of its steps and checkpoints."""
+    import keras
+
+    import cnn_registry
+    from cnn_registry.training.callbacks.checkpoint import CheckpointCallback
+
+    def network(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+        layers = keras.layers
+        inputs = keras.Input(input_shape)
+        x = layers.Flatten()(inputs)
+        for _ in range(case.normalizations):
+            x = layers.BatchNormalization()(x)
+        x = layers.Dense(round(case.parameters / 203), activation="relu")(x)  # of 192 values, for 10 classes
+        return keras.Model(inputs, layers.Dense(num_classes, activation="softmax")(x))
+
+    paper = cnn_registry.Paper(title="None", authors="None", year=2020, url="https://example.org")
+    cnn_registry.register_model(
+        family="link",
+        summary="Much to send and little to compute",
+        trainable_params=round(case.parameters),
+        input_shape=(8, 8, 3),
+        paper=paper,
+    )(network)
+    times: Times = {"steps": [], "checkpoints": []}
+    save = CheckpointCallback._save
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no type information
+        last = 0.0
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.last = 0.0
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            now = time.perf_counter()
+            if self.last:
+                times["steps"].append(now - self.last)
+            self.last = now
+
+    def timed(callback: CheckpointCallback) -> None:
+        began = time.perf_counter()
+        save(callback)
+        times["checkpoints"].append(time.perf_counter() - began)
+
+    settings = {"batch_size": 96, "epochs": 2, "precision": "float32", "optimizer.name": "adam", "ema": None}
+    with patch.object(CheckpointCallback, "_save", timed):
+        run = cnn_registry.train(
+            "network",
+            dataset="digits",
+            settings=settings,
+            out=folder / "runs",
+            report=False,
+            callbacks=[Clock()],
+            checkpoint_minutes=0 if case.checkpoints else 60,
+        )
+    if run.writes:
+        (folder / "times.json").write_text(json.dumps(times))
+
+
+def measured(case: Case) -> Times:
+    """The seconds of a training's steps and checkpoints."""
+    rate = f"{case.megabits}mbit" if case.megabits else None
+    with tempfile.TemporaryDirectory() as name, network(case.workers, rate) as where:
         if rate and not where.names:
             raise SystemExit("Links can only be throttled in network namespaces.")
-        out = Path(name) / "runs"
-        processes = started(where, workers, command, out, 25000)
+        command = [sys.executable, "-m", "benchmarks.scaling_model", "--side", json.dumps(asdict(case)), name]
+        processes = started(where, case.workers, command, Path(name), 25000)
         if max(process.wait() for process in processes):
             raise SystemExit((Path(name) / "log-0").read_text())
-        run = only_run(out)
-        steps = -(-len(run.record.split.train) // batch_size)
-        return min(row.seconds for row in read_history(run.history_csv)[1:]) / steps
+        times: Times = json.loads((Path(name) / "times.json").read_text())
+    return times
 
 
-def compare(cases: list[tuple[int, int]], batch_size: int) -> list[dict[str, float]]:
-    """Predicted and measured seconds of a step, for pairs of workers and of Mbit/s.
+def step_seconds(case: Case) -> float:
+    """The median of a step."""
+    return statistics.median(measured(case)["steps"])
 
-    What a step costs beside the images and the link is taken from two workers on links that are not throttled.
+
+THROTTLED = ((2, 20), (2, 50), (3, 20), (3, 50), (4, 20), (4, 50))
+"""Workers, and Mbit/s of their links."""
+
+NORMALIZED = 16
+"""Layers of batch normalisation, from which the seconds of a message are taken."""
+
+CHECKPOINTS = (1e6, 4e6, 16e6)
+"""Parameters of networks of which checkpoints are written."""
+
+
+def compare_steps() -> list[dict[str, Any]]:
+    """Predicted and measured seconds of a step.
+
+    The processors are shared by all workers here, so what a step computes is measured for each number of workers, on
+    links that are not throttled. What throttled links and more exchanges add is predicted.
     """
-    alone, cores = measured(1, None, batch_size), machine()["cpus"]
-    together = measured(2, None, batch_size)
-    free = Step(alone / batch_size, together - alone / 2, 4 * 61_706, 2, 1e12, 0.0)
-    rows = []
-    for workers, megabits in cases:
-        crowded = max(1.0, workers / cores)
-        step = replace(free, bits_per_second=1e6 * megabits, image_seconds=free.image_seconds * crowded)
-        step = replace(step, fixed_seconds=free.fixed_seconds * crowded)
-        found = measured(workers, f"{megabits}mbit", batch_size)
-        predicted = step.seconds(workers, batch_size / workers)
-        rows.append({"workers": workers, "mbit": megabits, "predicted": predicted, "measured": found})
+    free = {number: step_seconds(Case(number)) for number in (1, 2, 3, 4)}
+    rows: list[dict[str, Any]] = [asdict(Case(number)) | {"measured": found} for number, found in free.items()]
+
+    def add(case: Case, predicted: float) -> float:
+        found = step_seconds(case)
+        rows.append(asdict(case) | {"predicted": predicted, "measured": found})
         print(rows[-1], flush=True)
-    return [{"workers": 1, "measured": alone}, {"workers": 2, "measured": together}, *rows]
+        return found
+
+    for number, megabits in THROTTLED:
+        link = Step(0.0, free[number], 4 * Case(number).parameters, 0, 1e6 * megabits, 0.0)
+        add(Case(number, megabits), link.seconds(number, 0))
+    two = Case(2, normalizations=NORMALIZED)
+    slower = step_seconds(two) - free[2]
+    rows.append(asdict(two) | {"measured": free[2] + slower})
+    for number in (3, 4):
+        messages = replace(Step(0.0, free[number], 0.0, 0, 1e15, 1.0), exchanges=2 * NORMALIZED)
+        times = (messages.exchange_seconds(number) - 2 * (number - 1)) / (messages.exchange_seconds(2) - 2)
+        add(Case(number, normalizations=NORMALIZED), free[number] + times * slower)
+    return rows
+
+
+def compare_checkpoints() -> list[dict[str, Any]]:
+    """Predicted and measured seconds of a checkpoint: a fixed part and a rate, both from the outer two sizes."""
+    rows = [
+        {
+            "parameters": parameters,
+            "measured": statistics.median(measured(Case(1, None, parameters, 0, True))["checkpoints"]),
+        }
+        for parameters in CHECKPOINTS
+    ]
+    small, _, large = rows
+    each = (large["measured"] - small["measured"]) / (large["parameters"] - small["parameters"])
+    for row in rows:
+        row["predicted"] = small["measured"] + each * (row["parameters"] - small["parameters"])
+        row["bytes_per_second"] = 12 / each
+        print(row, flush=True)
+    return rows
 
 
 def main() -> None:
     """Print the tables, or measure and write ``benchmarks/results/scaling_model.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--batch-size", type=int, default=128)
-    arguments = parser.parse_args()
-    if not arguments.measure:
+    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.side:
+        side(Case(**json.loads(asked.side[0])), Path(asked.side[1]))
+        return
+    if not asked.measure:
         print(tables())
         return
-    rows = compare([(2, 10), (2, 30), (2, 100), (3, 30), (4, 30)], arguments.batch_size)
-    result = {"command": " ".join(sys.argv), "versions": versions(), "machine": machine(), "steps": rows}
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    facts = begin() | {"steps": compare_steps(), "checkpoints": compare_checkpoints()}
+    save("scaling_model", facts)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
+
+from cnn_registry.errors import ClusterError
 
 from .cluster import Cluster
 from .environment import tensorflow
@@ -22,6 +26,65 @@ TRIES = 3
 
 GONE = "has ended, or its machine has"
 SILENT = "does not answer: it hangs, or the network is cut"
+
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What a client of gRPC says first: HTTP/2's preface and empty settings. A server answers with its own settings."""
+
+
+def joined(join: Callable[[], Any], cluster: Cluster) -> Any:
+    """What ``join`` returns when all workers are there.
+
+    TensorFlow waits within it for workers that have not started, and would also wait for one that was there and has
+    ended, or hangs. So it runs in a thread, while this one looks at those that were there. Ctrl-C ends the wait.
+
+    Raises:
+        ClusterError: another worker was there, and has ended, hangs, or cannot be reached.
+    """
+    done: list[Any] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(join())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="cnnreg-joining", daemon=True)
+    thread.start()
+    seen: set[int] = set()
+    tries = dict.fromkeys(range(len(cluster.addresses)), 0)
+    others = [rank for rank in tries if rank != cluster.rank]
+    thread.join(EVERY)
+    while thread.is_alive():
+        for rank in others:
+            reached, fault = _greeted(cluster.addresses[rank]) if thread.is_alive() else (False, None)
+            if reached:
+                seen.add(rank)
+            tries[rank] = tries[rank] + 1 if fault and rank in seen else 0
+            if fault and tries[rank] == TRIES:
+                raise ClusterError(
+                    f"Worker {cluster.rank} cannot join the other workers: {cluster.name(rank)}, {fault}"
+                )
+        thread.join(EVERY)
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _greeted(address: str) -> tuple[bool, str | None]:
+    """Whether anyone is at an address, and what is wrong there; ``None`` where a server answers."""
+    host, _, port = address.rpartition(":")
+    try:
+        connection = socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN)
+    except (OSError, ValueError) as error:
+        return False, SILENT if isinstance(error, TimeoutError) else GONE
+    with connection:
+        try:
+            connection.sendall(GREETING)
+            return True, None if connection.recv(1) else GONE
+        except OSError as error:
+            return True, SILENT if isinstance(error, TimeoutError) else GONE
 
 
 class Watch:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from cnn_registry.errors import ClusterError, UsageError
@@ -22,7 +23,7 @@ from cnn_registry.text import counted, one_line
 
 from .cluster import EXAMPLE, Cluster, find_cluster
 from .environment import tensorflow
-from .health import Watch
+from .health import Watch, joined
 from .replicas import ALL, Replicas
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Workers(Distribution):
 
     Raises:
         UsageError: TensorFlow has computed something in this process already, so that it cannot join others.
+        ClusterError: another process was there and is lost, or TensorFlow cannot join them.
     """
 
     kind = "multiworker"
@@ -196,7 +198,7 @@ class Workers(Distribution):
         others = ", ".join(address for rank, address in enumerate(cluster.addresses) if rank != cluster.rank)
         try:
             with working(f"Waiting for the other workers ({others})", after=5.0):
-                self.strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster.resolver(), options)
+                self.strategy = _connected(cluster, options)
         except RuntimeError as error:
             raise UsageError(
                 f"Workers must be connected before TensorFlow computes anything in their processes; call train first "
@@ -348,6 +350,17 @@ def _devices(wanted: Distribute) -> list[str]:
         return gpus
     cpus = [device.name for device in config.list_logical_devices("CPU")]
     return cpus if len(cpus) > 1 else []
+
+
+def _connected(cluster: Cluster, options: Any) -> Any:
+    """TensorFlow's strategy of all workers, when they are there.
+
+    It is made without TensorFlow's coordination service, which waits for other workers with Python's lock held, so that
+    nothing else runs here meanwhile, and then takes SIGTERM for itself.
+    """
+    context = import_module("tensorflow.python.eager.context").context()
+    context.configure_coordination_service(service_type="")
+    return joined(lambda: tensorflow().distribute.MultiWorkerMirroredStrategy(cluster.resolver(), options), cluster)
 
 
 def _take_own_gpu(cluster: Cluster) -> None:

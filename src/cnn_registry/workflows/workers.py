@@ -61,6 +61,8 @@ def check_same(found: Distribution, plan: Plan, fit: Fit) -> None:
     Raises:
         UsageError: they would train something else; the same error in all of them.
     """
+    if found.is_alone:
+        return
     provider = plan.spec.provider
     split = plan.parts.model_dump_json().encode()
     mine = {
