@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -54,6 +55,12 @@ KINDS = (
     "chief's disk full",
     "worker's disk full",
 )
+
+SINCE = ("training", "joining")
+"""Each kind is done in a training that has begun, then in one whose workers join each other or prepare."""
+
+TRAINS = re.compile(" into | resumes in ")
+"""The chief's line before the first step."""
 
 NEED_ROOT = ("cut off", "other images", "full")
 """Kinds that need network namespaces or mounts."""
@@ -204,7 +211,9 @@ class Fault:
     Attributes:
         kind: one of `KINDS`.
         victim: the worker that it happened to.
-        moment: seconds after the workers were connected; 0 for what is wrong from the start.
+        since: what it was waited for before: ``"joining"``, when the workers begin to join each other, or
+            ``"training"``.
+        moment: seconds after that; 0 for what is wrong from the start.
         step: of the latest checkpoint then.
         seconds: until the last of the others had ended.
         codes: exit codes of those that ended by themselves, by worker; ``None`` for one that did not.
@@ -213,6 +222,7 @@ class Fault:
 
     kind: str
     victim: int
+    since: str
     moment: float = 0.0
     step: int = 0
     seconds: float = 0.0
@@ -264,14 +274,18 @@ class Disturbed:
         self._number += 1
         return out
 
-    def disturb(self, kind: str) -> Fault | None:
+    def disturb(self, kind: str, since: str) -> Fault | None:
         """Start or resume the training, and do a fault; ``None`` where it ends before that."""
         chief = kind.startswith("chief")
-        fault = Fault(kind, 0 if chief else self._random.randrange(1, WORKERS))
+        fault = Fault(kind, 0 if chief else self._random.randrange(1, WORKERS), since)
         odd = self._odd(fault)
         processes = self._start(odd)
         try:
-            self._connected(processes)
+            self._await_joining(processes)
+            while since == "training" and not odd and not TRAINS.search(self._log(0)):
+                if processes[0].poll() is not None:
+                    raise SystemExit(f"Training ended before a fault: {self._log(0)}")
+                time.sleep(0.1)
             fault.moment = 0.0 if odd else round(self._random.uniform(0, self._seconds), 1)
             time.sleep(fault.moment)
             if all(process.poll() == 0 for process in processes):
@@ -309,7 +323,7 @@ class Disturbed:
             return Odd(fault.victim, before=mounted(full))
         return None
 
-    def _connected(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+    def _await_joining(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         """Wait until the processes listen to each other."""
         waiting = dict(enumerate(processes))
         while waiting:
@@ -422,7 +436,8 @@ def change_one(place: Place, rng: random.Random) -> None:
 def other_plugin(folder: Path) -> Path:
     """A folder with the plugin of LeNet-5 as another version of it."""
     shutil.rmtree(folder, ignore_errors=True)
-    [code] = util.find_spec("cnnreg_lenet").submodule_search_locations  # type: ignore[union-attr]  # it is installed
+    spec = util.find_spec("cnnreg_lenet")
+    [code] = (spec and spec.submodule_search_locations) or [""]
     shutil.copytree(code, folder / "cnnreg_lenet", ignore=shutil.ignore_patterns("__pycache__"))
     found = metadata.distribution("cnnreg-lenet")
     info = folder / "cnnreg_lenet-9.9.dist-info"
@@ -475,7 +490,7 @@ def main() -> None:
         faults: list[Fault] = []
         ends: list[list[str]] = []
         while len(faults) < arguments.faults:
-            done = training.disturb(kinds[len(faults) % len(kinds)])
+            done = training.disturb(kinds[len(faults) % len(kinds)], SINCE[len(faults) // len(kinds) % 2])
             if done:
                 faults.append(done)
                 note(f"{len(faults)}: {'clear' if done.is_clear else 'NOT CLEAR'}: {asdict(done)}")
