@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ tested. `make chaos` produces the figures; `make test` runs a shorter form of ea
 
 def main() -> None:
     """Print the page."""
-    chaos, cost = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("chaos", "checkpoint_cost"))
-    print("\n".join([HEAD, *killed(chaos), *damaged(chaos), *calls(), *costs(cost), *where(chaos)]))
+    names = ("chaos", "chaos_workers", "checkpoint_cost")
+    chaos, workers, cost = (json.loads((RESULTS / f"{name}.json").read_text()) for name in names)
+    parts = [HEAD, *killed(chaos), *disturbed(workers), *damaged(chaos), *calls(), *costs(cost), *where(chaos)]
+    print("\n".join(parts))
 
 
 def killed(chaos: dict[str, Any]) -> Iterator[str]:
@@ -39,6 +41,47 @@ def killed(chaos: dict[str, Any]) -> Iterator[str]:
         f"epochs. The status, the history (except seconds\nand images/s), the best weights and the last weights were "
         f"compared bit for bit. {same}.\n"
     )
+
+
+def disturbed(workers: dict[str, Any]) -> Iterator[str]:
+    """The faults of several workers."""
+    faults, ends = workers["faults"], workers["differences"]
+    clear = sum(fault["clear"] for fault in faults)
+    yield "## Several workers, disturbed and resumed\n"
+    yield f"    {workers['command']}\n"
+    yield f"trains on {workers['workers']} workers, each in a network namespace of its own, with\n"
+    yield f"    {workers['training']}\n"
+    yield (
+        "At random moments, one worker is killed, stopped (SIGSTOP) or cut off (its link is set down), or a disk is\n"
+        "filled. Another version of a plugin and other images (one is turned, has another label, or is missing) are\n"
+        "there from the start of a worker. All others have to end within 60 seconds with one line that says why.\n"
+        "Then all are started again with `--resume auto`. A worker that was stopped continues when the others have\n"
+        "ended, and has to end as well. A worker writes nothing but its cache, without which it trains on.\n"
+    )
+    yield (
+        "The first of each kind is done in a training that has begun, the second while the workers join each other or\n"
+        "prepare it.\n"
+    )
+    yield "| fault | times | seconds after that | seconds until all others had ended | what a worker says |"
+    yield "|---|--:|---|---|---|"
+    for kind in dict.fromkeys(fault["kind"] for fault in faults):
+        of_kind = [fault for fault in faults if fault["kind"] == kind]
+        lines = [line for fault in of_kind for line in fault["lines"].values() if line]
+        said = max(lines, key=len, default="").removeprefix("Error: ") or "nothing"
+        moments, seconds = (_range(fault[name] for fault in of_kind) for name in ("moment", "seconds"))
+        yield f"| {kind} | {len(of_kind)} | {moments} | {seconds} | {said} |"
+    latest = max(fault["step"] for fault in faults)
+    same = "identical" if not any(ends) else "not all identical"
+    yield (
+        f"\n{clear} of {len(faults)} ended as they have to. At a fault, the latest checkpoint was of step {latest}\n"
+        f"at most. Disturbed trainings that came to their end: {len(ends)}. The status, the history, the best weights\n"
+        f"and the last weights were compared, bit for bit, with those of one that was not disturbed: {same}.\n"
+    )
+
+
+def _range(values: Iterable[float]) -> str:
+    found = sorted(values)
+    return f"{found[0]:.1f}" if found[0] == found[-1] else f"{found[0]:.1f} to {found[-1]:.1f}"
 
 
 def damaged(chaos: dict[str, Any]) -> Iterator[str]:

@@ -32,7 +32,7 @@ GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 
 """What a client of gRPC says first: HTTP/2's preface and empty settings. A server answers with its own settings."""
 
 
-def joined(join: Callable[[], Any], cluster: Cluster) -> Any:
+def joined_by_all(join: Callable[[], Any], cluster: Cluster) -> Any:
     """What ``join`` returns when all workers are there.
 
     TensorFlow waits within it for workers that have not started, and would also wait for one that was there and has

@@ -23,7 +23,7 @@ from cnn_registry.text import counted, one_line
 
 from .cluster import EXAMPLE, Cluster, find_cluster
 from .environment import tensorflow
-from .health import Watch, joined
+from .health import Watch, joined_by_all
 from .replicas import ALL, Replicas
 
 if TYPE_CHECKING:
@@ -360,7 +360,9 @@ def _connected(cluster: Cluster, options: Any) -> Any:
     """
     context = import_module("tensorflow.python.eager.context").context()
     context.configure_coordination_service(service_type="")
-    return joined(lambda: tensorflow().distribute.MultiWorkerMirroredStrategy(cluster.resolver(), options), cluster)
+    return joined_by_all(
+        lambda: tensorflow().distribute.MultiWorkerMirroredStrategy(cluster.resolver(), options), cluster
+    )
 
 
 def _take_own_gpu(cluster: Cluster) -> None:
