@@ -7,7 +7,16 @@ import doctest
 import pytest
 
 from cnn_registry import text
-from cnn_registry.text import cell_width, one_line, printable, shorten, shorten_all, wrapped
+from cnn_registry.text import (
+    cell_width,
+    one_line,
+    printable,
+    quoted,
+    shorten,
+    shorten_all,
+    suggestion,
+    wrapped,
+)
 
 FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 SCIENTIST = "\N{WOMAN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}\u200d\N{MICROSCOPE}"
@@ -72,3 +81,17 @@ def test_an_error_in_one_line_has_no_codes_for_colours_and_whole_words() -> None
     assert line.startswith("ValueError: Exception Conv2D.call(). several words several")
     assert line.endswith(("words ...", "several ..."))
     assert len(line) <= 400
+
+
+def test_an_error_is_part_of_a_sentence() -> None:
+    assert one_line(ValueError("No space left.")) == "ValueError: No space left"
+    assert one_line(ValueError("and so on...")) == "ValueError: and so on..."
+    assert one_line(ValueError()) == "ValueError"
+    assert one_line(ValueError("word " * 100)).endswith("word ...")
+
+
+def test_what_is_very_long_is_shortened_and_not_compared() -> None:
+    assert quoted("a") == "'a'"
+    assert cell_width(quoted("花" * 10_000)) <= 200
+    assert quoted([1] * 1_000).endswith(", 1, 1]")
+    assert suggestion("vgg16" * 10_000, ["vgg16"]) == suggestion("vgg16", ["vgg16" * 10_000]) == ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.text import LONGEST_NAME, either, printable, shorten, suggestion
+from cnn_registry.text import LONGEST_NAME, either, one_line, printable, quoted, shorten, suggestion, unstopped
 
 __all__ = [
     "AmbiguousAliasError",
@@ -57,6 +57,11 @@ class CnnRegistryError(Exception):
         return _restored, (type(self), self.args, vars(self))
 
 
+def reason_of(error: BaseException) -> str:
+    """What went wrong, as a part of a sentence: the message of an error of this package, a line for any other."""
+    return unstopped(str(error)) if isinstance(error, CnnRegistryError) else one_line(error)
+
+
 def _restored(
     kind: type[CnnRegistryError], args: tuple[object, ...], attributes: Mapping[str, object]
 ) -> CnnRegistryError:
@@ -79,7 +84,7 @@ class UnknownNameError(UsageError, KeyError):
         known = list(known)
         counts = {0: f"no {noun} is installed", 1: f"1 {noun} is known"}
         count = counts.get(len(known), f"{len(known)} {noun}s are known")
-        super().__init__(f"There is no {noun} {name!r} ({count}).{suggestion(name, known)} {see}")
+        super().__init__(f"There is no {noun} {quoted(name)} ({count}).{suggestion(name, known)} {see}")
 
     def __str__(self) -> str:  # KeyError would show the message's repr
         return str(self.args[0])
@@ -90,7 +95,8 @@ class UnknownProviderError(UsageError):
 
     def __init__(self, noun: str, name: str, distribution: str, providers: Sequence[str], see: str) -> None:
         super().__init__(
-            f"No {noun} {name!r} is provided by {distribution!r}. Write {_qualified(name, providers)}. {see}"
+            f"No {noun} {quoted(name)} is provided by {quoted(distribution)}. Write {_qualified(name, providers)}. "
+            f"{see}"
         )
 
 
@@ -99,7 +105,8 @@ class AmbiguousNameError(UsageError):
 
     def __init__(self, noun: str, name: str, providers: Sequence[str]) -> None:
         super().__init__(
-            f"The {noun} {name!r} is provided by {' and by '.join(providers)}. Write {_qualified(name, providers)}."
+            f"The {noun} {quoted(name)} is provided by {' and by '.join(providers)}. Write "
+            f"{_qualified(name, providers)}."
         )
 
 
@@ -107,7 +114,7 @@ class AmbiguousAliasError(UsageError):
     """Two models or datasets have the same alias."""
 
     def __init__(self, noun: str, alias: str, names: Sequence[str]) -> None:
-        super().__init__(f"{alias!r} is an alias of {len(names)} {noun}s. Write {either(names)}.")
+        super().__init__(f"{quoted(alias)} is an alias of {len(names)} {noun}s. Write {either(names)}.")
 
 
 class DuplicateNameError(UsageError):
@@ -115,7 +122,7 @@ class DuplicateNameError(UsageError):
 
     def __init__(self, noun: str, name: str, first: str, second: str) -> None:
         super().__init__(
-            f"The {noun} {name!r} is already registered by {first}, and {second} registers it again. "
+            f"The {noun} {quoted(name)} is already registered by {first}, and {second} registers it again. "
             f"Rename one, or pass replace=True to replace the first."
         )
 
@@ -164,7 +171,7 @@ class BrokenPluginError(CnnRegistryError):
     def __init__(self, noun: str, name: str, blame: str, reason: str, details: str = "") -> None:
         self.details = details
         super().__init__(
-            f"The {noun} {name!r} of {blame} is broken: {reason} "
+            f"The {noun} {quoted(name)} of {blame} is broken: {reason} "
             f"('cnnreg -v ...' shows the traceback; 'pip install --upgrade {blame}' may fix it.)"
         )
 

@@ -13,7 +13,7 @@ JOINER = "\u200d"
 SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 LONGEST_NAME = 200
-"""Columns of a name in a list of names."""
+"""Columns of a name or a value in a message."""
 
 MOST_DIGITS = 1000
 """Digits of a number in a name; Python reads no integers of several thousand."""
@@ -30,7 +30,9 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
     """
     import difflib
 
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    if len(name) > LONGEST_NAME:  # nobody mistypes so much, and the comparison takes time
+        return ""
+    by_lower = {candidate.lower(): candidate for candidate in candidates if len(candidate) <= LONGEST_NAME}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     if not nearest:
         return ""
@@ -40,7 +42,8 @@ def suggestion(name: str, candidates: Iterable[str]) -> str:
 def one_line(error: BaseException) -> str:
     """What ``error`` is and says, in one line of at most 400 characters, even if it cannot print itself.
 
-    Codes for colours and bold type, which Keras puts into its messages, are left out.
+    A final full stop is left out, as the line is a part of a sentence. So are codes for colours and bold type, which
+    Keras puts into its messages.
     """
     import textwrap
 
@@ -49,7 +52,12 @@ def one_line(error: BaseException) -> str:
     except Exception:
         text = "(its message cannot be printed)"
     name = type(error).__name__
-    return textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ...")
+    return unstopped(textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ..."))
+
+
+def unstopped(sentence: str) -> str:
+    """A sentence without its full stop; three of them stay."""
+    return sentence if sentence.endswith("..") else sentence.removesuffix(".")
 
 
 def snake_case(name: str) -> str:
@@ -175,10 +183,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural}"
 
 
+def quoted(value: object) -> str:
+    """``value`` as Python writes it, with its middle left out where it is long."""
+    return shorten(repr(value), LONGEST_NAME)
+
+
 def listing(names: Iterable[str], at_most: int = 10) -> str:
     """Names in quotes, long ones shortened: the first ones, and how many more there are."""
     names = list(names)
-    return _and_more([repr(shorten(name, LONGEST_NAME)) for name in names[:at_most]], len(names))
+    return _and_more(list(map(quoted, names[:at_most])), len(names))
 
 
 def enumerated(texts: Iterable[str], at_most: int = 10) -> str:
@@ -198,7 +211,7 @@ def _and_more(shown: Sequence[str], count: int) -> str:
 
 def either(names: Iterable[str]) -> str:
     """``"'a' or 'b'"``, ``"'a', 'b' or 'c'"``."""
-    *others, last = map(repr, names)
+    *others, last = map(quoted, names)
     return f"{', '.join(others)} or {last}" if others else last
 
 

@@ -146,4 +146,4 @@ def test_the_names_of_a_loader_are_checked(packed: Path) -> None:
 
 
 def test_long_names_in_a_list_are_shortened() -> None:
-    assert listing(["a" * 5000, "b"]) == f"'{'a' * 100}\u2026{'a' * 99}', 'b'"
+    assert listing(["a" * 5000, "b"]) == f"'{'a' * 99}\u2026{'a' * 98}', 'b'"

@@ -162,6 +162,14 @@ def test_rows_that_say_nothing_are_counted(table: Table, capsys: pytest.CaptureF
         (["path,label", "a/\0.png,ash"], "line 2: a path with a null character"),
         (["path,label", "a/1.png," + "x" * MAX_LINE], f"line 2: more than {MAX_LINE:,} bytes"),
         (["path,label", "a/1.png," + "x" * 140_000], "line 2: field larger than field limit"),
+        (["path,label,split", "a/1.png,ash," + "x" * 9_000], r"got 'x{90,110}…x{90,110}'\. To ignore it"),
+        (["path,label", f"{'../' * 4_000}x.png,ash"], r"line 2: '\.\./.{90,110}….{90,110}' leaves the folder"),
+        (["path,label,weight", "a/1.png,ash," + "9" * 9_000], r"got '9{90,110}…9{90,110}'"),
+        (["path,label," + "z" * 9_000, "a/1.png,ash,1", "a/1.png,elm,1"], "says two things of 'a/1.png'"),
+        (["path,label,group", f"a/1.png,ash,{'g' * 9_000}", "a/1.png,ash,h"], r"group 'g{90,110}…g{90,110}' in line 2"),
+        (["way,label," + "z" * 9_000, "a/1.png,ash,1"], r"has no column 'path'\..*'z{90,110}…z{90,110}'"),
+        ([f"path,one,{'z' * 9_000}", "a/1.png,1,0", "a/2.png,1,q"], r"the column 'z{90,110}…z{90,110}' of a class"),
+        ([f"path,one,{'z' * 9_000}", "a/1.png,1,0", f"a/2.png,1,{'q' * 9_000}"], r"got 'q{90,110}…q{90,110}'"),
     ],
 )
 def test_what_is_wrong_is_one_line(table: Table, lines: list[str], message: str) -> None:

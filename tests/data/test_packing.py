@@ -253,6 +253,10 @@ TABLE, SHARD = "shard-00001-of-00003.json", "shard-00001-of-00003.array_record"
         (lambda p: rewritten(p, "packed.json", images=10**9), r"it says 1,000,000,000 images, its tables 10"),
         (lambda p: rewritten(p, "packed.json", version=2), r"is of version 2; this cnn_registry reads version 1"),
         (lambda p: rewritten(p, "packed.json", default_split="x"), r"default split 'x' is not among its splits"),
+        (lambda p: (p / "packed.json").write_text(f'{{"sha256": "", "images": 1{"0" * 5000}}}'), "is not an index"),
+        (lambda p: (p / "packed.json").write_text(f'{{"sha256": "", "a": {"[" * 900}{"]" * 900}}}'), "is damaged: "),
+        (lambda p: rewritten(p, TABLE, **{"z" * 10**5: 1}), r"is damaged: z{50,150}…[^…]{50,150}inputs"),
+        (lambda p: rewritten(p, "packed.json", version="9" * 10**5), r"is of version '9{90,110}…9{90,110}'"),
     ],
 )
 def test_damaged_and_forged_folders_are_refused_in_one_line(

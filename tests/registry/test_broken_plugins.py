@@ -142,6 +142,9 @@ CASES = {
     "a newer core": broken(module("from cnn_registry import no_such"), "ImportError: cannot import name 'no_such' fr"),
     "syntax error": broken(module("def bad(:"), "SyntaxError: invalid syntax (fake_bad.py, line 1)"),
     "sys.exit": broken(module("import sys; sys.exit(0)"), "SystemExit: 0"),
+    "an interrupt": broken(
+        module("raise KeyboardInterrupt"), "RuntimeError: KeyboardInterrupt, though nobody pressed Ctrl-C (fake_bad.py"
+    ),
     "endless recursion": broken(module("def f(): f()\nf()"), "RecursionError: maximum recursion depth exceeded"),
     "a panic": broken(module(PANIC), "PanicException: the extension module is lost"),
     "two lines": broken(module("raise RuntimeError('first\\n  second')"), "RuntimeError: first second"),
@@ -203,6 +206,7 @@ CASES = {
     # Its network is none.
     "no model": unbuildable("return None", "its builder returned NoneType, not a keras.Model"),
     "sys.exit in the builder": unbuildable("import sys; sys.exit(0)", "SystemExit: 0"),
+    "an interrupt in the builder": unbuildable("raise KeyboardInterrupt", "RuntimeError: KeyboardInterrupt, though"),
     "a layer that fails": unbuildable("keras.layers.Dense(-1)", "ValueError: "),
     "too many classes": unbuildable(
         f"return keras.Model(inputs, keras.layers.Dense(7)({FLAT}))",
@@ -214,7 +218,11 @@ CASES = {
     ),
     "two outputs": unbuildable(
         f"return keras.Model(inputs, [keras.layers.Dense(num_classes)({FLAT}), inputs])",
-        "the shape of its output must be (None, 3); got list",
+        "it has 2 outputs without names; return one output, or declare auxiliary heads with register_model(aux_heads",
+    ),
+    "outputs of other names": unbuildable(
+        f"return keras.Model(inputs, dict(main=keras.layers.Dense(num_classes)({FLAT}), aux=inputs))",
+        "it has the outputs 'main', 'aux', and none is 'predictions'; return one output, or declare",
     ),
     "a wrong shape of a subclass": unbuildable(
         SUBCLASS, "the shape of its output must be (None, 3); got (None, 16, 16, 3)"

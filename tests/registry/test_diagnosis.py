@@ -95,3 +95,18 @@ def test_doctor_gives_a_broken_plugins_requirements_too(plugins: FakePlugins, cn
     assert ended.code == 1
     assert "'nowhere_to_be_found' (fake_a.py, line 1). It requires nowhere-to-be-found (not installed)." in ended.out
     assert "fake-b 1.0 publishes in the entry-point group 'cnn_registry.model', which nobody reads." in ended.out
+
+
+def test_doctor_names_who_is_excluded_and_names_that_nobody_has(
+    plugins: FakePlugins, cnnreg: Cnnreg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins.install("fake-a", "net")
+    plugins.install("fake-b", "other")
+    monkeypatch.setenv("CNNREG_PLUGINS", "fake-a,fake-c")
+    monkeypatch.setenv("CNNREG_DISABLE_PLUGINS", "Fake_B, fake.a")
+    ended = cnnreg("doctor", "--json")
+    facts = json.loads(ended.out)
+    assert (ended.code, [plugin["name"] for plugin in facts["plugins"] if plugin["kind"] == "model"]) == (0, [])
+    left_out, unknown = facts["excluded"]
+    assert "'fake-a', 'fake-b'" in left_out
+    assert unknown.startswith("CNNREG_PLUGINS names fake-c, which is not installed. Did you mean 'fake-")

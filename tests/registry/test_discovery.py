@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ import entrypoints
 import pytest
 
 from cnn_registry import create_model, get_spec, list_models
-from cnn_registry.errors import BrokenPluginError, UnknownNameError
+from cnn_registry.errors import BrokenPluginError, UnknownNameError, UsageError
 from cnn_registry.registry.current import current_registry, refresh, use_policy
 from cnn_registry.registry.discovery import DATASETS, MODELS
 from cnn_registry.registry.entries import Broken, InstalledEntry
@@ -114,9 +115,14 @@ def test_an_entry_that_points_nowhere_is_broken(healthy: FakePlugins, value: str
 
 
 def test_an_interrupt_is_not_the_plugins_fault(healthy: FakePlugins) -> None:
-    healthy.install("fake-broken", source="raise KeyboardInterrupt", entries={"broken": "fake_broken:broken"})
-    with pytest.raises(KeyboardInterrupt):
-        describe_models()
+    source = "import signal\nsignal.raise_signal(signal.SIGINT)"
+    healthy.install("fake-broken", source=source, entries={"broken": "fake_broken:broken"})
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test in the background does not have
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            describe_models()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_fixed_plugin_works_after_refresh(healthy: FakePlugins) -> None:
@@ -428,7 +434,25 @@ def test_without_a_name_each_entry_goes_by_its_own_package(
     assert list_models() == ["net"]
 
 
-@pytest.mark.parametrize(("value", "strict"), [("1", True), ("true", True), ("0", False), ("", False)])
+@pytest.mark.parametrize("value", ["*", "fake-one;fake-two", "fake-one fake-two", "fake-one==1.0", "a/b", "ä"])
+@pytest.mark.parametrize("variable", ["CNNREG_PLUGINS", "CNNREG_DISABLE_PLUGINS"])
+def test_what_cannot_be_a_distribution_is_refused(
+    three: FakePlugins, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=f"^{variable} must be names of distributions, separated by commas; got '"):
+        list_models()
+
+
+def test_strict_is_0_or_1(three: FakePlugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNREG_STRICT_PLUGINS", "maybe")
+    with pytest.raises(UsageError, match="CNNREG_STRICT_PLUGINS must be 0 or 1; got 'maybe'"):
+        list_models()
+
+
+@pytest.mark.parametrize(
+    ("value", "strict"), [("1", True), ("true", True), ("0", False), ("", False), ("FALSE", False), ("off", False)]
+)
 def test_strict_raises_what_would_be_listed_as_broken(
     healthy: FakePlugins, monkeypatch: pytest.MonkeyPatch, value: str, strict: bool
 ) -> None:

@@ -169,7 +169,7 @@ def failing(self: TensorBoard, *arguments: object) -> None:
     raise ConnectionError("no way to http://me:secret@host/\nat all")
 
 
-SAID = "TensorBoard failed, and the training continues without it: ConnectionError: no way to http://host/ at all"
+SAID = "TensorBoard failed, and the training continues without it: ConnectionError: no way to http://host/ at all."
 
 
 def test_a_tracker_that_raises_is_left_out_and_loses_nothing(

@@ -45,11 +45,13 @@ def _as_before() -> Iterator[None]:
     choose("channels_last", "float32", "float32")
 
 
-def choose(*chosen: str) -> None:
+def choose(*chosen: str, epsilon: float = 1e-7, steps: int | None = None) -> None:
     config = backend.keras().config
     config.set_image_data_format(chosen[0])
     config.set_floatx(chosen[1])
     config.set_dtype_policy(chosen[2])
+    config.set_epsilon(epsilon)
+    config.set_max_steps_per_epoch(steps)
 
 
 def figures(colours: Path, out: Path) -> Any:
@@ -64,9 +66,10 @@ def test_the_figures_are_the_same(plugins: FakePlugins, colours: Path, tmp_path:
     plugins.install("fake-net", source=NET, entries={"net": "fake_net:net"})
     expected = figures(colours, tmp_path / "plain")
     chosen = ("channels_first", "float16", "mixed_float16")
-    choose(*chosen)
+    choose(*chosen, epsilon=0.3, steps=1)
     found = figures(colours, tmp_path / "other")
     config = backend.keras().config
+    assert (config.epsilon(), config.max_steps_per_epoch()) == (0.3, 1)
     assert (config.image_data_format(), config.floatx(), config.dtype_policy().name) == chosen
     assert found == expected
 

@@ -97,6 +97,9 @@ def test_every_command_knows_several_labels(
     page = (path / "report.html").read_text(encoding="utf-8")
     assert "An image may show several classes, or none." in page
     assert page.count(">mAP<") >= 2  # as a figure and in the glossary
+    shown, explained = (set(re.findall(pattern, page)) for pattern in (r'href="#word-(\w+)"', r'id="word-(\w+)"'))
+    assert explained == shown | {"recall", "precision", "f1", "threshold"}
+    assert not explained & {"top_5", "balanced_accuracy", "temperature", "mcnemar"}
     assert "Confusion matrix" not in page
     assert cnnreg("report", path)[0] == 0
 
@@ -123,7 +126,8 @@ def test_every_command_knows_several_labels(
     assert "McNemar's test, which is for one label per image, is left out" in (tmp_path / "comparison.html").read_text(
         encoding="utf-8"
     ).replace("&#39;", "'")
-    exported = Run.open(path).export("keras")
+    exported, evaluation = Run.open(path).export("keras"), Run.open(path).evaluate()
+    assert exported.trained.accuracy == np.mean(evaluation.predictions == evaluation.labels)
     readme = (exported.path / "README.md").read_text(encoding="utf-8")
     assert "An image may show several classes, or none" in readme
     [code] = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)

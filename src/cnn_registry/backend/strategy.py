@@ -205,7 +205,7 @@ class Workers(Distribution):
                 f"({one_line(error)})."
             ) from None
         except tf.errors.OpError as error:
-            raise ClusterError(f"Worker {cluster.rank} cannot join the other workers: {one_line(error)}") from None
+            raise ClusterError(f"Worker {cluster.rank} cannot join the other workers: {one_line(error)}.") from None
         self._watch = Watch(self.strategy, cluster)
         self._asked, self._agreed = (tf.Variable(tf.zeros(WISHES), trainable=False) for _ in range(2))
         self._add = tf.function(

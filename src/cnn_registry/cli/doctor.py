@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,10 +21,10 @@ from cnn_registry.registry.entries import Broken, InstalledEntry
 from cnn_registry.registry.extensions import extensions
 from cnn_registry.registry.policy import normalised
 from cnn_registry.registry.spec import API_VERSION, Spec
-from cnn_registry.system.files import size_of
+from cnn_registry.system.cache import cache_entries
 from cnn_registry.system.paths import cache_root
 from cnn_registry.system.progress import working
-from cnn_registry.text import counted
+from cnn_registry.text import counted, unstopped
 
 from .commands import COMMANDS as BUILT_IN
 from .common import common_options, json_option, wide_option
@@ -52,7 +51,7 @@ def command(outdated: bool, wide: bool, as_json: bool) -> None:
     # Plugins come first, while nothing else has imported what a plugin should not import.
     from cnn_registry.recipes.installed import recipe_text
     from cnn_registry.recipes.load import built_in_names
-    from cnn_registry.registry.diagnosis import misnamed_groups, unmet_requirements
+    from cnn_registry.registry.diagnosis import left_out, misnamed_groups, unknown_names, unmet_requirements
 
     registry, unmet = current_registry(), unmet_requirements()
     plugins = [
@@ -65,8 +64,9 @@ def command(outdated: bool, wide: bool, as_json: bool) -> None:
         "versions": _versions(),
         "machine": _machine(),
         "plugins": plugins,
+        "excluded": [*left_out(registry.plugins.policy), *unknown_names(registry.plugins.policy)],
         "problems": misnamed_groups(),
-        "cache": _cache(cache_root()),
+        "cache": _cache(),
     }
     if outdated:
         facts["outdated"] = _outdated()
@@ -146,7 +146,7 @@ def _status(entry: InstalledEntry, described: Spec | Broken, missing: str, slow:
     """The state of an entry in a few words; ``ok`` if nothing is wrong."""
     requires = f"requires {missing}"
     if isinstance(described, Broken):
-        return f"broken: {described.reason.rstrip('.')}. It {requires}." if missing else f"broken: {described.reason}"
+        return f"broken: {unstopped(described.reason)}. It {requires}." if missing else f"broken: {described.reason}"
     if missing:
         return f"unmet: {requires}"
     if slow:
@@ -189,8 +189,8 @@ def _extensions(
     return rows
 
 
-def _cache(root: Path) -> dict[str, Any]:
-    return {"path": str(root), "bytes": size_of(root) if root.exists() else 0}
+def _cache() -> dict[str, Any]:
+    return {"path": str(cache_root()), "bytes": sum(entry.bytes for entry in cache_entries())}
 
 
 def _print(facts: dict[str, Any], wide: bool) -> None:
@@ -206,8 +206,8 @@ def _print(facts: dict[str, Any], wide: bool) -> None:
     for plugin in facts["plugins"]:
         if plugin["status"] != "ok":
             tell(f"{plugin['name']} ({plugin['provided by']}): {plugin['status']}")
-    for problem in facts["problems"]:
-        tell(problem)
+    for line in [*facts["excluded"], *facts["problems"]]:
+        tell(line)
     if "outdated" in facts:
         _print_outdated(facts["outdated"])
 

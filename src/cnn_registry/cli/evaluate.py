@@ -10,6 +10,7 @@ import click
 
 from cnn_registry.text import counted
 
+from .batches import max_pixels_option
 from .common import (
     common_options,
     complete_datasets,
@@ -55,6 +56,7 @@ def _figure(value: float | None) -> str:
 )
 @weights_option
 @tta_option
+@max_pixels_option
 @force_option
 @wide_option
 @json_option
@@ -66,6 +68,7 @@ def command(
     part: Literal["train", "val", "test", "all"] | None,
     weights: Literal["best", "last"],
     tta: bool,
+    max_pixels: int | None,
     force: bool,
     wide: bool,
     as_json: bool,
@@ -77,7 +80,9 @@ def command(
     """
     from cnn_registry.inference.evaluate import evaluate
 
-    evaluation = evaluate(run, dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
+    evaluation = evaluate(
+        run, dataset=dataset, data=data, part=part, weights=weights, tta=tta, max_pixels=max_pixels, force=force
+    )
     report = evaluation.report()
     if as_json:
         print_json({"run": str(run), "weights": weights} | report)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .batches import max_pixels_option
 from .common import common_options, data_arguments, json_option, training_options
 from .output import check_new_png, print_json, tell
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     metavar="FILE.png",
     help="Draw the curve into a new file.",
 )
+@max_pixels_option
 @json_option
 @common_options
 def command(
@@ -52,6 +54,7 @@ def command(
     steps: int,
     rates: tuple[float, float],
     out: Path | None,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Suggest a learning rate for MODEL: train a few steps at ever higher rates, and see where the loss falls fastest.
@@ -76,6 +79,7 @@ def command(
         steps=steps,
         low=rates[0],
         high=rates[1],
+        max_pixels=max_pixels,
     )
     if out:
         marks = {"steepest": found.steepest, "a tenth of the minimum": found.tenth}
@@ -94,6 +98,8 @@ def command(
     words = [shlex.quote(word) for word in data_arguments(data)]
     words += [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
     words += [f"--set {shlex.quote(text)}" for text in assignments]
+    if max_pixels:
+        words.append(f"--max-pixels {max_pixels}")
     if found.for_images:
         words.append(f"--set optimizer.for_images={found.for_images}")
     tell(f"train with: cnnreg train {' '.join([model, *words])} --lr {found.suggestion:.2g}", wrap=False)

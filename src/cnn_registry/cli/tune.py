@@ -146,7 +146,7 @@ def _report(found: Tuned, wide: bool, as_json: bool) -> None:
     elif found.stopped:
         ended = sum(row["state"] in ("complete", "pruned") for row in found.trials)
         tell(f"{found.stopped} after {ended} trials: {found.path}")
-        tell(f"resume with: cnnreg tune --resume -o {folder}", wrap=False)
+        tell(f"resume with: cnnreg tune --resume -o {shlex.quote(str(folder))}", wrap=False)
     else:
         from cnn_registry.tuning.space import brief
 

@@ -11,7 +11,7 @@ from stat import S_ISREG
 from typing import IO, Any, Self
 
 from cnn_registry.errors import DataError
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, quoted
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 8 * 2**30
@@ -142,10 +142,14 @@ def _checked_size(member: tarfile.TarInfo, members: tarfile.TarFile, archive: Pa
     """
     attributes = member.pax_headers
     if member.issparse() or any(name.startswith("GNU.sparse.") for name in attributes):
-        raise DataError(f"{archive} holds {member.name!r}, which is neither a regular file nor a folder: it is sparse.")
+        raise DataError(
+            f"{archive} holds {quoted(member.name)}, which is neither a regular file nor a folder: it is sparse."
+        )
     digits = attributes.get("size", str(member.size))
     if member.size < 0 or "size" in members.pax_headers or digits.lstrip("0") != str(member.size).lstrip("0"):
-        raise DataError(f"{archive} holds {member.name!r} with a size of {digits[:32]!r}, which cannot be its own.")
+        raise DataError(
+            f"{archive} holds {quoted(member.name)} with a size of {quoted(digits)}, which cannot be its own."
+        )
     return member.size
 
 
@@ -163,21 +167,22 @@ def _copy(content: IO[bytes], file: IO[bytes], member: tarfile.TarInfo, archive:
         file.write(chunk)
     if written != member.size:
         raise DataError(
-            f"{archive} holds {member.name!r} with more or less content than the {member.size:,} bytes that it states."
+            f"{archive} holds {quoted(member.name)} with more or less content than the {member.size:,} bytes that it "
+            f"states."
         )
 
 
 def _plain_path(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
     """The member's path. Joined to a folder, it stays in that folder, on any system."""
     if not (member.isreg() or member.isdir()):
-        raise DataError(f"{archive} holds {member.name!r}, which is neither a regular file nor a folder.")
+        raise DataError(f"{archive} holds {quoted(member.name)}, which is neither a regular file nor a folder.")
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or PureWindowsPath(member.name).drive:
         raise _outside(member, archive)
     if len(path.parts) > MAX_DEPTH:
-        raise DataError(f"{archive} holds {member.name[:64]!r}..., which is nested in more than {MAX_DEPTH} folders.")
+        raise DataError(f"{archive} holds {quoted(member.name)}, which is nested in more than {MAX_DEPTH} folders.")
     return path
 
 
 def _outside(member: tarfile.TarInfo, archive: Path) -> DataError:
-    return DataError(f"{archive} holds {member.name!r}, which would lie outside the folder it is extracted to.")
+    return DataError(f"{archive} holds {quoted(member.name)}, which would lie outside the folder it is extracted to.")

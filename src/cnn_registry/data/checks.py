@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cnn_registry.text import counted, listing
+from cnn_registry.text import counted, listing, quoted
 
 from .dataset import ImageDataset, Indices, Split
 from .sources.loaded import LoadedImages
@@ -118,7 +118,9 @@ def _imbalance(dataset: ImageDataset, split: Split) -> Iterator[Finding]:
     if not len(few) and counts[largest] < UNEQUAL * counts[smallest]:
         return
     ends = (largest, smallest) if counts[largest] > counts[smallest] else (smallest,)
-    sizes = " and ".join(f"{counted(int(counts[label]), 'image')} of {dataset.class_names[label]!r}" for label in ends)
+    sizes = " and ".join(
+        f"{counted(int(counts[label]), 'image')} of {quoted(dataset.class_names[label])}" for label in ends
+    )
     text = f"{sizes}: accuracy hides how well small classes are recognised; look at the recall of each class."
     if len(few):
         named = listing(dataset.class_names[label] for label in few)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from .paths import PathsBelow
 from .records import PackedImage
 
+OF_NAMES = "names:"
+"""How a digest begins that stands for the names and labels of images, not for their content."""
+
 Indices = NDArray[np.int64]
 """Positions of images in a dataset."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnn_registry.errors import DataError
 from cnn_registry.system.progress import note
-from cnn_registry.text import as_text, counted, listing
+from cnn_registry.text import as_text, counted, listing, quoted
 
 from . import formats
 from .dataset import ImageDataset, Split
@@ -131,7 +131,7 @@ def _parts(walk: Walk, root: Path, folders: Sequence[Path]) -> dict[Role, Path]:
         raise DataError(f"{like_parts}, but no {missing[0]}. {_way_out(walk, root / names[0])}")
     given = {role: root / members[0] for role, members in found.items()}
     if any(folder.name.lower() not in _PLAIN_NAMES[role] for role, folder in given.items()):
-        note(f"Parts of {root}: {', '.join(f'{folder.name!r} is {role}' for role, folder in given.items())}.")
+        note(f"Parts of {root}: {', '.join(f'{quoted(folder.name)} is {role}' for role, folder in given.items())}.")
     return given
 
 
@@ -147,7 +147,7 @@ def _refuse_plain_part(walk: Walk, root: Path, folders: Sequence[Path]) -> None:
             f"classes. Call them 'train', 'val' and 'test', or give the path of one part: {plain}"
         )
     if len(folders) == 1:
-        raise DataError(f"{root} has a folder {plain.name!r} and no other part. {_way_out(walk, plain)}")
+        raise DataError(f"{root} has a folder {quoted(plain.name)} and no other part. {_way_out(walk, plain)}")
 
 
 def _is_plain_part(walk: Walk, folder: Path) -> bool:
@@ -214,7 +214,7 @@ def _note_doubtful(walk: Walk, folders: Sequence[Path], found: Classes) -> None:
             f"the path of one of the folders above them."
         )
     elif plain := next((folder for folder in used if _is_plain_part(walk, folder)), None):
-        note(f"{plain.name!r} in {root} is taken for a class. If it is a part of a dataset, give its path.")
+        note(f"{quoted(plain.name)} in {root} is taken for a class. If it is a part of a dataset, give its path.")
 
 
 def _split_folders(walk: Walk, folders: Sequence[Path], given: Mapping[Role, Path], min_classes: int) -> ImageDataset:
@@ -275,7 +275,7 @@ def _too_few_classes(walk: Walk, root: Path, found: Sequence[str], at_least: int
         inner = _inner(walk, root / found[0]) if (root / found[0]).is_dir() else root
         deep = inner != root and len(walk.subfolders(inner)) >= at_least
         hint = f" If its folders are the classes, give its path: {inner}" if deep else ""
-        has = f"there is only {found[0]!r}.{hint}"
+        has = f"there is only {quoted(found[0])}.{hint}"
     else:
         has = "it has none."
     return " ".join([f"{expected}; {has}", *walk.summary()])

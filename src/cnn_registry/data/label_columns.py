@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.progress import note
-from cnn_registry.text import listing
+from cnn_registry.text import listing, quoted
 
 from .parts import composed
 from .table import Table, column
@@ -123,7 +123,10 @@ def _found_separator(table: Table, name: str) -> str:
         return LISTED
     found = next((mark for mark in SEPARATORS if mark in seen), "")
     if found:
-        note(f"Labels in {table.file} are separated by {found!r}; another separator is named with --label-separator.")
+        note(
+            f"Labels in {table.file} are separated by {quoted(found)}; another separator is named with "
+            f"--label-separator."
+        )
     return found
 
 
@@ -143,5 +146,7 @@ class OneColumnEach:
             if (value := cell.lower()) in _YES:
                 shown.append(name)
             elif value not in _NO:
-                raise DataError(f"{where}: expected 0 or 1 in the column {name!r} of a class; got {cell!r}.")
+                raise DataError(
+                    f"{where}: expected 0 or 1 in the column {quoted(name)} of a class; got {quoted(cell)}."
+                )
         return tuple(sorted(shown))

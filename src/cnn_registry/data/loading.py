@@ -11,7 +11,7 @@ import numpy as np
 from cnn_registry.errors import CnnRegistryError, DataError, UsageError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
 from cnn_registry.system.isolation import isolated
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, quoted
 
 from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .folder import load_folder
@@ -42,7 +42,7 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
     """
     if isinstance(source, Manifest):
         if name is not None:
-            raise UsageError(f"Columns are those of a table; the dataset {name!r} reads {source.path} by itself.")
+            raise UsageError(f"Columns are those of a table; the dataset {quoted(name)} reads {source.path} by itself.")
         return source.load(min_classes=min_classes)
     if source is not None and is_packed(source):
         packed = load_packed(source, min_classes=min_classes)
@@ -54,16 +54,16 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
         return load(source, min_classes=min_classes)
     spec = default_dataset() if name is None else get_dataset_spec(name)
     try:
-        with isolated(f"The loader of the dataset {spec.name!r}"):
+        with isolated(f"The loader of the dataset {quoted(spec.name)}"):
             loaded = spec.build(source)
     except CnnRegistryError:
         raise
     except (Exception, SystemExit) as error:  # a loader may be anyone's code
         raise DataError(
-            f"The dataset {spec.name!r} ({spec.provider}) could not be loaded: {one_line(error)}"
+            f"The dataset {quoted(spec.name)} ({spec.provider}) could not be loaded: {one_line(error)}."
         ) from error
     if fault := _loader_fault(loaded):
-        raise DataError(f"The loader of the dataset {spec.name!r} ({spec.provider}) is broken: {fault}.")
+        raise DataError(f"The loader of the dataset {quoted(spec.name)} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)
     return loaded
 
@@ -96,7 +96,7 @@ def _loader_fault(loaded: object) -> str:
     ):
         return f"its images must be uint8 of shape (N, height, width, 1, 3 or 4), not {images.dtype} of {images.shape}"
     if loaded.default_split is not None and loaded.default_split not in loaded.splits:
-        return f"its default split {loaded.default_split!r} is not among its splits"
+        return f"its default split {quoted(loaded.default_split)} is not among its splits"
     for what, values in (("groups", loaded.groups), ("weights", loaded.weights)):
         if values is not None and np.shape(values) != (len(labels),):
             return f"its {what} must have the shape ({len(labels)},), not {np.shape(values)}"
@@ -122,9 +122,9 @@ def _split_fault(name: str, split: Split, labels: np.ndarray) -> str:
     """What is wrong with one of its splits, or an empty string."""
     used = np.concatenate([np.asarray(part).reshape(-1) for part in (split.train, split.val, split.test)])
     if not len(used):
-        return f"its split {name!r} is empty"
+        return f"its split {quoted(name)} is empty"
     if not np.issubdtype(used.dtype, np.integer) or used.min() < 0 or used.max() >= len(labels):
-        return f"its split {name!r} must have positions from 0 to {len(labels) - 1}"
+        return f"its split {quoted(name)} must have positions from 0 to {len(labels) - 1}"
     if len(np.unique(used)) < len(used):
-        return f"its split {name!r} uses an image twice"
+        return f"its split {quoted(name)} uses an image twice"
     return ""

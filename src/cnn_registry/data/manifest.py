@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_registry.errors import DataError, UsageError
 from cnn_registry.system.progress import note
-from cnn_registry.text import as_text, counted, listing, natural_key, shorten
+from cnn_registry.text import as_text, counted, listing, natural_key, quoted
 
 from .dataset import MAX_FLAGS, MAX_WEIGHT, ImageDataset, Split
 from .folder import alike
@@ -269,13 +269,13 @@ def _refuse_contradiction(table: Table, path: str, first: Entry, second: Entry) 
     for what, one, other in zip(Entry._fields[1:], first[1:], second[1:], strict=True):
         if one != other:
             raise DataError(
-                f"{table.file} says two things of {path!r}: {what} {_shown(one)} in line {first.line} and "
+                f"{table.file} says two things of {quoted(path)}: {what} {_shown(one)} in line {first.line} and "
                 f"{_shown(other)} in line {second.line}. Remove one of the rows."
             )
 
 
 def _shown(value: Any) -> str:
-    return listing(value) or "none" if isinstance(value, tuple) else repr(value)
+    return listing(value) or "none" if isinstance(value, tuple) else quoted(value)
 
 
 def _image_id(path: str, where: str) -> str:
@@ -291,7 +291,7 @@ def _image_id(path: str, where: str) -> str:
     normal = posixpath.normpath(path.replace(os.sep, "/"))
     if normal == ".." or normal.startswith("../"):
         raise DataError(
-            f"{where}: {path!r} leaves the folder of the table. Move the table to where its images are, or write "
+            f"{where}: {quoted(path)} leaves the folder of the table. Move the table to where its images are, or write "
             f"absolute paths."
         )
     return normal
@@ -304,7 +304,7 @@ def _role(roles: dict[str, str], text: str, where: str) -> str:
         roles[text] = meant.role if meant and not meant.rest else ""
     if not (role := roles[text]):
         raise DataError(
-            f"{where}: expected the split train, val or test; got {text!r}. To ignore it: --split-column ''"
+            f"{where}: expected the split train, val or test; got {quoted(text)}. To ignore it: --split-column ''"
         )
     return role
 
@@ -315,7 +315,7 @@ def _weight(text: str, decimal: str, where: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight <= MAX_WEIGHT:
-        raise DataError(f"{where}: expected a weight from 0 to {MAX_WEIGHT:.2g}; got {shorten(text, 60)!r}.")
+        raise DataError(f"{where}: expected a weight from 0 to {MAX_WEIGHT:.2g}; got {quoted(text)}.")
     return weight
 
 
@@ -327,13 +327,13 @@ def _files(file: Path, ids: Sequence[str]) -> list[Path]:
     files = [folder / image_id for image_id in ids]
     if not any(path.exists() for path in files):
         raise DataError(
-            f"None of the {counted(len(files), 'image')} of {file} is there, for example {str(files[0])!r}. Paths are "
-            f"relative to the folder of the table."
+            f"None of the {counted(len(files), 'image')} of {file} is there, for example {quoted(str(files[0]))}. "
+            f"Paths are relative to the folder of the table."
         )
     if outside := [image_id for image_id in ids if Path(image_id).is_absolute()]:
         note(
             f"{counted(len(outside), 'absolute path')} in {file}, which other machines do not have, for example "
-            f"{outside[0]!r}."
+            f"{quoted(outside[0])}."
         )
     return files
 
@@ -343,7 +343,7 @@ def _classes(file: Path, entries: Sequence[Entry], min_classes: int, given: bool
     trained = {label for entry in entries if entry.split in ("train", "") for label in entry.labels}
     found = sorted(trained, key=lambda label: (natural_key(label), label))
     if len(found) < min_classes:
-        has = f"only {found[0]!r}" if found else "none"
+        has = f"only {quoted(found[0])}" if found else "none"
         raise DataError(
             f"Expected {min_classes} or more classes {'with training images ' if given else ''}in {file}; it has {has}."
         )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cnn_registry.errors import DataError
 from cnn_registry.system.files import is_own_file, read_regular
 from cnn_registry.system.sealed import json_digest
-from cnn_registry.text import counted, listing
+from cnn_registry.text import LONGEST_NAME, counted, listing, quoted, shorten
 
 from .dataset import MAX_FLAGS, MAX_WEIGHT, ImageDataset, Split
 from .image import MAX_BYTES
@@ -180,11 +180,12 @@ def read_index(folder: Path) -> Index:
     try:
         body = json.loads(_content(file))
         seal = body.pop("sha256")
+        found = json_digest(body)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise _damaged(file, "it is not an index of packed images") from error
     if body.get("version") not in (None, 1):
-        raise DataError(f"{file} is of version {body['version']!r}; this cnn_registry reads version 1.")
-    if seal != json_digest(body):
+        raise DataError(f"{file} is of version {quoted(body['version'])}; this cnn_registry reads version 1.")
+    if seal != found:
         raise _damaged(file, "its SHA-256 is not that of its content")
     index: Index = _parsed(Index, json.dumps(body), file)
     if len(index.tables) != index.plan.shards or not 0 < index.plan.shards <= MAX_SHARDS:
@@ -271,7 +272,8 @@ def _parsed(kind: type[Any], content: str | bytes, file: Path) -> Any:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"]))
-        raise _damaged(file, f"{place}: {fault['msg']}" if place else fault["msg"]) from error
+        reason = f"{place}: {fault['msg']}" if place else fault["msg"]
+        raise _damaged(file, shorten(reason, LONGEST_NAME)) from error
 
 
 def _damaged(file: Path, why: str) -> DataError:

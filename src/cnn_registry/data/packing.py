@@ -20,7 +20,7 @@ from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.files import is_own_file, is_temporary, whole_file, write_file
 from cnn_registry.system.progress import note, progress
 from cnn_registry.system.sealed import json_digest
-from cnn_registry.text import counted, one_line
+from cnn_registry.text import counted, one_line, quoted
 
 from .dataset import Bytes, EncodedImage, ImageDataset
 from .fitting import as_image, fitted
@@ -206,7 +206,7 @@ def _check_inside(folder: Path, plan: PackPlan) -> None:
     for item in sorted(folder.iterdir()):
         known = is_temporary(item) or item.name == ".lock" or (begun and item.name in own)
         if not known and not (begun and item.name.startswith("shard-")):
-            raise DataError(f"{folder} holds other files, for example {item.name!r}; pack into a new folder.")
+            raise DataError(f"{folder} holds other files, for example {quoted(item.name)}; pack into a new folder.")
         if not is_own_file(item):
             raise DataError(f"{item} is not a regular file of its own; remove it, or pack into a new folder.")
 

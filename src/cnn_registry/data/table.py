@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 from cnn_registry.errors import DataError
 from cnn_registry.system.extras import need_arrow
 from cnn_registry.system.progress import note
-from cnn_registry.text import listing, one_line, suggestion
+from cnn_registry.text import listing, one_line, quoted, suggestion
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -100,7 +100,8 @@ def column(table: Table, name: str, option: str) -> str:
         return name
     hint = suggestion(name, table.header)
     raise DataError(
-        f"{table.file} has no column {name!r}.{hint} It has: {listing(table.header)}. Name the column with {option}."
+        f"{table.file} has no column {quoted(name)}.{hint} It has: {listing(table.header)}. Name the column with "
+        f"{option}."
     )
 
 
@@ -240,7 +241,7 @@ class ParquetTable:
         try:
             yield
         except (self._arrow.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise DataError(f"{self.file} {what}: {one_line(error).rstrip('.')}.") from error
+            raise DataError(f"{self.file} {what}: {one_line(error)}.") from error
 
     def _checked(self, columns: Sequence[str]) -> list[Any]:
         """The parts of the columns, one per row group.
@@ -275,7 +276,7 @@ class ParquetTable:
             return
         longest = pyarrow.compute.max(pyarrow.compute.binary_length(cells)).as_py() or 0
         if longest > MAX_CELL:
-            raise DataError(f"{self.file}: the column {name!r} has a cell of more than {MAX_CELL:,} bytes.")
+            raise DataError(f"{self.file}: the column {quoted(name)} has a cell of more than {MAX_CELL:,} bytes.")
 
     def _text(self, name: str, value: Any) -> str:
         if value is None or value != value:  # NaN stands for nothing
@@ -288,4 +289,6 @@ class ParquetTable:
             return str(value).strip()
         if isinstance(value, list):
             return "\t".join(filter(None, (self._text(name, item) for item in value)))
-        raise DataError(f"{self.file}: the column {name!r} holds {type(value).__name__}, expected text or numbers.")
+        raise DataError(
+            f"{self.file}: the column {quoted(name)} holds {type(value).__name__}, expected text or numbers."
+        )

@@ -46,11 +46,14 @@ class Sample:
         images: the decoded images.
         indices: those to check with.
         part: what they are, for people to read.
+        thresholds: ``(num_classes,)``, the probability from which each class counts as shown, where an image may show
+            several; else ``None``.
     """
 
     images: LoadedImages
     indices: Indices
     part: str
+    thresholds: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -76,8 +79,8 @@ class Measurement:
         size: bytes on disk.
         ms_single: milliseconds for one image.
         ms_batch: milliseconds per image in a batch of up to 32.
-        accuracy: share of images whose most probable class is the true one; of labels that are right at 0.5 where an
-            image may show several classes.
+        accuracy: share of images whose most probable class is the true one; of labels that are right at the run's
+            thresholds where an image may show several classes.
         largest_difference: from the trained network's probabilities.
         agreement: share of images whose most probable class is the trained network's, or of such labels.
     """
@@ -131,8 +134,8 @@ def measured(
 
 
 def _decided(outputs: np.ndarray, sample: Sample) -> np.ndarray:
-    """The most probable classes, ``(N,)``; or, as ``(N, num_classes)``, those above 0.5 where there may be several."""
-    return np.asarray(outputs >= 0.5 if sample.images.dataset.multi_label else outputs.argmax(1))
+    """The most probable classes, ``(N,)``; or, as ``(N, num_classes)``, those that reach their thresholds."""
+    return np.asarray(outputs.argmax(1) if sample.thresholds is None else outputs >= sample.thresholds)
 
 
 def milliseconds(predictors: Sequence[Predict], images: Bytes) -> list[float]:

@@ -221,9 +221,10 @@ def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages,
 def _sample(run: Run, images: LoadedImages, is_own: bool, count: int | None) -> Sample:
     """The validation images, or all images where there are none; ``count`` of them, from all classes."""
     validation = run.record.validated if is_own else []
-    if validation:
-        return Sample(images, _spread(positions(images.dataset, validation), count), "validation images")
-    return Sample(images, _spread(np.arange(len(images.dataset)), count), f"images of {images.dataset.name}")
+    part = "validation images" if validation else f"images of {images.dataset.name}"
+    indices = positions(images.dataset, validation) if validation else np.arange(len(images.dataset))
+    thresholds = None if run.record.thresholds is None else np.array(run.record.thresholds)
+    return Sample(images, _spread(indices, count), part, thresholds)
 
 
 def _calibration(run: Run, images: LoadedImages, is_own: bool) -> Bytes:

@@ -83,6 +83,7 @@ def evaluate(
     part: PartName | None = None,
     weights: Weights = "best",
     tta: bool = False,
+    max_pixels: int | None = None,
     force: bool = False,
 ) -> Evaluation:
     """Evaluate a run's model, on the run's own images or on others.
@@ -96,6 +97,7 @@ def evaluate(
         weights: ``"best"`` or ``"last"``.
         tta: average the probabilities of each image and its mirror image, which takes twice the time: Krizhevsky et
             al. (2012), section 4.1.
+        max_pixels: of other images, the largest that is read, width times height; default that of the run's own.
         force: as for `load_model`.
 
     Returns:
@@ -120,7 +122,8 @@ def evaluate(
     first = runs[0]
     own = (first.record.data.dataset, None if given else own_source(first))
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
-    images = load_images(loaded, first.record.form, max_pixels=first.record.options.max_pixels)
+    limit = (max_pixels if given else None) or first.record.options.max_pixels
+    images = load_images(loaded, first.record.form, max_pixels=limit)
     _check_labels(first, images)
     if images.are_of(first.record.data.digest, first.record.data.unused):
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))

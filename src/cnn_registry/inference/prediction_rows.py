@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.system.extras import need_arrow
-from cnn_registry.text import as_text, printable
+from cnn_registry.text import as_text, printable, quoted
 
 from .line_file import json_rows
 from .parquet import write_parquet
@@ -108,7 +108,7 @@ def json_done(lines: Iterable[str], class_names: Collection[str] | None = None) 
 
 def _check_class(name: object, known: Collection[str] | None, number: int) -> None:
     if name is not None and known is not None and name not in known:
-        raise ValueError(f"line {number} has the class {printable(str(name))!r}, which this model does not have")
+        raise ValueError(f"line {number} has the class {quoted(printable(str(name)))}, which this model does not have")
 
 
 def _predicted(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

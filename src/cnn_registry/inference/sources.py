@@ -13,7 +13,7 @@ from cnn_registry.data import formats
 from cnn_registry.data.walk import Walk
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.progress import note
-from cnn_registry.text import natural_key
+from cnn_registry.text import natural_key, quoted
 
 from .pictures import Picture
 
@@ -121,7 +121,7 @@ def _of_pattern(pattern: str) -> Iterator[Picture]:
     # Path.glob takes no absolute patterns.
     found = sorted(glob.iglob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
     if not found:
-        raise DataError(f"No file matches {pattern!r}.")
+        raise DataError(f"No file matches {quoted(pattern)}.")
     within = {Path(path) for path in found if Path(path).is_dir()}  # whose pictures a pattern with ** names as well
     every = [path for path in found if not (Path(path) in within and "**" in pattern)]
     return _of_lines(every)

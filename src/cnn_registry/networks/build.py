@@ -16,7 +16,7 @@ from cnn_registry.errors import (
 from cnn_registry.registry.models import checked_input_shape, get_spec, is_count, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.system.isolation import isolated
-from cnn_registry.text import one_line, suggestion
+from cnn_registry.text import counted, listing, one_line, suggestion
 
 from .graph import MAIN, Pooling, feature_network, headless_network
 from .weights.source import find_source
@@ -32,6 +32,8 @@ Cut = Callable[["keras.Model"], "keras.Model"]
 
 OTHER_SIZE = 33
 """Pixels more of an image whose size is compared with the model's own. An odd number also changes what is rounded."""
+
+ONE_OUTPUT = "return one output, or declare auxiliary heads with register_model(aux_heads=...)"
 
 
 def create_model(
@@ -301,6 +303,10 @@ def _output_mismatch(model: object, shape: InputShape, num_classes: int) -> str:
         return f"its builder returned {type(model).__name__}, not a keras.Model"
     # A subclassed model has no output before it is called.
     outputs = model.output if hasattr(model, "output") else model(keras.Input(shape))
-    output = outputs.get(MAIN) if isinstance(outputs, dict) else outputs
+    if isinstance(outputs, dict) and MAIN not in outputs:
+        return f"it has the outputs {listing(map(str, outputs))}, and none is {MAIN!r}; {ONE_OUTPUT}"
+    if isinstance(outputs, list | tuple):
+        return f"it has {counted(len(outputs), 'output')} without names; {ONE_OUTPUT}"
+    output = outputs[MAIN] if isinstance(outputs, dict) else outputs
     came = getattr(output, "shape", type(output).__name__)
     return "" if came == (None, num_classes) else f"the shape of its output must be {(None, num_classes)}; got {came}"

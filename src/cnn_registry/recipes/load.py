@@ -14,10 +14,9 @@ from typing import Any
 from cnn_registry.errors import RecipeError
 from cnn_registry.system.files import read_regular
 from cnn_registry.system.objects import value_of
-from cnn_registry.text import natural_key
+from cnn_registry.text import natural_key, quoted
 
 from .installed import MAX_BYTES, installed_recipes, read_installed
-from .messages import short
 from .schema import Recipe, is_name, validated
 
 BUILT_IN = resources.files("cnn_registry.recipes") / "built_in"
@@ -82,7 +81,7 @@ def read_layers(name: str | Path) -> list[RecipeLayer]:
         if chain and chain[-1][1] and (wanted.endswith(".toml") or wanted in [source for source, _, _ in chain]):
             wrong = "a file" if wanted.endswith(".toml") else "itself"
             raise RecipeError(
-                f"The recipe {chain[-1][0]} extends {wrong}: {short(wanted)}; expected another recipe's name."
+                f"The recipe {chain[-1][0]} extends {wrong}: {quoted(wanted)}; expected another recipe's name."
             )
         data, source = _read(wanted, files)
         chain.append((source, not wanted.endswith(".toml"), data))
@@ -129,7 +128,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
-            raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {short(assignment)}.")
+            raise RecipeError(f"A setting is written key=value, for instance epochs=3; got {quoted(assignment)}.")
         text = text.strip()
         settings[key.strip()] = text if re.match("[+-]?0[xob]", text) else value_of(text)
     return settings

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from cnn_registry.text import suggestion
+from cnn_registry.text import quoted, suggestion
 
 ALIASES = {
     "b": "batch_size",
@@ -60,9 +60,6 @@ ALIASES = {
 }
 """Settings by the names that other tools have for them."""
 
-SHOWN = 200
-"""How many letters of a wrong key or value a message shows."""
-
 
 def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) -> str:
     """One line for an error of pydantic's, about a recipe that should have the form of ``schema``."""
@@ -75,17 +72,17 @@ def complaint(error: Mapping[str, Any], source: str, schema: type[BaseModel]) ->
     if error["type"] == "extra_forbidden":
         known = _keys_of(tables, schema)
         called = setting_called(last, schema)
-        hint = f" Did you mean {called!r}?" if called and called != key else suggestion(last, known)
+        hint = f" Did you mean {quoted(called)}?" if called and called != key else suggestion(last, known)
         hint = hint or suggestion(last, _all_keys(schema))
-        return f"Recipe {source}: there is no setting {short(key)}.{hint} Known here: {', '.join(known)}."
+        return f"Recipe {source}: there is no setting {quoted(key)}.{hint} Known here: {', '.join(known)}."
     if error["type"] == "model_type":
         settings = ", ".join(f"{key}.{setting}" for setting in _keys_of([*tables, last], schema))
-        return f"Recipe {source}: {key} is a table of settings, {settings}; got {short(error.get('input'))}."
+        return f"Recipe {source}: {key} is a table of settings, {settings}; got {quoted(error.get('input'))}."
     if error["type"] == "missing":
-        return f"Recipe {source}: the setting {key!r} is missing."
+        return f"Recipe {source}: the setting {quoted(key)} is missing."
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"Recipe {source}: {key}: {message}; got {short(error.get('input'))}."
+    return f"Recipe {source}: {key}: {message}; got {quoted(error.get('input'))}."
 
 
 def setting_called(name: str, schema: type[BaseModel]) -> str | None:
@@ -94,12 +91,6 @@ def setting_called(name: str, schema: type[BaseModel]) -> str | None:
     keys = _all_keys(schema)
     inside = [key for key in keys if key.rpartition(".")[2] == name]
     return ALIASES.get(name) or (inside[0] if len(inside) == 1 else None)
-
-
-def short(value: object) -> str:
-    """``value`` as Python writes it, with its middle left out where it is long."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
 
 
 def _keys_of(tables: Iterable[str], schema: type[BaseModel]) -> list[str]:

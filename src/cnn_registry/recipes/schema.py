@@ -29,9 +29,9 @@ from cnn_registry.errors import RecipeError
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.system.objects import NAME, Reference
 from cnn_registry.system.times import seconds_of
-from cnn_registry.text import one_line, suggestion
+from cnn_registry.text import one_line, quoted, suggestion
 
-from .messages import complaint, short
+from .messages import complaint
 
 OLDER_NAMES = {"fine_tuning.rate_decay": "fine_tuning.layer_decay"}
 """Keys as earlier versions wrote them, and what they are now."""
@@ -77,7 +77,7 @@ def finite(options: dict[str, Any]) -> dict[str, Any]:
             json.dumps(value, allow_nan=False)
         except ValueError as error:
             raise PydanticCustomError(
-                "finite", "{option} must have finite numbers", {"option": short(option)}
+                "finite", "{option} must have finite numbers", {"option": quoted(option)}
             ) from error
     return options
 
@@ -475,7 +475,7 @@ def put(data: dict[str, Any], dotted: str, value: Any) -> None:
         if data.get(table) is None:
             data[table] = {}  # an unknown name is reported where it stands, with the names that exist there
         if not isinstance(data[table], dict):
-            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {short(dotted)} does not exist.")
+            raise RecipeError(f"{'.'.join(tables[: depth + 1])} is a single value; {quoted(dotted)} does not exist.")
         data = data[table]
     data[last] = value
 

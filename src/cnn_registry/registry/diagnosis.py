@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher, get_close_matches
 from importlib import metadata
 
-from .discovery import GROUPS
+from cnn_registry.text import listing, suggestion
+
+from .discovery import GROUPS, Plugins
 from .distributions import groups, identity, shown
-from .policy import normalised
+from .entries import InstalledEntry
+from .policy import ALLOW, CORE, DENY, Policy, normalised
 
 
 def misnamed_groups() -> list[str]:
@@ -23,6 +26,31 @@ def misnamed_groups() -> list[str]:
                 what = f"{owner} publishes in the entry-point group '{shown(group)}', which nobody reads"
                 lines.append(f"{what}. Did you mean '{_nearest(group)}'?")
     return list(dict.fromkeys(lines))
+
+
+def unknown_names(policy: Policy) -> list[str]:
+    """A line for each name in the variables of the policy that no installed distribution has."""
+    named = [identity(found)[0] for found in metadata.distributions()]
+    installed = {normalised(name) for name in [*filter(None, named), *(entry.distribution for entry in _every_entry())]}
+    return [
+        f"{variable} names {name}, which is not installed.{suggestion(name, installed)}"
+        for variable, names in ((ALLOW, policy.allow or ()), (DENY, policy.deny))
+        for name in sorted(names)
+        if name not in installed
+    ]
+
+
+def left_out(policy: Policy) -> list[str]:
+    """A line that names the distributions which the policy does not allow to provide plugins, if there are any."""
+    names = sorted({entry.distribution for entry in _every_entry() if not policy.allows(entry)} - {CORE})
+    why = f"{ALLOW}, {DENY} or --no-plugins excludes them"
+    return [f"Not used, as {why}: {listing(names, 100)}."] if names else []
+
+
+def _every_entry() -> list[InstalledEntry]:
+    """What is installed, whatever the policy in force."""
+    plugins = Plugins(Policy())
+    return [entry for group in GROUPS for entry in plugins.installed(group)]
 
 
 def unmet_requirements() -> dict[str, list[str]]:

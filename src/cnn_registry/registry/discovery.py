@@ -260,7 +260,7 @@ def _importing(entry: InstalledEntry) -> Iterator[None]:
 
     with (
         working(f"Importing {entry.distribution}"),
-        isolated(f"Importing {entry.distribution}"),
+        isolated(f"Importing {entry.distribution}", environment=True),
         backend.prepared_imports(),
     ):
         yield

@@ -6,7 +6,13 @@ import os
 import re
 from dataclasses import dataclass
 
+from cnn_registry.errors import UsageError
+from cnn_registry.text import quoted
+
 from .entries import InstalledEntry
+
+ALLOW, DENY, STRICT = "CNNREG_PLUGINS", "CNNREG_DISABLE_PLUGINS", "CNNREG_STRICT_PLUGINS"
+"""The environment's variables."""
 
 CORE = "cnn-registry"
 """This package's own distribution."""
@@ -30,13 +36,15 @@ class Policy:
     def from_environment(cls) -> Policy:
         """Read ``CNNREG_PLUGINS``, ``CNNREG_DISABLE_PLUGINS`` and ``CNNREG_STRICT_PLUGINS``.
 
-        The first two are distribution names, separated by commas; empty means unset.
+        The first two are distribution names, separated by commas; empty means unset. The third is 0 or 1.
+
+        Raises:
+            UsageError: a variable has another value, which would allow what it is meant to forbid.
         """
-        return cls(
-            allow=_names(os.environ.get("CNNREG_PLUGINS", "")) or None,
-            deny=_names(os.environ.get("CNNREG_DISABLE_PLUGINS", "")),
-            strict=os.environ.get("CNNREG_STRICT_PLUGINS", "0") not in ("", "0"),
-        )
+        strict = os.environ.get(STRICT, "").lower()
+        if strict not in (*_YES, *_NO):
+            raise UsageError(f"{STRICT} must be 0 or 1; got {quoted(os.environ[STRICT])}.")
+        return cls(allow=_names(ALLOW) or None, deny=_names(DENY), strict=strict in _YES)
 
     def allows(self, entry: InstalledEntry) -> bool:
         """Whether ``entry`` may be used.
@@ -57,5 +65,15 @@ def normalised(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(normalised(name.strip()) for name in text.split(",") if name.strip())
+_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def _names(variable: str) -> frozenset[str]:
+    names = [name.strip() for name in os.environ.get(variable, "").split(",")]
+    for name in filter(None, names):
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            raise UsageError(
+                f"{variable} must be names of distributions, separated by commas; got {quoted(name)}. To use no "
+                f"plugins at all: --no-plugins"
+            )
+    return frozenset(map(normalised, filter(None, names)))

@@ -13,7 +13,7 @@ from cnn_registry.text import counted, enumerated, printable, shorten_all
 
 from .charts import Chart, Curve, curves, reliability
 from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
-from .glossary import COMPARED, WORDS
+from .glossary import WORDS, Word
 from .matrix import show_matrix
 from .measures import Measure, measures_of_counts, wilson
 from .recipe_rows import base_of, differing, settings_of, value_text
@@ -54,6 +54,13 @@ DIGITS = {"macro_f1": 3, "micro_f1": 3, "mean_average_precision": 4, "auc": 4}
 
 RESULTS = ("figures", "matrix", "class_rows", "label_rows", "wrong", "calibration")
 """What a page leaves out where nothing was measured."""
+
+EXPLAINED = {
+    "class_rows": ("recall", "interval", "precision", "f1"),
+    "label_rows": ("mean_average_precision", "threshold", "recall", "precision", "f1"),
+    "calibration": ("error", "temperature", "cross_entropy"),
+}
+"""The words of parts of a page."""
 
 TITLES = {word.key: word.title for word in WORDS}
 
@@ -113,8 +120,8 @@ def report_page(
         **_data_context(run, summary),
         **_recipe_context(run),
         "provenance": _provenance(run, history),
-        "words": [word for word in WORDS if word.key not in COMPARED],
     }
+    context["words"] = _words(context)
     shown = {
         "results": context.get("figures"),
         "curves": context["curves"],
@@ -122,9 +129,18 @@ def report_page(
         "classes": context.get("class_rows") or context.get("label_rows"),
         "mistakes": context.get("matrix"),
         "calibration": context.get("calibration"),
+        "words": context["words"],
     }
     context["sections"] = [(key, text) for key, text in SECTIONS.items() if shown.get(key, True)]
     return render_page("report.html.jinja", context)
+
+
+def _words(context: Mapping[str, Any]) -> list[Word]:
+    """What is explained: the figures that the page shows."""
+    figures: Sequence[Figure] = context["figures"] or ()
+    shown = {figure.key for figure in figures} | ({"interval"} if any(figure.interval for figure in figures) else set())
+    shown.update(*(words for part, words in EXPLAINED.items() if context.get(part)))
+    return [word for word in WORDS if word.key in shown]
 
 
 def title_of(run: Run) -> str:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cnn_registry.errors import RunError
 from cnn_registry.system.files import check_own, is_own_folder, is_temporary, whole_directory, whole_file
 from cnn_registry.system.progress import note
-from cnn_registry.text import one_line, shorten
+from cnn_registry.text import one_line, quoted, shorten, unstopped
 
 from .history import Epoch
 from .snapshot import ArraySpec, Layout, Snapshot, matched
@@ -161,7 +161,7 @@ class Checkpoints:
                 snapshot = _read(directory, layout)
             except (OSError, ValueError, TypeError, OverflowError, RecursionError, BadZipFile) as error:
                 fault = _first_line(error) if isinstance(error, ValidationError) else one_line(error)
-                note(f"The checkpoint {directory} is damaged: {fault.rstrip('.')}. It is not used.")
+                note(f"The checkpoint {directory} is damaged: {unstopped(fault)}. It is not used.")
                 continue
             for later in self._steps():
                 if later > step:
@@ -347,7 +347,7 @@ def _headers(file: Path, limit: int) -> list[ArraySpec]:
     with ZipFile(file) as archive:
         for position, member in enumerate(archive.infolist()):
             if member.filename != f"{position:06d}.npy" or member.compress_type != ZIP_STORED:
-                raise ValueError(f"{file.name} has the member {member.filename!r}, or is compressed")
+                raise ValueError(f"{file.name} has the member {quoted(member.filename)}, or is compressed")
             with archive.open(member) as content:
                 shape, in_columns, kind = _header(content)
                 spec = ArraySpec(str(position), shape, kind.str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from cnn_registry.data.split import FOLD
@@ -34,6 +35,7 @@ def open_runs(path: str | Path) -> list[Run]:
     if len(finished) != count:
         raise RunError(
             f"{path} holds {len(finished)} finished folds of {count}. Resume the cross-validation with: cnnreg train "
-            f"{runs[0].record.model.spec['name']} --folds {count} --resume {path}, with the same options."
+            f"{runs[0].record.model.spec['name']} --folds {count} --resume {shlex.quote(str(path))}, with the same "
+            f"options."
         )
     return [finished[number] for number in sorted(finished)]

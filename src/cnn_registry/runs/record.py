@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cnn_registry.data.dataset import OF_NAMES
 from cnn_registry.data.form import IN_WORDS, Form
 from cnn_registry.data.manifest import COLUMNS
 from cnn_registry.errors import RunError
@@ -112,6 +113,11 @@ class DataRecord(BaseModel):
     def unused(self) -> list[str]:
         """The images that cannot be read, by their ids."""
         return [*self.left_out, *self.replaced]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the images were decoded whenever they were read, and may include ones that cannot be."""
+        return bool(self.replaced) or self.digest.startswith(OF_NAMES)
 
     @field_validator("columns")
     @classmethod

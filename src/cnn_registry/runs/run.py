@@ -19,7 +19,7 @@ from cnn_registry.errors import RunError, UsageError
 from cnn_registry.networks.weights.hub import fetched_run
 from cnn_registry.system.files import check_own, write_file
 from cnn_registry.system.hub import hub_address, is_fetched
-from cnn_registry.text import counted, printable, shorten, suggestion
+from cnn_registry.text import counted, printable, quoted, shorten, suggestion
 
 from . import lock
 from .checkpoints import Checkpoints
@@ -193,12 +193,22 @@ class Run:
         part: Literal["train", "val", "test", "all"] | None = None,
         weights: Literal["best", "last"] = "best",
         tta: bool = False,
+        max_pixels: int | None = None,
         force: bool = False,
     ) -> Evaluation:
         """Measure how accurate the model is; arguments, result and errors as for `cnn_registry.evaluate`."""
         from cnn_registry.inference.evaluate import evaluate
 
-        return evaluate(self, dataset=dataset, data=data, part=part, weights=weights, tta=tta, force=force)
+        return evaluate(
+            self,
+            dataset=dataset,
+            data=data,
+            part=part,
+            weights=weights,
+            tta=tta,
+            max_pixels=max_pixels,
+            force=force,
+        )
 
     def explain(
         self,
@@ -347,7 +357,7 @@ class Run:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the record"
-            raise UsageError(f"{where} of a run: {first['msg']}; got {first['input']!r}.") from error
+            raise UsageError(f"{where} of a run: {first['msg']}; got {quoted(first['input'])}.") from error
         changed = replace(self, record=record)
         changed.save()
         return changed

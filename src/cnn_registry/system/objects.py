@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import UsageError
-from cnn_registry.text import one_line, suggestion
+from cnn_registry.text import one_line, quoted, suggestion
 
 from .isolation import isolated
 
@@ -90,11 +90,12 @@ def named_object(name: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
             raise UsageError(
-                f"There is no module {error.name!r} for {what} {name!r}: it is neither installed nor in {here}."
+                f"There is no module {quoted(error.name)} for {what} {quoted(name)}: it is neither installed nor in "
+                f"{here}."
             ) from error
-        raise UsageError(f"The module of {what} {name!r} cannot be imported: {one_line(error)}.") from error
+        raise UsageError(f"The module of {what} {quoted(name)} cannot be imported: {one_line(error)}.") from error
     except (Exception, SystemExit) as error:  # anything that a user's module may raise
-        raise UsageError(f"The module of {what} {name!r} cannot be imported: {one_line(error)}.") from error
+        raise UsageError(f"The module of {what} {quoted(name)} cannot be imported: {one_line(error)}.") from error
     finally:
         if added:
             with suppress(ValueError):  # the module may have changed the path
@@ -103,9 +104,9 @@ def named_object(name: str, what: str) -> Any:
         return reduce(getattr, path.split("."), found)
     except AttributeError as error:
         hint = suggestion(path, (known for known in vars(found) if not known.startswith("_")))
-        raise UsageError(f"The module {module!r} has no {path!r} for {what}.{hint}") from error
+        raise UsageError(f"The module {quoted(module)} has no {quoted(path)} for {what}.{hint}") from error
     except (Exception, SystemExit) as error:  # a module may have a `__getattr__`
-        raise UsageError(f"The module of {what} {name!r} cannot be used: {one_line(error)}.") from error
+        raise UsageError(f"The module of {what} {quoted(name)} cannot be used: {one_line(error)}.") from error
 
 
 def takes(function: Any, argument: str) -> bool:

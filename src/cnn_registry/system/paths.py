@@ -7,11 +7,21 @@ from pathlib import Path
 
 import platformdirs
 
+from cnn_registry.errors import UsageError
+from cnn_registry.text import one_line, quoted
+
 
 def cache_root() -> Path:
-    """The folder of everything that can be made again: ``CNNREG_CACHE``, or the user's cache folder."""
+    """The folder of everything that can be made again: ``CNNREG_CACHE``, or the user's cache folder.
+
+    Raises:
+        UsageError: the variable begins with the home folder of a user who does not exist.
+    """
     chosen = os.environ.get("CNNREG_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
+    try:
+        return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_registry", appauthor=False)
+    except RuntimeError as error:
+        raise UsageError(f"CNNREG_CACHE must be a folder; got {quoted(chosen)}: {one_line(error)}.") from error
 
 
 def datasets_dir() -> Path:

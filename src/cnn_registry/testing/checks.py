@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from cnn_registry.errors import CnnRegistryError, UsageError
+from cnn_registry.errors import UsageError, reason_of
 from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
-from cnn_registry.text import one_line, suggestion
+from cnn_registry.text import suggestion
 
 from . import data, declared, graphs, learning, outputs, recipe, saved, weights
 from .expected import expected_failures, unexpected_pass
@@ -129,7 +129,7 @@ class BoundCheck:
         except (CheckFailed, CheckSkipped):
             raise
         except Exception as error:  # the plugin's code, in whatever way it fails
-            came = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+            came = reason_of(error)
             failure = failed(
                 f"that the check completes ({self.check.about.rstrip('.')})",
                 came,

@@ -13,11 +13,10 @@ import numpy as np
 from cnn_registry.data.dataset import ImageDataset, Indices
 from cnn_registry.data.form import MODES
 from cnn_registry.data.image import decode
-from cnn_registry.errors import CnnRegistryError, DownloadError
+from cnn_registry.errors import DownloadError, reason_of
 from cnn_registry.registry.catalogue import SESSION
 from cnn_registry.registry.spec import DatasetSpec
 from cnn_registry.system.isolation import isolated
-from cnn_registry.text import one_line
 
 from .declared import common_faults, refuse_faults, refuse_heavy_import
 from .fresh_import import fresh_import
@@ -71,7 +70,7 @@ class DataSubject:
         except CheckSkipped:
             raise
         except (Exception, SystemExit) as error:  # a loader may be anyone's code
-            cause = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+            cause = reason_of(error)
             raise self.causes.meet(came, failed("a dataset that loads", cause, fix)) from error
         if not isinstance(loaded, ImageDataset):
             raise self.causes.meet(came, failed("an ImageDataset", type(loaded).__name__, fix))

@@ -57,7 +57,7 @@ class MLflow:
             raise UsageError(
                 without_credentials(
                     f"MLflow cannot use the tracking URI {mlflow.get_tracking_uri()}; set another one with "
-                    f"MLFLOW_TRACKING_URI. {one_line(error)}"
+                    f"MLFLOW_TRACKING_URI. {one_line(error)}."
                 )
             ) from error
 

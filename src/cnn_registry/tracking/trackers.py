@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast, get_args
 
-from cnn_registry.errors import CnnRegistryError, UsageError
+from cnn_registry.errors import UsageError, reason_of
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import TrackerName
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
-from cnn_registry.text import either, one_line, suggestion
+from cnn_registry.text import either, suggestion
 
 from .tracker import FILES, Tracker, without_credentials
 
@@ -109,8 +109,8 @@ class Trackers:
                 yield
         except Exception as error:
             del self._trackers[name]
-            reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-            note(f"{TITLES[name]} failed, and the training continues without it: {without_credentials(reason)}")
+            reason = reason_of(error)
+            note(f"{TITLES[name]} failed, and the training continues without it: {without_credentials(reason)}.")
 
 
 def _kind(name: TrackerName) -> type[Tracker]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.recipes.installed import MAX_BYTES
-from cnn_registry.recipes.messages import short
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.recipes.toml import toml_value
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.report.recipe_rows import settings_of, value_text
 from cnn_registry.system.files import read_regular
+from cnn_registry.text import LONGEST_NAME, quoted, shorten
 
 if TYPE_CHECKING:
     import optuna
@@ -149,7 +149,10 @@ def read_space(path: Path) -> Space:
         raise UsageError(f"The space {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"The space {path} is not valid TOML: {error}.") from error
-    space = dict(_entries(data, "", path))
+    try:
+        space = dict(_entries(data, "", path))
+    except RecursionError as error:
+        raise UsageError(f"The space {path}: its tables are nested too deeply.") from error
     if not space:
         raise UsageError(
             f"The space {path} has no settings; expected lines such as: batch_size = {{choices = [16, 32]}}"
@@ -165,18 +168,22 @@ def _entries(data: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tuple
         elif isinstance(value, dict) and value:
             yield from _entries(value, f"{key}.", path)
         else:
-            raise UsageError(f"The space {path}: {key}: expected {FORMS}; got {short(value)}.")
+            raise UsageError(f"The space {path}: {_shown(key)}: expected {FORMS}; got {quoted(value)}.")
 
 
 def _entry(key: str, given: Mapping[str, Any], path: Path) -> Range | Choices:
     def refused(reason: str) -> UsageError:
-        return UsageError(f"The space {path}: {key}: {reason}; got {toml_value(given)}.")
+        return UsageError(f"The space {path}: {_shown(key)}: {reason}; got {_shown(toml_value(given))}.")
 
     if given.keys() == {"choices"}:
         choices = given["choices"]
         if not isinstance(choices, list) or not choices:
             raise refused("choices are a list of one or more values")
-        if len({json.dumps(value, default=str) for value in choices}) < len(choices):
+        try:
+            distinct = {json.dumps(value, allow_nan=False) for value in choices}
+        except (TypeError, ValueError):
+            raise refused("choices are finite numbers, strings, true, false, and lists and tables of these") from None
+        if len(distinct) < len(choices):
             raise refused("a value is among the choices twice")
         return Choices(tuple(choices))
     if not given.keys() <= {"low", "high", "log", "step"} or not {"low", "high"} <= given.keys():
@@ -198,6 +205,11 @@ def _entry(key: str, given: Mapping[str, Any], path: Path) -> Range | Choices:
     if step is not None and (high - low) / step > MOST_STEPS:
         raise refused(f"there are at most {MOST_STEPS:,} steps")
     return Range(low, high, log, step, all(isinstance(value, int) for value in numbers))
+
+
+def _shown(text: str) -> str:
+    """A key or a value for a message."""
+    return shorten(text, LONGEST_NAME)
 
 
 def checked_space(
@@ -227,7 +239,7 @@ def checked_space(
             try:
                 tried = resolved({key: value})
             except CnnRegistryError as error:
-                raise UsageError(f"The space {name}: {key} does not take {short(value)}: {error}") from error
+                raise UsageError(f"The space {name}: {_shown(key)} does not take {quoted(value)}: {error}") from error
             if tried.schedule.name == "plateau":
                 raise UsageError(
                     f"{name if key.startswith('schedule') else 'The recipe'} has the schedule 'plateau', which watches "

@@ -126,7 +126,7 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
             ) from error
         except Exception as error:  # of SQLAlchemy, of the driver, of Optuna
             raise UsageError(
-                f"The storage {without_password(url)} cannot be opened: {_reason(error).rstrip('.')}. Expected an "
+                f"The storage {without_password(url)} cannot be opened: {_reason(error)}. Expected an "
                 f"address such as sqlite:///tune.db or postgresql://user:password@host/database."
             ) from error
 

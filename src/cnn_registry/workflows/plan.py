@@ -333,10 +333,11 @@ def decoded(
     max_pixels: int | None = None,
     *,
     keep: bool = True,
+    streamed: bool = False,
 ) -> Images:
     """The readable images in the forms of evaluation and of decoding for training; ``shape`` is the network's."""
     forms = recipe.decoded_form(shape), recipe.form(shape)
-    loaded = load_forms(dataset, forms, on_bad_image=on_bad_image, max_pixels=max_pixels, keep=keep)
+    loaded = load_forms(dataset, forms, on_bad_image=on_bad_image, max_pixels=max_pixels, keep=keep, streamed=streamed)
     return Images(training=loaded[forms[0]], evaluation=loaded[forms[1]])
 
 

@@ -155,7 +155,14 @@ def plan_resumption(
     refuse_foreign_code(recipe, f"The run {run.path}", _recorded(recipe, settings))
     source = source_of(run, data)
     loaded = load_dataset(record.data.dataset, source)
-    images = decoded(loaded, recipe, record.model.input_shape, options.on_bad_image, options.max_pixels)
+    images = decoded(
+        loaded,
+        recipe,
+        record.model.input_shape,
+        options.on_bad_image,
+        options.max_pixels,
+        streamed=record.data.is_streamed,
+    )
     images.evaluation.unreadable.recall(record.data.replaced)
     changed = [*_changes(record, recipe, spec), *_changed_images(run, images)]
     resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))

@@ -15,7 +15,7 @@ from cnn_registry.backend.strategy import Distribute, Distribution
 from cnn_registry.backend.strategy import distribution as join_workers
 from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.sources.unreadable import OnBadImage
-from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError
+from cnn_registry.errors import ClusterError, CnnRegistryError, DivergedError, RunError, UsageError, reason_of
 from cnn_registry.explain.grad_cam import GradCam, layer_of
 from cnn_registry.inference.evaluate import evaluate_model
 from cnn_registry.inference.halves import halves_at
@@ -403,10 +403,8 @@ def _reported(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> Run:
     try:
         summary = _report(fit, plan, run, history)
     except (Exception, KeyboardInterrupt) as error:
-        reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
-        note(
-            f"The report of {run.path} could not be completed: {reason.rstrip('.')}. Its weights and history are there."
-        )
+        reason = reason_of(error)
+        note(f"The report of {run.path} could not be completed: {reason}. Its weights and history are there.")
         summary = {"error": reason}
     try:
         return run.updated(result=run.record.result | {"report": summary})
@@ -451,7 +449,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
     try:
         write_run_page(run, history, summary, images.dataset, cam)
     except Exception as error:
-        reason = str(error) if isinstance(error, CnnRegistryError) else one_line(error)
+        reason = reason_of(error)
         helps = f"Make it with: cnnreg report {shlex.quote(str(run.path))}"
         note(f"The page of {run.path} could not be written: {reason}. {helps}")
     found = {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}

@@ -51,6 +51,7 @@ def load_forms(
     memory_limit: int | None = None,
     max_pixels: int | None = None,
     keep: bool = True,
+    streamed: bool = False,
 ) -> dict[Form, LoadedImages]:
     """Make the images of a dataset readable in some forms. Each file is read and decoded once for all of them.
 
@@ -62,6 +63,7 @@ def load_forms(
             the memory that this process may use.
         max_pixels: the largest image that is decoded, width times height; default Pillow's limit.
         keep: whether decoded images are written to the cache.
+        streamed: decode files whenever they are read, even if all images fit into memory.
 
     Raises:
         DataError: an image is unreadable and ``on_bad_image`` is ``"error"``, a class has no readable image, or a few
@@ -73,7 +75,8 @@ def load_forms(
     limit = usable_memory() // 2 if memory_limit is None else memory_limit
     needed = sum(form.values for form in {form.exact for form in wanted})
     _check_room(wanted, needed)
-    in_memory = len(dataset) * needed <= limit
+    fits = len(dataset) * needed <= limit
+    in_memory = fits and not streamed
     if isinstance(dataset.images, np.ndarray):
         hashes = image_hashes(dataset)
         digest = digest_of(dataset, hashes)
@@ -83,7 +86,7 @@ def load_forms(
     files.look()
     recall(files, dataset.source)
     if not in_memory:
-        return _streamed(dataset, files, wanted, on_bad_image, max_pixels)
+        return _streamed(dataset, files, wanted, on_bad_image, max_pixels, fits=fits)
     files.hash_unknown()
     hashes = [files.digest(index) for index in range(len(files))]
     keys = {form: entry_key(hashes, form, max_pixels) for form in dict.fromkeys(form.exact for form in wanted)}
@@ -106,16 +109,23 @@ def load_forms(
 
 
 def _streamed(
-    dataset: ImageDataset, files: Files, forms: Sequence[Form], on_bad_image: OnBadImage, max_pixels: int | None
+    dataset: ImageDataset,
+    files: Files,
+    forms: Sequence[Form],
+    on_bad_image: OnBadImage,
+    max_pixels: int | None,
+    *,
+    fits: bool,
 ) -> dict[Form, LoadedImages]:
     """The images of a dataset, decoded whenever they are read."""
     refuse_empty_classes(dataset)
     packed = bool(files.known.all()) and not files.states.any()
     hashes = Hashes(files)
     if not files.known.all():
+        why = "as when the run began" if fits else "because they do not fit into memory"
         note(
-            f"{counted(len(dataset), 'image')} do not fit into memory, so they are decoded whenever they are read. "
-            f"Unreadable and duplicate ones are found then."
+            f"{counted(len(dataset), 'image')} are decoded whenever they are read, {why}. Unreadable and duplicate "
+            f"ones are found then."
         )
     digest = digest_of(dataset, hashes) if packed else digest_of_names(dataset)
     unreadable = Unreadable(dataset.ids, on_bad_image)

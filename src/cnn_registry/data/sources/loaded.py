@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cnn_registry.data.dataset import ImageDataset
+from cnn_registry.data.dataset import OF_NAMES, ImageDataset
 from cnn_registry.data.threads import in_threads
 from cnn_registry.errors import CnnRegistryError, DataError
 from cnn_registry.system.progress import note
@@ -20,9 +20,6 @@ from .index import remember
 from .memory import ArrayImages
 from .source import ImageSource
 from .unreadable import OnBadImage, Unreadable
-
-OF_NAMES = "names:"
-"""How a digest begins that stands for the names and labels of images, not for their content."""
 
 
 @dataclass(frozen=True)

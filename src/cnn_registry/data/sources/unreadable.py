@@ -13,6 +13,7 @@ import numpy as np
 
 from cnn_registry.data.dataset import ImageDataset, Indices
 from cnn_registry.errors import DataError
+from cnn_registry.text import quoted
 
 OnBadImage = Literal["skip", "error"]
 
@@ -102,7 +103,7 @@ class StandIns:
             if found not in self._unreadable.reasons:
                 return found
         dataset = self._dataset
-        what = "" if dataset.multi_label else f" of {dataset.class_names[int(dataset.labels[index])]!r}"
+        what = "" if dataset.multi_label else f" of {quoted(dataset.class_names[int(dataset.labels[index])])}"
         raise DataError(f"{dataset.source} has no readable image{what} in this part of the split.")
 
     def _peers_of(self, index: int) -> Indices:

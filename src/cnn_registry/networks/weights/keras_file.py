@@ -97,7 +97,7 @@ def load_exactly(model: keras.Model, path: Path, class_names: Sequence[str] | No
         raise
     except Exception as error:  # HDF5 has many for a file that is no longer what it was
         raise WeightsError(
-            f"{path} does not fit {model.name} with these classes and options, or is damaged: {one_line(error)}"
+            f"{path} does not fit {model.name} with these classes and options, or is damaged: {one_line(error)}."
         ) from error
     if missing or left:
         what = f"it has no weights for {missing[0].path}" if missing else f"{model.name} has no place for {left[0]}"
