@@ -343,3 +343,14 @@ def test_a_step_keeps_constraints_and_missing_gradients_as_keras_does() -> None:
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
     assert np.linalg.norm(found[1][1][:, 0]) <= 0.1001
+
+
+def test_where_workers_cannot_be_asked_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Strategy:
+        class extended:  # noqa: N801 - TensorFlow's name
+            pass
+
+    assert keras_internals.peers(Strategy) is None
+    assert "workers cannot be asked whether they are there" in capfd.readouterr().err

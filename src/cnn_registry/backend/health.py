@@ -7,14 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from cnn_registry.errors import ClusterError
 
 from .cluster import Cluster
 from .environment import tensorflow
+from .keras_internals import peers
 
 EVERY = 3.0
 """Seconds between looks at the other workers."""
@@ -94,21 +93,18 @@ class Watch:
     needs the lost worker raises an error.
 
     Args:
-        strategy: TensorFlow's strategy of several workers; its own look, which takes up to a minute and logs what it
-            finds, is ended.
+        strategy: TensorFlow's strategy of several workers, whose own look at them is ended.
         cluster: the workers.
     """
 
     def __init__(self, strategy: Any, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._context = import_module("tensorflow.python.eager.context").context()
+        self._peers = peers(strategy)
         self._found: str | None = None
-        with suppress(AttributeError):  # an event of its thread
-            strategy.extended._check_health_thread_should_stop.set()
         self._ends = False
         atexit.register(self._end)
-        self._thread = threading.Thread(target=self._look, name="cnnreg-workers", daemon=True)
-        self._thread.start()
+        if self._peers:
+            threading.Thread(target=self._look, name="cnnreg-workers", daemon=True).start()
 
     def lost(self, error: BaseException) -> str | None:
         """Which worker was lost, after a computation with all of them failed; ``None`` where that has other causes.
@@ -135,7 +131,8 @@ class Watch:
         if self._ends:
             return
         errors = tensorflow().errors
-        self._context.abort_collective_ops(errors.UNAVAILABLE, self._found)
+        if self._peers:
+            self._peers.abort(errors.UNAVAILABLE, self._found)
 
     def _look_at_all(self, tries: int) -> None:
         for rank in range(len(self._cluster.addresses)):
@@ -146,13 +143,13 @@ class Watch:
     def _fault(self, rank: int, tries: int) -> str | None:
         """What is wrong with a worker; ``None`` where it answers."""
         errors, fault = tensorflow().errors, None
+        if not self._peers:
+            return None
         for attempt in range(tries):
             if attempt:
                 time.sleep(1)
             try:
-                self._context.check_collective_ops_peer_health(
-                    self._cluster.task(rank), timeout_in_ms=int(1000 * ANSWERS_WITHIN)
-                )
+                self._peers.check(self._cluster.task(rank), timeout_in_ms=int(1000 * ANSWERS_WITHIN))
                 return None
             except errors.DeadlineExceededError:
                 fault = SILENT
