@@ -71,6 +71,11 @@ def as_text(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
+def without_credentials(text: str) -> str:
+    """``text`` without the user and the password of the addresses in it."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+
+
 def printable(text: str) -> str:
     r"""``text`` in one line: what a terminal obeys or does not show is written as an escape, ``\x1b`` for instance.
 

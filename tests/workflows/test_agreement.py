@@ -8,6 +8,7 @@ from cnn_registry import errors
 from cnn_registry.backend.replicas import Replicas
 from cnn_registry.backend.strategy import Distribution
 from cnn_registry.registry.models import get_spec
+from cnn_registry.runs.record import OptionsRecord
 from cnn_registry.workflows import workers
 from cnn_registry.workflows.plan import Plan, Request, plan_training
 
@@ -32,6 +33,12 @@ class Built:
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return plan_training(Request(get_spec("lenet5"), dataset="digits"), keep=False)
+
+
+def test_a_run_does_not_record_passwords(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["cnnreg", "tune", "--storage=postgresql://tuner:secret@host/tuning", "a@b.png"])
+    command = plan.record(OptionsRecord(), "").command
+    assert command == ["cnnreg", "tune", "--storage=postgresql://host/tuning", "a@b.png"]
 
 
 def test_workers_that_train_the_same_agree(plan: Plan) -> None:

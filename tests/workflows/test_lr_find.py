@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,7 @@ from cnn_registry import find_learning_rate
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.registry.models import get_spec
 from cnn_registry.training.fit import Fit
-from cnn_registry.training.range_test import for_the_test, judged, range_test, rates_between
+from cnn_registry.training.range_test import candidates, for_the_test, judged, range_test, rates_between
 from cnn_registry.workflows.plan import Request, plan_training
 
 if TYPE_CHECKING:
@@ -39,7 +42,18 @@ def test_the_steepest_place_and_the_minimum_are_found() -> None:
     assert found.steepest == pytest.approx(1e-2, rel=0.3)
     assert found.minimum == pytest.approx(0.12, rel=0.5)
     assert found.tenth == found.minimum / 10
-    assert found.steepest < found.minimum
+    assert found.steepest < found.minimum < found.edge < 1.0
+
+
+def test_rates_are_tried_from_where_the_loss_falls_to_beyond_the_edge() -> None:
+    found = judged(*curve(100, falls_at=1e-2, rises_at=1.0), 3.0, diverged=False)
+    tried = candidates(found)
+    assert tried[-1] == pytest.approx(3 * found.edge)
+    assert min(found.steepest, found.tenth) / 2 < tried[0] < found.steepest * 2
+    assert [after / before for before, after in pairwise(tried)] == pytest.approx([3.0] * (len(tried) - 1))
+    best = replace(found, tried=((0.01, 2.0), (0.03, 1.5), (0.1, math.inf)))
+    assert best.suggestion == 0.03
+    assert best.to_dict()["tried"] == [[0.01, 2.0], [0.03, 1.5], [0.1, None]]
 
 
 def test_a_last_loss_that_is_not_finite_is_left_out() -> None:
@@ -68,6 +82,7 @@ def test_the_training_is_where_it_was(tiny: str, colours: Path) -> None:
     after = fit.state.snapshot()
     assert found.diverged or len(found.losses) == 60
     assert 1e-4 < found.steepest < found.minimum < 100
+    assert found.suggestion == min(found.tried, key=lambda pair: pair[1])[0]
     assert (after.step, after.history) == (0, ())
     for group in ("model", "optimizer"):
         for path, value in before.arrays[group].items():

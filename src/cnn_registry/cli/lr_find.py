@@ -57,7 +57,7 @@ def command(
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
-    """Suggest a learning rate for MODEL: train a few steps at ever higher rates, and see where the loss falls fastest.
+    """Suggest a learning rate for MODEL: train a few steps at ever higher rates, and then try some of them.
 
     Nothing is kept of the network, and no run is made.
     """
@@ -82,7 +82,11 @@ def command(
         max_pixels=max_pixels,
     )
     if out:
-        marks = {"steepest": found.steepest, "a tenth of the minimum": found.tenth}
+        marks = {
+            "suggestion": found.suggestion,
+            "steepest": found.steepest,
+            "a tenth of the minimum": found.tenth,
+        }
         title = f"{model} on {data or dataset or 'the default dataset'}"
         plot_rates(found.rates, found.losses, found.smoothed, marks, out, title=title)
     if as_json:
@@ -92,6 +96,8 @@ def command(
     tell(f"{len(found.losses)} steps, up to {found.rates[-1]:.2g} ({end})")
     tell(f"the loss falls fastest at   {found.steepest:.2g}")
     tell(f"a tenth of its lowest point {found.tenth:.2g}")
+    listed = ", ".join(f"{rate:.2g}" for rate, _ in found.tried)
+    tell(f"of {listed}, each tried for some steps, {found.suggestion:.2g} has the lowest loss", wrap=False)
     if out:
         tell(f"picture: {out}", wrap=False)
     options = {"dataset": dataset, "recipe": recipe, "split": split}

@@ -14,9 +14,9 @@ from cnn_registry.errors import UsageError
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run
-from cnn_registry.text import one_line, shorten
+from cnn_registry.text import one_line, shorten, without_credentials
 
-from .tracker import PROJECT, figures_of, results_of, tracked_settings, without_credentials
+from .tracker import PROJECT, figures_of, results_of, tracked_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

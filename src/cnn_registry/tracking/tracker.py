@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,11 +51,6 @@ class Tracker(Protocol):
 
     def end(self, run: Run, files: Sequence[Path]) -> None:
         """Take how the training ended, and files of the run; none where there is no time for them."""
-
-
-def without_credentials(text: str) -> str:
-    """``text`` without the user and the password of the addresses in it."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
 def tracked_settings(record: RunRecord) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from cnn_registry.runs.record import TrackerName
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
-from cnn_registry.text import either, suggestion
+from cnn_registry.text import either, suggestion, without_credentials
 
-from .tracker import FILES, Tracker, without_credentials
+from .tracker import FILES, Tracker
 
 NAMES: tuple[TrackerName, ...] = get_args(TrackerName)
 """The trackers' names, which are those of their modules, packages and extras."""

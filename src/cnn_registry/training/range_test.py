@@ -1,7 +1,9 @@
-"""Find a learning rate: train a few steps at ever higher rates, and look where the loss falls fastest.
+"""Find a learning rate: train a few steps at ever higher rates, and then some steps at each of a few of them.
 
-The range test of Smith 2017, "Cyclical Learning Rates for Training Neural Networks"
-(https://arxiv.org/abs/1506.01186), section 3.3, with rates that grow exponentially.
+The first part is the range test of Smith 2017, "Cyclical Learning Rates for Training Neural Networks"
+(https://arxiv.org/abs/1506.01186), section 3.3, with rates that grow exponentially. From random weights, its curve
+alone misleads: the loss first falls to that of guessing, at rates far below those at which a network learns, and stays
+there over several powers of ten. The second part therefore tries rates from where the loss falls to where it rises.
 """
 
 from __future__ import annotations
@@ -32,6 +34,13 @@ LOW, HIGH = 1e-5, 10.0
 
 STEPS = 100
 
+MOST_TRIED, APART = 6, 3.0
+"""How many rates are tried at most, and how far they are apart, as a factor."""
+
+TRIED, RISE, JUDGED = 0.4, 0.1, 0.25
+"""For how many steps each rate is tried, as a share of the steps of the test; the share of these in which the rate
+rises to it; and the share at their end whose losses are compared."""
+
 
 @dataclass(frozen=True)
 class LearningRates:
@@ -43,8 +52,11 @@ class LearningRates:
         smoothed: averages of neighbouring losses.
         steepest: the rate at which the smoothed loss falls fastest.
         minimum: the rate at which it is lowest.
+        edge: the highest rate at which it is not above its lowest value by more than losses vary.
         diverged: whether the loss rose so far, or became NaN, that the test ended.
         for_images: the images of a step, where the recipe scales the rate with them.
+        tried: rates that were then tried for some steps each, and the losses that they came to; infinite where it
+            diverged.
     """
 
     rates: tuple[float, ...]
@@ -52,13 +64,16 @@ class LearningRates:
     smoothed: tuple[float, ...]
     steepest: float
     minimum: float
+    edge: float
     diverged: bool
     for_images: int | None = None
+    tried: tuple[tuple[float, float], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What was measured, JSON-ready; ``None`` for a loss that is not finite."""
         losses = [loss if math.isfinite(loss) else None for loss in self.losses]
-        return asdict(self) | {"losses": losses, "tenth": self.tenth, "suggestion": self.suggestion}
+        tried = [[rate, loss if math.isfinite(loss) else None] for rate, loss in self.tried]
+        return asdict(self) | {"losses": losses, "tried": tried, "tenth": self.tenth, "suggestion": self.suggestion}
 
     @property
     def tenth(self) -> float:
@@ -67,8 +82,8 @@ class LearningRates:
 
     @property
     def suggestion(self) -> float:
-        """The rate to train with: the steepest."""
-        return self.steepest
+        """The rate to train with: of those that were tried, the one with the lowest loss; else the steepest."""
+        return min(self.tried, key=lambda pair: pair[1])[0] if self.tried else self.steepest
 
 
 def rates_between(low: float, high: float, steps: int) -> list[float]:
@@ -83,7 +98,7 @@ def for_the_test(recipe: Recipe) -> Recipe:
 
 
 def range_test(fit: Fit, rates: Sequence[float]) -> LearningRates:
-    """Train one step at each rate, until the loss diverges; afterwards the training is where it was.
+    """Train one step at each rate, until the loss diverges, then try a few; the training is afterwards where it was.
 
     Args:
         fit: the training, of a recipe that `for_the_test` has made.
@@ -92,27 +107,56 @@ def range_test(fit: Fit, rates: Sequence[float]) -> LearningRates:
     Raises:
         TrainingError: a step failed, or the loss does not fall, so that no rate can be suggested.
     """
-    from .callbacks.ramp import Ramp
-
-    before, ramp = fit.state.snapshot(), Ramp(rates)
-    steps = fit.progress.steps_per_epoch
+    before, steps = fit.state.snapshot(), math.ceil(TRIED * len(rates))
     try:
         with reading(*fit.images), accelerated(fit.model) if fit.recipe.accelerate else nullcontext():
-            fit.model.fit(
-                fit.batches(max(fit.recipe.epochs, math.ceil(len(rates) / steps))),  # what is mixed when is as planned
-                steps_per_epoch=len(rates),
-                callbacks=[ramp],
-                shuffle=False,
-                verbose=0,
-            )
+            losses, diverged = _trained(fit, rates)
+            found = judged(rates[: len(losses)], losses, SIGMA * len(rates), diverged=diverged)
+            tried = []
+            for rate in candidates(found):
+                fit.state.restore(before)
+                losses, diverged = _trained(fit, approached(rate, steps))
+                tried.append((rate, math.inf if diverged else reached(losses)))
     except CnnRegistryError:
         raise
     except Exception as error:  # TensorFlow's
         raise TrainingError(fit.failed(error)) from error
     finally:
         fit.state.restore(before)
-    found = judged(rates[: len(ramp.losses)], ramp.losses, SIGMA * len(rates), diverged=ramp.diverged)
-    return replace(found, for_images=fit.recipe.optimizer.for_images)
+    return replace(found, for_images=fit.recipe.optimizer.for_images, tried=tuple(tried))
+
+
+def _trained(fit: Fit, rates: Sequence[float]) -> tuple[list[float], bool]:
+    """The losses of steps at these rates, and whether they have diverged, which ends them."""
+    from .callbacks.ramp import Ramp
+
+    ramp, steps = Ramp(rates), fit.progress.steps_per_epoch
+    fit.model.fit(
+        fit.batches(max(fit.recipe.epochs, math.ceil(len(rates) / steps))),  # what is mixed when is as planned
+        steps_per_epoch=len(rates),
+        callbacks=[ramp],
+        shuffle=False,
+        verbose=0,
+    )
+    return ramp.losses, ramp.diverged
+
+
+def candidates(found: LearningRates) -> list[float]:
+    """The rates to try, rising: from about where the loss falls fastest to somewhat beyond the edge, where it rises."""
+    low, high = min(found.steepest, found.tenth), min(found.edge * APART, found.rates[-1])
+    count = min(max(round(math.log(high / low, APART)) + 1, 2), MOST_TRIED)
+    return [high / APART**step for step in reversed(range(count))]
+
+
+def approached(rate: float, steps: int) -> list[float]:
+    """The rates of so many steps that rise to ``rate`` and stay there."""
+    rise = RISE * steps
+    return [rate * min((step + 1) / rise, 1.0) for step in range(steps)]
+
+
+def reached(losses: Sequence[float]) -> float:
+    """The mean of the last losses."""
+    return float(np.mean(losses[-math.ceil(JUDGED * len(losses)) :]))
 
 
 def judged(rates: Sequence[float], losses: Sequence[float], sigma: float, *, diverged: bool) -> LearningRates:
@@ -144,6 +188,13 @@ def judged(rates: Sequence[float], losses: Sequence[float], sigma: float, *, div
             f"{rates[len(known) - 1]:.2g}, so none can be suggested. Try more --steps, or another --range."
         )
     steepest = int(np.gradient(falling).argmin())
+    edge = int(np.flatnonzero(smoothed <= smoothed[lowest] + spread)[-1])
     return LearningRates(
-        tuple(rates), tuple(losses), tuple(map(float, smoothed)), rates[steepest], rates[lowest], diverged
+        tuple(rates),
+        tuple(losses),
+        tuple(map(float, smoothed)),
+        rates[steepest],
+        rates[lowest],
+        rates[edge],
+        diverged,
     )

@@ -36,16 +36,22 @@ class Reporter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
 
     Attributes:
         pruned: whether it ended the training.
+        reported: the epochs that the study knows: a trial that is resumed may train one of them once more.
     """
 
     def __init__(self, trial: optuna.Trial, best_by: BestBy, epochs: int) -> None:
         super().__init__()
         self.trial, self.column, self.epochs, self.pruned = trial, COLUMNS[best_by], epochs, False
+        self.reported: set[int] = set()
+
+    def report(self, epoch: int, value: float) -> None:
+        """Tell the study the measure of an epoch, counted from 1, unless it knows that."""
+        if math.isfinite(value) and epoch not in self.reported:
+            self.trial.report(value, epoch)
+            self.reported.add(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        value = float((logs or {})[self.column])
-        if math.isfinite(value):
-            self.trial.report(value, epoch + 1)
+        self.report(epoch + 1, float((logs or {})[self.column]))
         if epoch + 1 < self.epochs and self.trial.should_prune():
             self.pruned = True
             self.model.stop_training = True

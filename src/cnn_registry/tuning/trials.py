@@ -128,7 +128,7 @@ class Trials:
         if before:
             for epoch in before.history if before.history_csv.exists() else []:
                 with suppress(ValueError):
-                    trial.report(measure_of(epoch, base.best_by), epoch.epoch)
+                    reporter.report(epoch.epoch, measure_of(epoch, base.best_by))
             try:
                 return resume(before.path, callbacks=[reporter], report=False, distribute="none"), reporter.pruned
             except RunError as error:

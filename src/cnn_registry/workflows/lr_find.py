@@ -43,7 +43,10 @@ def find_learning_rate(
     on_bad_image: OnBadImage = "skip",
     max_pixels: int | None = None,
 ) -> LearningRates:
-    """Train a few steps at ever higher learning rates, and suggest one to train with.
+    """Train a few steps at ever higher learning rates, try some of them, and suggest one to train with.
+
+    The rates that are tried lie between where the loss falls and where it rises; each is trained with for some steps on
+    the same batches, and the one with the lowest loss is suggested.
 
     Loss, optimizer, augmentation and batches are those of a training with the same arguments. The network is one of
     its own: nothing is written, and the generators of Python, NumPy and Keras are afterwards as they were. Where an
@@ -51,7 +54,8 @@ def find_learning_rate(
 
     Args:
         model, dataset, data, recipe, settings, split, on_bad_image, max_pixels: as for `train`.
-        steps: at most; fewer are done where the loss diverges.
+        steps: at ever higher rates, at most; fewer are done where the loss diverges. Each of up to six rates is then
+            tried for 2/5 of these steps.
         low: the first learning rate.
         high: the last one.
 

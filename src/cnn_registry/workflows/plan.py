@@ -41,7 +41,7 @@ from cnn_registry.runs.record import (
 )
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.hub import hub_address, pinned
-from cnn_registry.text import as_text, counted, either
+from cnn_registry.text import as_text, counted, either, without_credentials
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
 
@@ -107,7 +107,7 @@ class Plan:
         """The record of a run that begins now, of a network with that fingerprint."""
         return RunRecord(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=[as_text(argument) for argument in sys.argv],
+            command=[without_credentials(as_text(argument)) for argument in sys.argv],
             model=self.form.model_copy(update={"fingerprint": fingerprint}),
             recipe=self.recipe,
             data=self.data,
