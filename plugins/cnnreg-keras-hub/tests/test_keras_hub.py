@@ -17,9 +17,9 @@ hub = pytest.importorskip("keras_hub")
 pytest.importorskip("cnnreg_keras_hub")
 
 SMALL = {
-    "input_conv_filters": [8],
+    "input_conv_filters": [64],
     "input_conv_kernel_sizes": [3],
-    "stackwise_num_filters": [8, 16],
+    "stackwise_num_filters": [64, 64],
     "stackwise_num_blocks": [1, 1],
     "stackwise_num_strides": [1, 2],
     "block_type": "basic_block",
@@ -55,7 +55,7 @@ def test_a_local_preset_is_a_model_with_its_scaling(preset: Path) -> None:
     assert not fill(ours, of_keras_model(found), {}, "the preset")
     assert np.allclose(ours.predict(images / 255, verbose=0), expected, atol=1e-5)
     maps = create_model("keras_hub", preset=str(preset), num_classes=5, input_shape=(32, 32, 3), include_top=False)
-    assert maps.output_shape[-1] == 16
+    assert maps.output_shape[-1] == 64
 
 
 def test_the_default_is_what_is_declared() -> None:

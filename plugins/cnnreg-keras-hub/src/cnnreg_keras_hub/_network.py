@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import keras_hub
 
-from cnn_registry.errors import CnnRegistryError, DownloadError, UsageError
+from cnn_registry.errors import DownloadError, UsageError
 from cnn_registry.system.progress import note
 from cnn_registry.text import one_line, suggestion
 
@@ -47,7 +47,7 @@ def build(
     else:
         classifier = _loaded(preset, load_weights=False, image_shape=input_shape, **options)
         scale, offset = _scaling(classifier)
-    return _flat(classifier, input_shape, scale, offset)
+    return _flat(classifier, input_shape, scale, offset)[0]
 
 
 def trained(preset: str) -> keras.Model:
@@ -55,9 +55,10 @@ def trained(preset: str) -> keras.Model:
     classifier = _loaded(preset, activation="softmax")
     size = classifier.preprocessor.image_converter.image_size if classifier.preprocessor else None
     height, width = size or (224, 224)
-    ours = _flat(classifier, (height, width, 3), *_scaling(classifier))
-    ours.set_weights(classifier.get_weights())
-    return ours
+    network, pairs = _flat(classifier, (height, width, 3), *_scaling(classifier))
+    for theirs, ours in pairs:
+        ours.set_weights(theirs.get_weights())
+    return network
 
 
 def _loaded(preset: str, **options: Any) -> Any:
@@ -77,9 +78,7 @@ def _loaded(preset: str, **options: Any) -> Any:
         note(f"The preset {preset} of keras-hub is downloaded, unless keras-hub has it already.")
     try:
         return keras_hub.models.ImageClassifier.from_preset(preset, **options)
-    except CnnRegistryError:
-        raise
-    except Exception as error:  # of keras-hub, of whatever downloads, and of Keras
+    except OSError as error:  # also of the HTTP libraries that download
         raise DownloadError(f"The preset {preset} of keras-hub could not be loaded: {one_line(error)}.") from error
 
 
@@ -96,36 +95,54 @@ def _times(values: Any, factor: float) -> Any:
     return float(values) * factor
 
 
-def _flat(classifier: Any, input_shape: tuple[int, int, int], scale: Any, offset: Any) -> keras.Model:
-    """The classifier with the layers of its backbone among its own, named by their place.
+def _flat(
+    classifier: Any, input_shape: tuple[int, int, int], scale: Any, offset: Any
+) -> tuple[keras.Model, list[tuple[Any, Any]]]:
+    """The classifier with the layers of its backbone among its own, and pairs of layers: theirs, and ours for it."""
+    inputs, backbone, again = keras.Input(input_shape), classifier.backbone, _Again()
+    scaled = keras.layers.Rescaling(scale, offset, name="scaling")(inputs)
+
+    def on_scaled(layer: Any, *arguments: Any, **options: Any) -> Any:
+        return layer(*(scaled if each is inputs else each for each in arguments), **options)
+
+    def inline(layer: Any, *arguments: Any, **options: Any) -> Any:
+        if layer is not backbone:
+            return layer(*arguments, **options)
+        body = keras.models.clone_model(backbone, inputs, clone_function=again, call_function=on_scaled)
+        return keras.layers.Activation("linear", name=FEATURES)(body.output)
+
+    whole = keras.models.clone_model(
+        classifier,
+        inputs,
+        clone_function=lambda layer: backbone if layer is backbone else again(layer),
+        call_function=inline,
+    )
+    return keras.Model(inputs, whole.output, name="keras_hub"), list(again.made.values())
+
+
+class _Again:
+    """Makes layers again, with numbers that begin at the network's first layer of a kind.
 
     Keras numbers layers without a name by what was built before.
+
+    Attributes:
+        made: each layer and the one made for it, by the first one's identity.
     """
-    inputs = keras.Input(input_shape)
-    x = keras.layers.Rescaling(scale, offset, name="scaling")(inputs)
-    backbone = classifier.backbone
-    after = classifier.layers[classifier.layers.index(backbone) + 1]
-    head = keras.Model(after.input, classifier.output)
-    name = _Names()
-    x = keras.models.clone_model(backbone, x, clone_function=name).output
-    x = keras.layers.Activation("linear", name=FEATURES)(x)
-    outputs = keras.models.clone_model(head, x, clone_function=name).output
-    return keras.Model(inputs, outputs, name="keras_hub")
-
-
-class _Names:
-    """Makes layers again, with numbers that begin at the network's first layer of a kind."""
 
     def __init__(self) -> None:
+        self.made: dict[int, tuple[Any, Any]] = {}
         self._counts: Counter[str] = Counter()
 
     def __call__(self, layer: Any) -> Any:
-        kind = _snake_case(type(layer).__name__)
-        name = layer.name
-        if re.fullmatch(rf"{kind}(_\d+)?", name):
-            name = f"{kind}_{self._counts[kind]}" if self._counts[kind] else kind
-            self._counts[kind] += 1
-        return type(layer).from_config(layer.get_config() | {"name": name})
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        if id(layer) not in self.made:
+            kind, name = _snake_case(type(layer).__name__), layer.name
+            if re.fullmatch(rf"{kind}(_\d+)?", name):
+                name = f"{kind}_{self._counts[kind]}" if self._counts[kind] else kind
+                self._counts[kind] += 1
+            self.made[id(layer)] = layer, type(layer).from_config(layer.get_config() | {"name": name})
+        return self.made[id(layer)][1]
 
 
 def _snake_case(name: str) -> str:
