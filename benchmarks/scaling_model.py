@@ -235,7 +235,14 @@ def side(case: Case, folder: Path) -> None:
         save(callback)
         times["checkpoints"].append(time.perf_counter() - began)
 
-    settings = {"batch_size": 96, "epochs": 2, "precision": "float32", "optimizer.name": "adam", "ema": None}
+    settings = {
+        "image_size": 8,
+        "batch_size": 96,
+        "epochs": 2,
+        "precision": "float32",
+        "optimizer.name": "adam",
+        "ema": None,
+    }
     with patch.object(CheckpointCallback, "_save", timed):
         run = cnn_registry.train(
             "network",
