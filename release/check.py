@@ -188,7 +188,8 @@ def quick_test_faults(python: Path | str, *, own: bool) -> list[str]:
         with tarfile.open(sdist) as archive:
             archive.extractall(name, filter="data")
         [folder] = Path(name).iterdir()
-        command = (python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK_TESTS)
+        warnings = () if own else ("-W", "default")  # old versions of other packages may deprecate each other
+        command = (python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *warnings, *QUICK_TESTS)
         return last_lines(run(*command, cwd=folder, PYTHONPATH=str(folder / "src") if own else ""))
 
 
