@@ -111,8 +111,9 @@ def _sentence(what: Task, trials: Sequence[FrozenTrial], complete: Sequence[Froz
     pruned = sum(trial.state.name == "PRUNED" for trial in trials)
     seconds = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
     return (
-        f"{counted(len(complete), 'trial')} came to the end and {pruned} were pruned, in {duration(seconds)}. Each was "
-        f"trained on {counted(len(split.train), 'image')} and validated on {len(split.val):,} others. The best was "
+        f"{counted(len(complete), 'trial')} came to the end and {pruned} {'was' if pruned == 1 else 'were'} pruned, in "
+        f"{duration(seconds)}. Each was trained on {counted(len(split.train), 'image')} and validated on "
+        f"{len(split.val):,} others. The best was "
         f"then trained on all {len(split.train) + len(split.val):,}, and evaluated once on images that no trial saw."
     )
 
