@@ -169,3 +169,17 @@ def test_a_missing_recipe_file_is_refused(tmp_path: Path) -> None:
 def test_a_recipe_survives_json() -> None:
     recipe = load_recipe("default").with_settings({"model.dropout": 0.3, "early_stopping.patience": 4})
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("schedule", "one-cycle", "one_cycle"),
+        ("schedule.name", "One_Cycle", "one_cycle"),
+        ("loss", "binary-cross-entropy", "binary_cross_entropy"),
+        ("loss", "poly-1", "poly1"),
+    ],
+)
+def test_names_may_have_hyphens(key: str, given: str, kept: str) -> None:
+    recipe = load_recipe("default").with_settings({key: given})
+    assert getattr(recipe, key.partition(".")[0]).name == kept

@@ -84,7 +84,7 @@ def finite(options: dict[str, Any]) -> dict[str, Any]:
 
 def named(text: str) -> str:
     """``text``, if it is a name or ``module:object``."""
-    if not re.fullmatch(NAME, text):
+    if not re.fullmatch(NAME, text if ":" in text else text.replace("-", "_")):
         raise ValueError("expected a name or module:object")
     return text
 
