@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +14,6 @@ import keras
 import keras_hub
 
 from cnn_registry.errors import DownloadError, UsageError
-from cnn_registry.system.progress import note
-from cnn_registry.text import one_line, suggestion
 
 from ._presets import PRESETS
 
@@ -72,14 +72,22 @@ def _loaded(preset: str, **options: Any) -> Any:
     if preset not in PRESETS and not is_folder:
         raise UsageError(
             f"keras-hub has no image classification preset {preset!r}, and it is not a folder."
-            f"{suggestion(preset, PRESETS)} See: cnnreg info keras_hub."
+            f"{_suggestion(preset)} See: cnnreg info keras_hub."
         )
     if not is_folder:
-        note(f"The preset {preset} of keras-hub is downloaded, unless keras-hub has it already.")
+        print(f"The preset {preset} of keras-hub is downloaded, unless keras-hub has it already.", file=sys.stderr)
     try:
         return keras_hub.models.ImageClassifier.from_preset(preset, **options)
     except OSError as error:  # also of the HTTP libraries that download
-        raise DownloadError(f"The preset {preset} of keras-hub could not be loaded: {one_line(error)}.") from error
+        raise DownloadError(
+            f"The preset {preset} of keras-hub could not be loaded: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _suggestion(preset: str) -> str:
+    """The preset that was probably meant, as the end of a message."""
+    near = difflib.get_close_matches(preset, PRESETS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _scaling(classifier: Any) -> tuple[Any, Any]:
