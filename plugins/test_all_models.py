@@ -19,7 +19,10 @@ from cnn_registry import create_model, get_spec, list_models
 from cnn_registry.testing import MODEL_CHECKS, parametrize_with_checks
 
 PROJECTS = Path(__file__).parent.glob("cnnreg-*/pyproject.toml")
-PLUGINS = {path.parent.name for path in PROJECTS if "cnn_registry.models" in path.read_text(encoding="utf-8")}
+LARGE = {"cnnreg-keras-hub"}
+"""Packages that bring a large library, so that they are installed by whoever wants them."""
+
+PLUGINS = {path.parent.name for path in PROJECTS if "cnn_registry.models" in path.read_text(encoding="utf-8")} - LARGE
 KERAS = "cnnreg-keras-applications"
 """Its forty networks are Keras' own; its tests check two of them, and ``make test-applications`` all."""
 
