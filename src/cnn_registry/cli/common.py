@@ -78,6 +78,13 @@ weights_option = click.option(
     help="Weights to use: best epoch, by validation loss unless the recipe says otherwise, or last epoch.",
 )
 force_option = click.option("--force", is_flag=True, help="Use the run although its network has changed.")
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["keras", "onnx"]),
+    default="keras",
+    show_default=True,
+    help="What computes: Keras; or ONNX Runtime, faster for one image at a time, to which the network is converted.",
+)
 tta_option = click.option("--tta", is_flag=True, help="Average the predictions for each image and its mirror image.")
 
 

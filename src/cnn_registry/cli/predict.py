@@ -23,7 +23,7 @@ from .batches import (
     sources_argument,
     standard_input,
 )
-from .common import common_options, force_option, json_option, tta_option, wide_option
+from .common import common_options, force_option, json_option, runtime_option, tta_option, wide_option
 from .output import print_json
 from .table import Column, print_table
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cnn_registry.inference.line_file import Done, LineFile
     from cnn_registry.inference.pictures import Picture
     from cnn_registry.inference.predict import Prediction
+    from cnn_registry.inference.predictor import Runtime
 
 ResultFormat = Literal["table", "csv", "jsonl", "parquet"]
 
@@ -60,6 +61,7 @@ PAGE = 1000
 @file_option("File for the results, written while they come (default: standard output).")
 @resume_option
 @tta_option
+@runtime_option
 @bad_image_option
 @max_pixels_option
 @force_option
@@ -75,6 +77,7 @@ def command(
     out: Path | None,
     resume: bool,
     tta: bool,
+    runtime: Runtime,
     on_bad_image: Literal["skip", "error"],
     max_pixels: int | None,
     force: bool,
@@ -94,7 +97,7 @@ def command(
     kind = _kind(kind, out, resume, as_json)
     if kind == "parquet":
         need_arrow()
-    predictor = find_predictor(run, weights, tta=tta, force=force)
+    predictor = find_predictor(run, weights, tta=tta, force=force, runtime=runtime)
     pictures = find_pictures(sources, standard_input(), must_exist=on_bad_image == "error")
 
     meter = Meter("Classifying")

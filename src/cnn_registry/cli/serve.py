@@ -10,11 +10,11 @@ from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note
 
-from .common import common_options, force_option
+from .common import common_options, force_option, runtime_option
 from .output import tell
 
 if TYPE_CHECKING:
-    from cnn_registry.inference.predictor import Predictor
+    from cnn_registry.inference.predictor import Predictor, Runtime
     from cnn_registry.serve.service import MapsOf, Served
 
 DISTRIBUTIONS = {"fastapi": "FastAPI", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
@@ -30,9 +30,10 @@ DISTRIBUTIONS = {"fastapi": "FastAPI", "uvicorn": "uvicorn", "python_multipart":
     show_default=True,
     help="Weights to use: 'best' epoch by validation loss, or 'last' epoch; for a model, published ones.",
 )
+@runtime_option
 @force_option
 @common_options
-def command(run: str, host: str, port: int, weights: str, force: bool) -> None:
+def command(run: str, host: str, port: int, weights: str, runtime: Runtime, force: bool) -> None:
     """Serve a trained model as a page to drop pictures on, and as a JSON API.
 
     RUN is a run directory, that of a cross-validation, or a model's name with published --weights. The API has POST
@@ -44,7 +45,7 @@ def command(run: str, host: str, port: int, weights: str, force: bool) -> None:
     from cnn_registry.serve.app import make_app
     from cnn_registry.serve.server import listen, make_server
 
-    predictor = find_predictor(run, weights, force=force)
+    predictor = find_predictor(run, weights, force=force, runtime=runtime)
     with listen(host, port) as listener:  # before the network is loaded, which takes seconds
         address, bound, *_ = listener.getsockname()
         local = is_loopback(address)

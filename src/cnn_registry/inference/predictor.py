@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -27,13 +27,17 @@ from cnn_registry.registry.spec import Pixels, Pretrained
 from cnn_registry.runs.run import Run
 from cnn_registry.system.isolation import isolated
 from cnn_registry.system.progress import working
-from cnn_registry.text import one_line
+from cnn_registry.text import either, one_line, suggestion
 
 from .model import Weights, load_model
 from .pictures import Picture, decoded_batches
 
 if TYPE_CHECKING:
     import keras
+
+
+Runtime = Literal["keras", "onnx"]
+"""What computes the outputs: Keras, or ONNX Runtime, to which the networks are converted when they are loaded."""
 
 
 class Predictor:
@@ -46,6 +50,7 @@ class Predictor:
         names: returns the classes in the order of the outputs.
         tta: average the probabilities of each picture and its mirror image.
         thresholds: see below.
+        runtime: what computes the outputs.
 
     Attributes:
         form: the form of its pictures.
@@ -63,11 +68,12 @@ class Predictor:
         *,
         tta: bool = False,
         thresholds: Sequence[float] | None = None,
+        runtime: Runtime = "keras",
     ) -> None:
         self.form = Form.of(form)
         self.pixels = pixels
         self.thresholds = thresholds
-        self._load, self._names, self._tta = load, names, tta
+        self._load, self._names, self._tta, self._runtime = load, names, tta, runtime
         self._lock = threading.Lock()
 
     @cached_property
@@ -82,12 +88,36 @@ class Predictor:
             networks = [fold_batch_norm(network) for network in self._load()]
             if self._tta:
                 networks = [with_mirrored(network, shape) for network in networks]
-            return traced(networks, self.pixels, shape)
+            return _computation(self._runtime)(networks, self.pixels, shape)
 
     def __call__(self, images: Bytes) -> np.ndarray:
         """Probabilities, float32 ``(N, num_classes)``, for uint8 ``(N, height, width, channels)``."""
         with self._lock, backend.standard_settings():
             return self._outputs(images)
+
+
+def check_runtime(runtime: str) -> None:
+    """Refuse a runtime that does not exist or that is not installed.
+
+    Raises:
+        UsageError: there is no such runtime.
+        MissingPackageError, BackendError: it cannot be used here.
+    """
+    if runtime not in (known := get_args(Runtime)):
+        raise UsageError(f"There is no runtime {runtime!r}.{suggestion(runtime, known)} Write {either(known)}.")
+    if runtime == "onnx":
+        from cnn_registry.export.runtime import check_onnx
+
+        check_onnx()
+
+
+def _computation(runtime: Runtime) -> Callable[..., Callable[[Bytes], np.ndarray]]:
+    """The function that makes one from images to outputs; see `traced` for its arguments."""
+    if runtime == "keras":
+        return traced
+    from cnn_registry.export.runtime import onnx_outputs
+
+    return onnx_outputs
 
 
 def traced(networks: Sequence[keras.Model], pixels: Pixels, shape: tuple[int, int, int]) -> Callable[[Bytes], Any]:
@@ -112,32 +142,41 @@ def traced(networks: Sequence[keras.Model], pixels: Pixels, shape: tuple[int, in
     return lambda images: np.asarray(graph(tf.constant(images)), np.float32)
 
 
-def run_predictor(run: Run, weights: str = "best", *, tta: bool = False, force: bool = False) -> Predictor:
+def run_predictor(
+    run: Run, weights: str = "best", *, tta: bool = False, force: bool = False, runtime: Runtime = "keras"
+) -> Predictor:
     """The predictor of a run; the same as before, with its network, while its weights have not changed.
 
     Args:
         run: the run.
         weights: ``"best"`` or ``"last"``.
-        tta, force: as for `cnn_registry.predict`.
+        tta, force, runtime: as for `cnn_registry.predict`.
 
     Raises:
         UsageError: there are no such weights.
     """
-    key = (weights, tta, force, _state(run, weights))
+    key = (weights, tta, force, runtime, _state(run, weights))
     found: Predictor | None = run.loaded.get(key)
     if found is None:
-        found = runs_predictor([run], weights, tta=tta, force=force)
+        found = runs_predictor([run], weights, tta=tta, force=force, runtime=runtime)
         run.loaded.clear()  # it would keep networks that nothing uses any more
         run.loaded[key] = found
     return found
 
 
-def runs_predictor(runs: Sequence[Run], weights: str = "best", *, tta: bool = False, force: bool = False) -> Predictor:
+def runs_predictor(
+    runs: Sequence[Run],
+    weights: str = "best",
+    *,
+    tta: bool = False,
+    force: bool = False,
+    runtime: Runtime = "keras",
+) -> Predictor:
     """The mean of the models of runs on the same images, such as those of a cross-validation.
 
     Args:
         runs: one or more.
-        weights, tta, force: as for `run_predictor`.
+        weights, tta, force, runtime: as for `run_predictor`.
 
     Raises:
         UsageError: there are no such weights.
@@ -162,6 +201,7 @@ def runs_predictor(runs: Sequence[Run], weights: str = "best", *, tta: bool = Fa
         lambda: names,
         tta=tta,
         thresholds=thresholds,
+        runtime=runtime,
     )
 
 
@@ -174,13 +214,13 @@ def _state(run: Run, weights: str) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_size
 
 
-def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predictor:
+def published_predictor(model: str, weights: str, *, tta: bool = False, runtime: Runtime = "keras") -> Predictor:
     """The predictor of a model with published weights, in the model's own shape.
 
     Args:
         model: the model's name.
         weights: weights that ``get_spec(model).weights`` names.
-        tta: as for `cnn_registry.predict`.
+        tta, runtime: as for `cnn_registry.predict`.
 
     Raises:
         UnknownNameError: there is no such model.
@@ -206,7 +246,7 @@ def published_predictor(model: str, weights: str, *, tta: bool = False) -> Predi
             network = build_model(spec, num_classes=published.num_classes, weights=weights)
         return [main_network(network)]
 
-    return Predictor(form, published.pixels, load, lambda: published_class_names(published), tta=tta)
+    return Predictor(form, published.pixels, load, lambda: published_class_names(published), tta=tta, runtime=runtime)
 
 
 def published_class_names(published: Pretrained) -> list[str]:

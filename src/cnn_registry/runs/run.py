@@ -150,6 +150,7 @@ class Run:
         on_bad_image: Literal["skip", "error"] = "error",
         max_pixels: int | None = None,
         force: bool = False,
+        runtime: Literal["keras", "onnx"] = "keras",
     ) -> Any:
         """Classify pictures; arguments, result and errors as for `cnn_registry.predict`.
 
@@ -166,6 +167,7 @@ class Run:
             on_bad_image=on_bad_image,
             max_pixels=max_pixels,
             force=force,
+            runtime=runtime,
         )
 
     def preprocess(self, images: Any, *, max_pixels: int | None = None) -> Any:
