@@ -24,9 +24,6 @@ from .discovery import GROUPS
 from .distributions import groups, identity
 from .policy import CORE, normalised
 
-PIPS_OWN = "https://pypi.org/simple"
-"""The index that pip uses unless it is configured otherwise."""
-
 JSON = "application/vnd.pypi.simple.v1+json"
 MAX_BYTES = 2**26
 SECONDS = 15.0
@@ -102,7 +99,7 @@ def index_address() -> str:
     settings = _pip_settings()
     if _is_on(settings.get("no-index", "")):
         raise DownloadError("pip is configured to use no index.")
-    index = settings.get("index-url") or PIPS_OWN
+    index = settings.get("index-url") or _pips_own()
     if not re.match(r"https?://", index):
         raise DownloadError(f"pip's index {shown_address(index)} is not an address that can be asked.")
     return index.rstrip("/")
@@ -117,12 +114,7 @@ def shown_address(address: str) -> str:
 
 def _pip_settings() -> Mapping[str, str]:
     """pip's settings by their names without the section; those for installing and of the environment win."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        lines = done.stdout.splitlines() if done.returncode == 0 else []
-    except (OSError, subprocess.SubprocessError):
-        lines = []
+    lines = _pip("config", "list").splitlines()
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for line in lines:
         match = re.fullmatch(r"(global|install)\.([\w-]+)='(.*)'", line.strip())
@@ -134,6 +126,28 @@ def _pip_settings() -> Mapping[str, str]:
         if os.environ.get(variable)
     }
     return found["global"] | found["install"] | of_environment
+
+
+def _pips_own() -> str:
+    """The index that pip uses unless it is configured otherwise, as its help says.
+
+    Raises:
+        DownloadError: pip does not say so, or is not installed.
+    """
+    match = re.search(r"--index-url.*?\(default:? (https?://[^\s)]+)\)", " ".join(_pip("help", "install").split()))
+    if not match:
+        raise DownloadError("pip does not say which index it uses.")
+    return match[1]
+
+
+def _pip(*arguments: str) -> str:
+    """What pip prints; nothing where it is not installed or fails."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _is_on(value: str) -> bool:
