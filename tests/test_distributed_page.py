@@ -76,7 +76,8 @@ def test_the_ray_snippet_calls_train_as_it_is() -> None:
     [snippet] = [block for block in blocks("python") if "ray" in block]
     [call] = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call) and is_train(node)]
     values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    inspect.signature(cnn_registry.train).bind(*map(ast.literal_eval, call.args), **values)
+    bound = inspect.signature(cnn_registry.train).bind(*map(ast.literal_eval, call.args), **values)
+    assert bound.arguments.keys() >= {"model", "data", *values}
 
 
 def is_train(node: ast.Call) -> bool:
