@@ -10,7 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_registry.text import LONGEST_NAME, either, one_line, printable, quoted, shorten, suggestion, unstopped
+from cnn_registry.text import (
+    LONGEST_NAME,
+    either,
+    one_line,
+    printable,
+    quoted,
+    shorten,
+    suggestion,
+    unstopped,
+    without_addresses,
+)
 
 __all__ = [
     "AmbiguousAliasError",
@@ -51,7 +61,7 @@ class CnnRegistryError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(printable(without_addresses(message)))
 
     def __reduce__(self) -> tuple[Any, ...]:  # Exception's own calls the class with the message alone
         return _restored, (type(self), self.args, vars(self))

@@ -52,7 +52,17 @@ def one_line(error: BaseException) -> str:
     except Exception:
         text = "(its message cannot be printed)"
     name = type(error).__name__
-    return unstopped(textwrap.shorten(f"{name}: {text}" if text else name, width=400, placeholder=" ..."))
+    text = without_addresses(f"{name}: {text}" if text else name)
+    return unstopped(textwrap.shorten(text, width=400, placeholder=" ..."))
+
+
+def without_addresses(text: str) -> str:
+    """``text`` with objects as their types alone: an address in memory says nothing to anybody.
+
+    >>> without_addresses("<_io.BytesIO object at 0x7fb7c3a4b290>")
+    '<_io.BytesIO object>'
+    """
+    return re.sub(r" at 0x[0-9a-fA-F]{6,}(?=>)", "", text)
 
 
 def unstopped(sentence: str) -> str:

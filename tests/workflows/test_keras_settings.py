@@ -36,7 +36,7 @@ def net(input_shape, num_classes):
     return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="net")
 """
 
-SETTINGS = UNVARIED | {"epochs": 1, "batch_size": 16, "image_size": 16, "precision": "float32"}
+SETTINGS = UNVARIED | {"epochs": 2, "batch_size": 16, "image_size": 16, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +45,13 @@ def _as_before() -> Iterator[None]:
     choose("channels_last", "float32", "float32")
 
 
-def choose(*chosen: str, epsilon: float = 1e-7, steps: int | None = None) -> None:
+def choose(*chosen: str, epsilon: float = 1e-7, epochs: int | None = None, steps: int | None = None) -> None:
     config = backend.keras().config
     config.set_image_data_format(chosen[0])
     config.set_floatx(chosen[1])
     config.set_dtype_policy(chosen[2])
     config.set_epsilon(epsilon)
+    config.set_max_epochs(epochs)
     config.set_max_steps_per_epoch(steps)
 
 
@@ -66,10 +67,10 @@ def test_the_figures_are_the_same(plugins: FakePlugins, colours: Path, tmp_path:
     plugins.install("fake-net", source=NET, entries={"net": "fake_net:net"})
     expected = figures(colours, tmp_path / "plain")
     chosen = ("channels_first", "float16", "mixed_float16")
-    choose(*chosen, epsilon=0.3, steps=1)
+    choose(*chosen, epsilon=0.3, epochs=1, steps=1)
     found = figures(colours, tmp_path / "other")
     config = backend.keras().config
-    assert (config.epsilon(), config.max_steps_per_epoch()) == (0.3, 1)
+    assert (config.epsilon(), config.max_epochs(), config.max_steps_per_epoch()) == (0.3, 1, 1)
     assert (config.image_data_format(), config.floatx(), config.dtype_policy().name) == chosen
     assert found == expected
 

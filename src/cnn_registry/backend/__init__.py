@@ -10,7 +10,7 @@ from .environment import (
     require_tensorflow,
     tensorflow,
 )
-from .limits import memory_limit
+from .limits import computes_in_main_memory, is_lack_of_memory, memory_limit
 from .memory import forget
 from .precision import best_precision, computes_bfloat16
 from .process import deterministic, process_kept
@@ -20,9 +20,11 @@ __all__ = [
     "best_precision",
     "chosen_backend",
     "computes_bfloat16",
+    "computes_in_main_memory",
     "cpu_flags",
     "deterministic",
     "forget",
+    "is_lack_of_memory",
     "keras",
     "memory_limit",
     "prepare",

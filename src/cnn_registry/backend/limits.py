@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from .environment import keras, tensorflow
+
 CGROUP = Path("/proc/self/cgroup")
 """Linux' list of the control groups that this process is in."""
 
@@ -22,6 +24,16 @@ def memory_limit() -> int:
     import psutil
 
     return min([psutil.virtual_memory().total, *_cgroup_limits(), *_resource_limits()])
+
+
+def computes_in_main_memory() -> bool:
+    """Whether networks lie in the memory of `memory_limit`: not where there is a GPU, nor where that is not known."""
+    return keras().config.backend() == "tensorflow" and not tensorflow().config.list_physical_devices("GPU")
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, in Python, in NumPy or in TensorFlow."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def _cgroup_limits() -> Iterator[int]:

@@ -114,6 +114,15 @@ def _run() -> int:
         _complain(f"Error: Code of a plugin or of yours ended the program: sys.exit({error.code!r}).")
         return 1
     except Exception as error:
+        from cnn_registry.backend import is_lack_of_memory, memory_limit
+
+        if is_lack_of_memory(error):
+            limit = f"{memory_limit() / 1e9:,.1f} GB"
+            _complain(
+                f"Error: Out of memory: this process may use {limit}. Use smaller or fewer images at once, or allow it "
+                f"more memory ('cnnreg -v ...' shows where)."
+            )
+            return 1
         if isinstance(error, OSError) and _is_of_printing(error):
             _report_unwritten(error)
             return 1

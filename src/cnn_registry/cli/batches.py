@@ -119,12 +119,16 @@ class Meter:
         return f"{(self.done - 1) / seconds:,.0f} pictures/s" if seconds > 0 else ""
 
     def _sum_up(self, named: list[R]) -> None:
+        from cnn_registry.data.image import READ_LARGER, are_too_large
+
         for result in named:
             note(f"cannot be read: {result.image}: {result.reason}")
         if self.bad > len(named):
             note(f"cannot be read: {self.bad - len(named):,} more, which the results name")
         if self.bad and (self.bad < self.done or self.before):
             note(f"{self.bad:,} of {counted(self.done, 'image')} cannot be read.")
+        if are_too_large(result.reason for result in named):
+            note(READ_LARGER)
         if self.done > MANY:
             now = time.monotonic()
             note(f"{counted(self.done, 'image')} in {now - self._began:.1f} s, {self._speed(now)}.")

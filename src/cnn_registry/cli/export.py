@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cnn_registry.export.formats import FORMATS, FormatName, WeightPrecision
 
-from .common import common_options, force_option, json_option, weights_option, wide_option
+from .batches import max_pixels_option
+from .common import common_options, data_options, force_option, json_option, weights_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
+
+if TYPE_CHECKING:
+    from cnn_registry.data.manifest import Manifest
 
 
 @click.command("export")
@@ -32,7 +36,8 @@ from .table import Column, print_table
     metavar="DIR",
     help="Folder to write, which must not hold anything else (default: RUN/export-FORMAT-PRECISION).",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Images for the check (default: the run's).")
+@data_options("Images for the check, as for train (default: the run's).")
+@max_pixels_option
 @weights_option
 @force_option
 @wide_option
@@ -43,7 +48,8 @@ def command(
     format_: FormatName,
     precision: WeightPrecision,
     out: Path | None,
-    data: Path | None,
+    data: Path | Manifest | None,
+    max_pixels: int | None,
     weights: Literal["best", "last"],
     force: bool,
     wide: bool,
@@ -53,7 +59,16 @@ def command(
     from cnn_registry.export.workflow import TITLES, export_run, remark, rows_of
     from cnn_registry.runs.run import load_run
 
-    made = export_run(load_run(run), format_, out, precision=precision, weights=weights, data=data, force=force)
+    made = export_run(
+        load_run(run),
+        format_,
+        out,
+        precision=precision,
+        weights=weights,
+        data=data,
+        max_pixels=max_pixels,
+        force=force,
+    )
     if as_json:
         print_json(json.loads((made.path / "export.json").read_text(encoding="utf-8")) | {"path": str(made.path)})
         return

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from .batches import max_pixels_option
-from .common import common_options, json_option
+from .common import column_options, common_options, json_option
 from .output import print_json, tell
 from .prune import megabytes
 
@@ -35,6 +35,7 @@ from .prune import megabytes
     show_default=True,
     help="Leave unreadable images out and record why, or stop.",
 )
+@column_options
 @max_pixels_option
 @json_option
 @common_options
@@ -44,6 +45,7 @@ def command(
     max_edge: int,
     shards: int | None,
     on_bad_image: Literal["skip", "error"],
+    columns: dict[str, str],
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
@@ -52,9 +54,11 @@ def command(
     OUT is then what --data takes. JPEG and PNG files stay as they are unless they are larger than --max-edge. A packing
     that was stopped is resumed by the same command.
     """
+    from cnn_registry.data.manifest import Manifest
     from cnn_registry.data.packing import pack
 
-    done = pack(source, out, max_edge=max_edge, shards=shards, on_bad_image=on_bad_image, max_pixels=max_pixels)
+    table = Manifest(source, **columns) if columns else source
+    done = pack(table, out, max_edge=max_edge, shards=shards, on_bad_image=on_bad_image, max_pixels=max_pixels)
     if as_json:
         print_json(asdict(done) | {"path": str(done.path)})
         return

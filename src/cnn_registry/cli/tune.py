@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from .batches import max_pixels_option
 from .common import common_options, json_option, training_options, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
@@ -63,6 +64,7 @@ FOUND = (Column("setting"), Column("best", at_least=12))
 @click.option(
     "--resume", is_flag=True, help="Continue the study that exists; without MODEL, with the arguments recorded in DIR."
 )
+@max_pixels_option
 @wide_option
 @json_option
 @common_options
@@ -81,6 +83,7 @@ def command(
     pruner: str,
     out: Path | None,
     resume: bool,
+    max_pixels: int | None,
     wide: bool,
     as_json: bool,
 ) -> None:
@@ -103,15 +106,16 @@ def command(
         "trials": trials,
         "storage": storage,
         "study": study,
+        "max_pixels": max_pixels,
     }
     parts: dict[str, Any] = {"sampler": sampler, "pruner": pruner}
     if model is None:
         if not (resume and out):
             raise click.UsageError("Name a model; see: cnnreg list. To continue a tuning: cnnreg tune --resume -o DIR")
         source = click.get_current_context().get_parameter_source
-        for name in ("dataset", "data", "recipe", "assignments", "space", "study"):
+        for name in ("dataset", "data", "recipe", "assignments", "space", "study", "max_pixels"):
             if source(name) is ParameterSource.COMMANDLINE:
-                option = {"assignments": "set"}.get(name, name)
+                option = {"assignments": "set", "max_pixels": "max-pixels"}.get(name, name)
                 raise click.UsageError(f"The tuning in {out} already determines what is tuned; remove --{option}.")
         recorded = tuning_in(out)
         if recorded["storage"] == "" and storage is None:
@@ -146,7 +150,7 @@ def _report(found: Tuned, wide: bool, as_json: bool) -> None:
     elif found.stopped:
         ended = sum(row["state"] in ("complete", "pruned") for row in found.trials)
         tell(f"{found.stopped} after {ended} trials: {found.path}")
-        tell(f"resume with: cnnreg tune --resume -o {shlex.quote(str(folder))}", wrap=False)
+        tell(f"resume with: cnnreg tune --resume -o {folder}", wrap=False)
     else:
         from cnn_registry.tuning.space import brief
 

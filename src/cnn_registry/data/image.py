@@ -177,6 +177,18 @@ def pixel_limit(max_pixels: int | None = None) -> int | None:
     return Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
 
 
+MAYBE_A_BOMB = "possibly a decompression bomb"
+"""The end of the reason of an image that has more pixels than are read."""
+
+READ_LARGER = "Larger images are read with --max-pixels N."
+"""What to do about it."""
+
+
+def are_too_large(reasons: Iterable[str]) -> bool:
+    """Whether an image cannot be read because it has too many pixels, to judge by the reasons."""
+    return any(reason.endswith(MAYBE_A_BOMB) for reason in reasons)
+
+
 def check_file(file: Path) -> None:
     """Refuse what would be read without an end: a link to a device, a pipe, a file of many gigabytes.
 
@@ -287,7 +299,7 @@ def _pillow_silenced() -> Iterator[None]:
 
 def _reason(error: Exception, limit: int | None) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"more than {limit:,} pixels, possibly a decompression bomb"
+        return f"more than {limit:,} pixels, {MAYBE_A_BOMB}"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:

@@ -79,8 +79,8 @@ class Measurement:
         size: bytes on disk.
         ms_single: milliseconds for one image.
         ms_batch: milliseconds per image in a batch of up to 32.
-        accuracy: share of images whose most probable class is the true one; of labels that are right at the run's
-            thresholds where an image may show several classes.
+        accuracy: share of images whose most probable class is the true one; where an image may show several classes,
+            of images whose labels are all right at the run's thresholds, as `cnn_registry.evaluate` has it.
         largest_difference: from the trained network's probabilities.
         agreement: share of images whose most probable class is the trained network's, or of such labels.
     """
@@ -124,7 +124,7 @@ def measured(
             size=size,
             ms_single=single,
             ms_batch=per_image,
-            accuracy=float((_decided(outputs, sample) == sample.labels).mean()),
+            accuracy=_accuracy(_decided(outputs, sample), sample.labels),
             largest_difference=float(np.abs(outputs - expected).max()),  # NaN where there is one
             agreement=float((_decided(outputs, sample) == _decided(expected, sample)).mean()),
         )
@@ -136,6 +136,11 @@ def measured(
 def _decided(outputs: np.ndarray, sample: Sample) -> np.ndarray:
     """The most probable classes, ``(N,)``; or, as ``(N, num_classes)``, those that reach their thresholds."""
     return np.asarray(outputs.argmax(1) if sample.thresholds is None else outputs >= sample.thresholds)
+
+
+def _accuracy(decided: np.ndarray, labels: np.ndarray) -> float:
+    right = decided == labels
+    return float((right if right.ndim == 1 else right.all(axis=1)).mean())
 
 
 def milliseconds(predictors: Sequence[Predict], images: Bytes) -> list[float]:

@@ -78,6 +78,7 @@ def export_run(
     precision: WeightPrecision = "float32",
     weights: Weights = "best",
     data: str | Path | Manifest | None = None,
+    max_pixels: int | None = None,
     force: bool = False,
 ) -> Export:
     """Write the network of a run for other software, and check it against the trained network.
@@ -92,7 +93,7 @@ def export_run(
     folder = folder.resolve()  # so that it has a name, and files beside it
     facts = facts_of(run, kind, precision, weights)
     refuse_taken(folder, facts)
-    images, is_own = _images(run, data)
+    images, is_own = _images(run, data, max_pixels)
     sample = _sample(run, images, is_own, None if precision == "int8" else CHECKED)
     calibration = _calibration(run, images, is_own) if precision == "int8" else np.empty(0, np.uint8)
     with backend.standard_settings():
@@ -199,7 +200,7 @@ def remark(made: Export) -> str:
     return f"Measured with {made.images} {made.part}; {bound(made.precision)}."
 
 
-def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages, bool]:
+def _images(run: Run, data: str | Path | Manifest | None, max_pixels: int | None) -> tuple[LoadedImages, bool]:
     """The images to check with, and whether they are the run's own.
 
     Raises:
@@ -210,7 +211,8 @@ def _images(run: Run, data: str | Path | Manifest | None) -> tuple[LoadedImages,
         loaded = load_dataset(record.dataset, source_of(run, None))
     else:
         loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
-    images = load_images(loaded, run.record.form, max_pixels=run.record.options.max_pixels)
+    limit = (None if data is None else max_pixels) or run.record.options.max_pixels
+    images = load_images(loaded, run.record.form, max_pixels=limit)
     if images.are_of(record.digest, record.unused):
         return images, True
     if data is None:
@@ -224,7 +226,10 @@ def _sample(run: Run, images: LoadedImages, is_own: bool, count: int | None) -> 
     part = "validation images" if validation else f"images of {images.dataset.name}"
     indices = positions(images.dataset, validation) if validation else np.arange(len(images.dataset))
     thresholds = None if run.record.thresholds is None else np.array(run.record.thresholds)
-    return Sample(images, _spread(indices, count), part, thresholds)
+    chosen = _spread(indices, count)
+    if len(chosen) < len(indices):
+        part = f"of {len(indices):,} {part}"
+    return Sample(images, chosen, part, thresholds)
 
 
 def _calibration(run: Run, images: LoadedImages, is_own: bool) -> Bytes:

@@ -24,6 +24,9 @@ from cnn_registry.system.download import fetch
 BATCH_SIZE = 32
 """Pictures that go through a network together."""
 
+MOST_VALUES = 2**27
+"""Values in the pictures of a batch: half a gigabyte as float32. 32 RGB pictures of 1,182x1,182 pixels have as many."""
+
 MAX_DOWNLOAD = 2**26
 """The largest file in bytes that is fetched from an address."""
 
@@ -137,6 +140,11 @@ class Decoded(NamedTuple):
         return next((image for image in self.images if isinstance(image, BadImageError)), None)
 
 
+def pictures_at_a_time(form: Form) -> int:
+    """How many pictures are in a batch: `BATCH_SIZE`, or fewer where these would have more than `MOST_VALUES`."""
+    return max(1, min(BATCH_SIZE, MOST_VALUES // form.values))
+
+
 def decoded_batches(pictures: Iterable[Picture], form: int | Form, max_pixels: int | None = None) -> Iterator[Decoded]:
     """Decode pictures in threads, a few ahead of whoever takes the batches, however many there are.
 
@@ -152,8 +160,8 @@ def decoded_batches(pictures: Iterable[Picture], form: int | Form, max_pixels: i
         except BadImageError as error:
             return picture, error
 
-    results = in_threads(attempt, pictures)
-    while chunk := list(islice(results, BATCH_SIZE)):
+    results, at_a_time = in_threads(attempt, pictures), pictures_at_a_time(Form.of(form))
+    while chunk := list(islice(results, at_a_time)):
         yield Decoded([picture for picture, _ in chunk], [image for _, image in chunk])
 
 

@@ -19,6 +19,7 @@ from cnn_registry.system.isolation import isolated
 from cnn_registry.text import counted, listing, one_line, suggestion
 
 from .graph import MAIN, Pooling, feature_network, headless_network
+from .memory import bytes_of, memory_reported, refuse_larger_than_memory
 from .weights.source import find_source
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def build_model(
         if is_part := features is not None or not include_top:
             model = _part(spec, shape, build, _cut(spec, pooling, features))
         else:
-            model = build(shape)
+            model = _made(spec, shape, build)
         if source:
             from .weights.load import load_weights
 
@@ -224,28 +225,45 @@ def _part(spec: ModelSpec, shape: InputShape, build: Build, cut: Cut) -> keras.M
         ModelBuildError: the network cannot be built or cut, or not for images of any size.
     """
     try:
-        return _cut_out(shape, build, cut)
+        return _made(spec, shape, build, cut)
     except ModelBuildError:
         if None not in shape or not keras_internals.variables_can_wait():
             raise
         return _part_of_any_size(spec, shape, build, cut)  # perhaps only the top needs images of one size
 
 
-def _cut_out(shape: InputShape, build: Build, cut: Cut) -> keras.Model:
-    """A part with its variables. Those of the rest, which may be most of them, are not made."""
+def _made(spec: ModelSpec, shape: InputShape, build: Build, cut: Cut | None = None) -> keras.Model:
+    """A network, or the part that ``cut`` takes out of it, with its variables.
+
+    Those of the rest, which may be most of them, are not made; those of what is too large for memory neither.
+
+    Raises:
+        UsageError: its weights are larger than the memory.
+        ModelBuildError: it cannot be built or cut.
+    """
+
+    def at_once() -> keras.Model:
+        with memory_reported(what, ()):
+            return cut(build(shape)) if cut else build(shape)
+
+    what = f"{spec.name} for input_shape={shape}"
     if keras_internals.in_stateless_scope() or not keras_internals.variables_can_wait():
-        return cut(build(shape))
+        return at_once()
     try:
         with keras_internals.declared_variables() as declared:
             whole = build(shape)
-            part = cut(whole)
+            part = cut(whole) if cut else whole
     except ModelBuildError:  # in some builders because they make or use variables themselves
-        return cut(build(shape))
+        return at_once()
     if declared.has_values:
-        return cut(build(shape))
+        return at_once()
     kept = {id(variable) for variable in part.variables}
     rest = {id(variable) for layer in whole.layers for variable in layer.variables} - kept
-    keras_internals.make_variables(variable for variable in declared.variables if id(variable) not in rest)
+    made = [variable for variable in declared.variables if id(variable) not in rest]
+    needs = [("weights", bytes_of(made))]
+    refuse_larger_than_memory(what, needs)
+    with memory_reported(what, needs):
+        keras_internals.make_variables(made)
     return part
 
 

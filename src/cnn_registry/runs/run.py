@@ -282,6 +282,7 @@ class Run:
         precision: WeightPrecision = "float32",
         weights: Literal["best", "last"] = "best",
         data: str | Path | Manifest | None = None,
+        max_pixels: int | None = None,
         force: bool = False,
     ) -> Export:
         """Write the network for other software, and check it against the trained network.
@@ -298,6 +299,7 @@ class Run:
                 is calibrated with training images. Only ONNX, LiteRT and OpenVINO take all three.
             weights: ``"best"`` or ``"last"``.
             data: where the images of the check are; default where the run's are.
+            max_pixels: of other images, the largest that is read, width times height; default that of the run's own.
             force: export although the installed package builds another network than the one that was trained.
 
         Returns:
@@ -313,7 +315,9 @@ class Run:
         """
         from cnn_registry.export import export_run
 
-        return export_run(self, format, out, precision=precision, weights=weights, data=data, force=force)
+        return export_run(
+            self, format, out, precision=precision, weights=weights, data=data, max_pixels=max_pixels, force=force
+        )
 
     def finish(self, status: Status, result: Mapping[str, Any]) -> Run:
         """Record how the training ended.

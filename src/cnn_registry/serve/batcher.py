@@ -22,10 +22,13 @@ class Batcher:
     Args:
         network: from uint8 ``(N, height, width, channels)`` to a row for each picture.
         thread: runs the network.
+        at_a_time: pictures in a batch at most.
     """
 
-    def __init__(self, network: Callable[[Bytes], np.ndarray], thread: ThreadPoolExecutor) -> None:
-        self._network, self._thread = network, thread
+    def __init__(
+        self, network: Callable[[Bytes], np.ndarray], thread: ThreadPoolExecutor, at_a_time: int = BATCH_SIZE
+    ) -> None:
+        self._network, self._thread, self._at_a_time = network, thread, at_a_time
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -33,7 +36,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < BATCH_SIZE and not self._queue.empty():
+            while len(batch) < self._at_a_time and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             squares = np.stack([square for square, _ in batch])
             try:

@@ -19,6 +19,7 @@ from cnn_registry.data.fitting import data_url, fitted, in_channels, pixels
 from cnn_registry.data.image import decode_image
 from cnn_registry.errors import BadImageError
 from cnn_registry.explain import overlay
+from cnn_registry.inference.pictures import pictures_at_a_time
 from cnn_registry.inference.predict import labels_shown, most_probable
 from cnn_registry.inference.predictor import Predictor
 
@@ -74,7 +75,7 @@ class Service:
         self._served, self._max_pixels = served, max_pixels
         self._decoders = ThreadPoolExecutor(usable_cpus(), "decoder")
         self._network = ThreadPoolExecutor(1, "network")
-        self._batcher = Batcher(served.predictor, self._network)
+        self._batcher = Batcher(served.predictor, self._network, pictures_at_a_time(served.predictor.form))
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

@@ -138,6 +138,7 @@ class Fit:
             len(self.split.train),
             class_names=self.images.evaluation.dataset.class_names,
             pretrained=pretrained,
+            replicas=self.distribution.replicas.of,
         )
         self.average = None
         if self.recipe.ema:
@@ -462,7 +463,7 @@ class Fit:
     def failed(self, error: BaseException) -> str:
         """One line for an error of TensorFlow's, which may quote a traceback of the pipeline's, or of a callback."""
         where = self._where()
-        if isinstance(error, MemoryError | backend.tensorflow().errors.ResourceExhaustedError):
+        if backend.is_lack_of_memory(error):
             half = max(self.recipe.batch_size // 2, 1)
             return f"{where}: out of memory. Try --set batch_size={half} or a smaller image_size."
         cause = re.search(r"^(?:\{\{.*?\}\} )?(\w+(?:Error|Exception): .+)$", str(error), re.MULTILINE)

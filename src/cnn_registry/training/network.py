@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cnn_registry import backend
-from cnn_registry.backend.keras_internals import has_graph, take_any_size
+from cnn_registry.backend.keras_internals import declared_variables, has_graph, take_any_size
 from cnn_registry.data.form import Size
 from cnn_registry.data.pipeline.batches import steps_per_epoch
 from cnn_registry.errors import UsageError
@@ -16,6 +17,7 @@ from cnn_registry.networks.build import build_graph, build_model
 from cnn_registry.networks.freezing import freeze, rate_shares
 from cnn_registry.networks.graph import MAIN
 from cnn_registry.networks.heads import add_aux_losses
+from cnn_registry.networks.memory import bytes_of, kept_bytes, memory_reported, refuse_larger_than_memory
 from cnn_registry.networks.precision import set_precision
 from cnn_registry.networks.saving import drop_own_initializers
 from cnn_registry.recipes.schema import Recipe
@@ -28,6 +30,10 @@ from .optimizer import build_optimizer, find_optimizer
 
 if TYPE_CHECKING:
     import keras
+
+
+SMALLER = "Choose a smaller image_size, batch_size or network"
+"""What makes a training smaller."""
 
 
 class Trainable(NamedTuple):
@@ -50,6 +56,7 @@ def build_trainable(
     *,
     class_names: Sequence[str] | None = None,
     pretrained: bool = True,
+    replicas: int = 1,
 ) -> Trainable:
     """The model of ``spec`` with its auxiliary heads, and with the recipe's loss, optimizer and metrics.
 
@@ -61,6 +68,7 @@ def build_trainable(
         class_names: in the order of the outputs; the classifier of weights is only kept for the same ones, as
             `build_model` says.
         pretrained: whether to load the weights that the recipe names.
+        replicas: how many share each batch.
 
     Raises:
         UsageError, CnnRegistryError: as `Fit`.
@@ -98,8 +106,13 @@ def build_trainable(
     optimizer = build_optimizer(recipe, steps_per_epoch(num_images, recipe.batch_size), shares)
     if recipe.precision == "float16" and has_graph(model):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    # Without variables at hand, `fit` traces the step once to create them and once more to use them.
-    optimizer.build(model.trainable_variables)
+    batch_size = min(recipe.batch_size, num_images)
+    needs = _needs(model, optimizer, recipe, math.ceil(batch_size / replicas))
+    what = f"Training {spec.name} for input_shape={form.input_shape} with batches of {batch_size}"
+    refuse_larger_than_memory(what, needs, SMALLER)
+    with memory_reported(what, needs, SMALLER):
+        # Without variables at hand, `fit` traces the step once to create them and once more to use them.
+        optimizer.build(model.trainable_variables)
     model.compile(
         optimizer=optimizer,
         loss=loss,
@@ -107,6 +120,29 @@ def build_trainable(
         jit_compile=False,  # XLA's convolutions are slower on a CPU than oneDNN's
     )
     return Trainable(model, [metric.name for metric in metrics[1:]])
+
+
+def _needs(model: keras.Model, optimizer: keras.Optimizer, recipe: Recipe, batch_size: int) -> list[tuple[str, int]]:
+    """What training takes at least, in bytes, where it takes more of it than inference."""
+    weights = bytes_of(model.variables)
+    return [
+        ("weights", weights),
+        ("their average", weights if recipe.ema else 0),
+        ("the optimizer", _state_bytes(optimizer, model.trainable_variables)),
+        # Smaller images of other sizes need less.
+        ("the maps that gradients need", 0 if recipe.train_sizes else kept_bytes(model, batch_size)),
+    ]
+
+
+def _state_bytes(optimizer: keras.Optimizer, variables: Sequence[keras.Variable]) -> int:
+    """Bytes of what an optimizer keeps for ``variables``, counted in a copy that is only declared; 0 without one."""
+    try:
+        copy = type(optimizer).from_config(optimizer.get_config())
+        with declared_variables() as declared:
+            copy.build(variables)
+    except Exception:  # an optimizer of the user's
+        return 0
+    return bytes_of(declared.variables)
 
 
 def check_parts(recipe: Recipe) -> None:

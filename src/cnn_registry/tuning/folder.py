@@ -40,6 +40,7 @@ class Record(BaseModel):
     dataset: str | None = None
     data: str | None = None
     columns: dict[str, str] = {}
+    max_pixels: int | None = None
     recipe: str | dict[str, Any] | None = None
     settings: dict[str, Any] = {}
     storage: str | None = None
@@ -85,6 +86,7 @@ def write_record(folder: Path, what: Task, url: str, study: str, trials: int | N
         "dataset": what.images["dataset"],
         "data": None if data is None else str(path_of(data).absolute()),
         "columns": columns_of(data),
+        "max_pixels": what.images["max_pixels"],
         "recipe": recipe.to_dict() if isinstance(recipe, Recipe) else _as_path(recipe),
         "settings": dict(what.settings),
         "storage": "" if storage and has_password(storage) else storage,

@@ -25,6 +25,7 @@ class DataArguments(TypedDict):
 
     dataset: str | None
     data: str | Path | Manifest | None
+    max_pixels: int | None
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,12 @@ def task_of(
     recipe: str | Path | Recipe | None,
     settings: dict[str, Any],
     space: str | Path,
+    max_pixels: int | None = None,
 ) -> Task:
     """What is tuned, with everything checked that can be."""
     spec = get_spec(model)
     given = None if str(space) == DEFAULT else read_space(Path(space))
-    images = DataArguments(dataset=dataset, data=data)
+    images = DataArguments(dataset=dataset, data=data, max_pixels=max_pixels)
     with backend.process_kept():
         plan = plan_training(Request(spec, **images, recipe=recipe, settings=settings, split=TUNING))
     base = plan.recipe

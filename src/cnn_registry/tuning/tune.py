@@ -69,6 +69,7 @@ def tune(
     sampler: Any = "tpe",
     pruner: Any = "median",
     resume: bool = False,
+    max_pixels: int | None = None,
 ) -> Tuned:
     """Search for the settings of a recipe that train best, with Optuna, and train with them.
 
@@ -93,6 +94,7 @@ def tune(
         sampler: a sampler of Optuna, or its name with arguments: ``"tpe"``, ``"TPESampler,multivariate=true"``.
         pruner: a pruner of Optuna, or its name with arguments: ``"median"``, ``"none"``.
         resume: refuse to begin a new study.
+        max_pixels: as for `train`.
 
     Returns:
         The folder, the trials, the best settings as a recipe, and the run that was trained with them.
@@ -113,7 +115,7 @@ def tune(
         raise UsageError(f"A tuning has at least one trial; got {trials}.")
     seconds = math.inf if time is None else _seconds(time)
     backend.require_tensorflow()
-    what = task_of(model, dataset, data, recipe, dict(settings or {}), space)
+    what = task_of(model, dataset, data, recipe, dict(settings or {}), space, max_pixels)
     name = study or f"{what.spec.name} on {what.plan.data.name}"
     folder = None if out is None else Path(out)
     if folder:

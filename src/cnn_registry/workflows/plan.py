@@ -14,6 +14,7 @@ from cnn_registry import backend
 from cnn_registry.data.checks import findings
 from cnn_registry.data.dataset import ImageDataset, Indices, Split
 from cnn_registry.data.form import IN_WORDS, Size, height_and_width, in_proportion
+from cnn_registry.data.image import READ_LARGER, are_too_large
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.batches import check_memory
@@ -41,6 +42,7 @@ from cnn_registry.runs.record import (
 )
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.hub import hub_address, pinned
+from cnn_registry.system.progress import note
 from cnn_registry.text import as_text, counted, either, without_credentials
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
@@ -160,6 +162,8 @@ def plan_training(request: Request, *, keep: bool = True) -> Plan:
     sizes = [shape[:2], chosen.decoded_form(shape).size, *chosen.sizes(shape)]
     check_memory(min(chosen.batch_size, len(found)), sizes, shape[2])
     images = decoded(found, chosen, shape, request.on_bad_image, request.max_pixels, keep=keep)
+    if are_too_large(bad.reason for bad in images.evaluation.bad):
+        note(READ_LARGER)
     readable, split = images.evaluation.dataset, request.split
     parts = make_split(readable, split, seed=chosen.seed if chosen.split_seed is None else chosen.split_seed)
     form = ModelRecord(
@@ -224,7 +228,15 @@ def _is_run(recipe: str | Path) -> bool:
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:
     """The recipe as it is carried out: with its sizes for these images and this model, and this machine's precision."""
-    resolved = _with_scaled_rate(_sized(_for_labels(resolved, spec, dataset), spec, dataset))
+    return with_precision(_with_scaled_rate(_sized(_for_labels(resolved, spec, dataset), spec, dataset)))
+
+
+def with_precision(resolved: Resolved) -> Resolved:
+    """The recipe with this machine's precision where it leaves the choice.
+
+    Raises:
+        UsageError: it has one that this machine does not.
+    """
     precision = resolved.recipe.precision
     if precision == "float16" and not backend.tensorflow().config.list_physical_devices("GPU"):
         raise UsageError("precision=float16 needs a GPU, and TensorFlow finds none; use bfloat16, float32 or auto.")
@@ -265,21 +277,42 @@ def _for_labels(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> R
         )
     if not several:
         return resolved
-    where = f"{dataset.name} has images with several labels"
     if ACTIVATION not in spec.options:
-        raise UsageError(f"{where}, which need sigmoid outputs; {spec.name} has no option {ACTIVATION!r} for them.")
-    for key, allowed in NEEDS_ONE_LABEL.items():
-        if (value := getattr(recipe, key)) not in allowed:
-            raise UsageError(f"{where}; {key} = {value} is for images with one. Set {key} to {either(allowed)}.")
+        raise UsageError(
+            f"{_several(dataset)}, which need sigmoid outputs; {spec.name} has no option {ACTIVATION!r} for them."
+        )
     settings: dict[str, Any] = {f"model.{ACTIVATION}": SIGMOID}
     if recipe.loss.name == "cross_entropy" and "loss.name" not in resolved.own:
         settings["loss.name"] = "binary_cross_entropy"
-    elif recipe.loss.name in ("cross_entropy", "focal", "poly1"):
-        raise UsageError(f"{where}; the loss {recipe.loss.name} is for images with one. Use binary_cross_entropy.")
     if not recipe.metrics:
         classes = len(dataset.class_names)
         settings["metrics"] = [f"AUC,curve=PR,multi_label=true,num_labels={classes},name=mean_average_precision"]
-    return resolved.with_layer(Layer(FOR_THE_IMAGES, settings))
+    resolved = resolved.with_layer(Layer(FOR_THE_IMAGES, settings))
+    check_for_labels(resolved.recipe, dataset)
+    return resolved
+
+
+def check_for_labels(recipe: Recipe, dataset: ImageDataset) -> None:
+    """Refuse settings for images with one class each, where an image may show several.
+
+    Raises:
+        UsageError: the recipe has one.
+    """
+    if not dataset.multi_label:
+        return
+    for key, allowed in NEEDS_ONE_LABEL.items():
+        if (value := getattr(recipe, key)) not in allowed:
+            raise UsageError(
+                f"{_several(dataset)}; {key} = {value} is for images with one. Set {key} to {either(allowed)}."
+            )
+    if recipe.loss.name in ("cross_entropy", "focal", "poly1"):
+        raise UsageError(
+            f"{_several(dataset)}; the loss {recipe.loss.name} is for images with one. Use binary_cross_entropy."
+        )
+
+
+def _several(dataset: ImageDataset) -> str:
+    return f"{dataset.name} has images with several labels"
 
 
 def _sized(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:

@@ -15,7 +15,7 @@ from cnn_registry.backend.strategy import distribution as join_workers
 from cnn_registry.data.dataset import Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
-from cnn_registry.data.pipeline.steps import configurations
+from cnn_registry.data.pipeline.steps import check_steps, configurations
 from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError, UsageError
@@ -30,15 +30,17 @@ from cnn_registry.runs.history import WATCHED, Epoch, has_stalled, read_history
 from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
+from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.system.hub import hub_address
 from cnn_registry.system.progress import muted, note, working
-from cnn_registry.text import as_text, counted, listing
+from cnn_registry.text import as_text, counted, listing, unstopped
 from cnn_registry.training.fit import Fit, Images
+from cnn_registry.training.network import check_parts
 from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
-from .plan import Plan, chosen_recipe, decoded, settled
+from .plan import Plan, check_for_labels, chosen_recipe, decoded, settled, with_precision
 from .train import (
     as_computed,
     carry_out,
@@ -149,12 +151,20 @@ def plan_resumption(
     Raises:
         CnnRegistryError: the model or the images are not there any more.
     """
-    record = run.record
-    recipe, spec = record.recipe.with_settings(settings), spec_of(run)
-    _refuse_fixed(record.recipe, recipe)
+    record, spec = run.record, spec_of(run)
+    resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
+    if settings:
+        resolved = resolved.with_layer(Layer("--set", settings, own=True))
+        _refuse_fixed(record.recipe, resolved.recipe)
+    if "precision" in settings:
+        resolved = with_precision(resolved)
+    recipe = resolved.recipe
     refuse_foreign_code(recipe, f"The run {run.path}", _recorded(recipe, settings))
+    check_parts(recipe)
+    check_steps(recipe.augmentation.steps, record.model.input_shape)
     source = source_of(run, data)
     loaded = load_dataset(record.data.dataset, source)
+    check_for_labels(recipe, loaded)
     images = decoded(
         loaded,
         recipe,
@@ -165,11 +175,10 @@ def plan_resumption(
     )
     images.evaluation.unreadable.recall(record.data.replaced)
     changed = [*_changes(record, recipe, spec), *_changed_images(run, images)]
-    resolved = Resolved(record.recipe, dict.fromkeys(dict(leaves(record.recipe.to_dict())), f"run {run.path.name}"))
     plan = Plan(
         spec,
         record.model.model_copy(update={"spec": spec.to_dict()}),
-        resolved.with_layer(Layer("--set", settings, own=True)) if settings else resolved,
+        resolved,
         images,
         _split(images, record.split),
         record.data if data is None else _moved(record.data, images, source),
@@ -271,7 +280,7 @@ def _resumed(
         if not force:
             raise RunError(f"{fault}, or use --force to resume anyway; the result will differ.")
         changed = [*changed, f"the network of {plan.spec.name} is another one"]
-    snapshot = None if trains_on else fit.restore(run)
+    snapshot = None if trains_on else _restored(fit, run, plan)
     if trains_on:
         fit.train_on(run.last_weights, history, before.data.class_names)
         _keep(fit, run, options)
@@ -299,6 +308,30 @@ def _resumed(
             note(f"{run.path} has no checkpoint; its training starts again.")
         note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
         return carry_out(fit, plan, run, options, request, before)
+
+
+KEPT = ("accumulate", "callbacks", "ema", "optimizer", "precision")
+"""Settings, and tables of settings, that decide what a checkpoint holds."""
+
+
+def _restored(fit: Fit, run: Run, plan: Plan) -> Snapshot | None:
+    """The latest checkpoint of ``run``, whose state ``fit`` has now.
+
+    Raises:
+        RunError: it belongs to another training, or to other settings.
+    """
+    try:
+        return fit.restore(run)
+    except RunError as error:
+        before, now = (dict(leaves(recipe.to_dict())) for recipe in (run.record.recipe, plan.recipe))
+        changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        causes = [f"{key}={now.get(key)} (was {before.get(key)})" for key in changed if key.partition(".")[0] in KEPT]
+        if not causes:
+            raise
+        raise RunError(
+            f"{run.path} cannot be resumed with {', '.join(causes)}: {unstopped(str(error))}. Leave the setting out, "
+            f"or start a new training."
+        ) from error
 
 
 def _keep(fit: Fit, run: Run, options: RunOptions) -> None:
