@@ -27,6 +27,7 @@ from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.memory import ArrayImages
+from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, versions
 from cnn_registry.runs.record import ModelRecord
@@ -196,6 +197,16 @@ def random_pixels(count: int, size: int) -> LoadedImages:
 def model_record(spec: ModelSpec, size: int, options: Mapping[str, Any]) -> ModelRecord:
     """The record of a model for square images and `CLASSES` classes, as `build_trainable` takes it."""
     return ModelRecord(spec=spec.to_dict(), options=dict(options), num_classes=CLASSES, input_shape=(size, size, 3))
+
+
+def our_network(spec: ModelSpec, record: ModelRecord, recipe: Recipe, batch: int) -> Any:
+    """The model that `train` builds, with the training steps that it takes; they are not put back."""
+    from cnn_registry.networks.acceleration import accelerate
+    from cnn_registry.training.network import build_trainable
+
+    network = build_trainable(spec, record, recipe, batch).model
+    accelerate(network)
+    return network
 
 
 def in_memory(pixels: Any, labels: Any, images: Any = None) -> LoadedImages:

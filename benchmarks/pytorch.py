@@ -15,7 +15,9 @@ from torch import nn
 from .common import CLASSES, RATES, Widths
 
 
-def step(name: str, size: int, images: Any, labels: Any) -> tuple[Callable[[], None], int]:
+def step(
+    name: str, size: int, images: Any, labels: Any, *, bfloat16: bool = False, compiled: bool = False
+) -> tuple[Callable[[], None], int]:
     """A function that takes one training step with Adam, and the number of parameters of the network.
 
     Args:
@@ -23,6 +25,8 @@ def step(name: str, size: int, images: Any, labels: Any) -> tuple[Callable[[], N
         size: edge length of the images.
         images: float32 array ``(B, size, size, 3)``.
         labels: integer array ``(B,)``.
+        bfloat16: compute under PyTorch's autocast for the CPU.
+        compiled: compile the network with ``torch.compile``.
     """
     network = {"alexnet": alexnet, "vgg16": vgg16, "inception_v2": inception_v2}[name](size)
     network = network.to(memory_format=torch.channels_last).train()
@@ -30,9 +34,13 @@ def step(name: str, size: int, images: Any, labels: Any) -> tuple[Callable[[], N
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(memory_format=torch.channels_last)
     y = torch.from_numpy(labels).long()
 
+    forward = torch.compile(network) if compiled else network
+
     def take() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(x), y).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            loss = nn.functional.cross_entropy(forward(x), y)
+        loss.backward()
         optimizer.step()
 
     # Keras counts the two moving statistics of a normalisation as parameters; PyTorch calls them buffers.

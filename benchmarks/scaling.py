@@ -22,7 +22,20 @@ from typing import Any
 import numpy as np
 import psutil
 
-from .common import CLASSES, Facts, Worker, begin, in_memory, in_turn, median, model_record, random_pixels, save, serve
+from .common import (
+    CLASSES,
+    Facts,
+    Worker,
+    begin,
+    in_memory,
+    in_turn,
+    median,
+    model_record,
+    our_network,
+    random_pixels,
+    save,
+    serve,
+)
 
 MODEL = "resnet18"
 
@@ -43,10 +56,9 @@ def step_side(size: int, batch: int) -> None:
     from cnn_registry import get_spec
     from cnn_registry.data.pipeline.batches import training_batches
     from cnn_registry.recipes.load import load_recipe
-    from cnn_registry.training.network import build_trainable
 
     spec, images, recipe = get_spec(MODEL), random_pixels(batch, size), load_recipe("default")
-    network = build_trainable(spec, model_record(spec, size, {}), recipe, batch).model
+    network = our_network(spec, model_record(spec, size, {}), recipe, batch)
     every = np.arange(batch)
     options: Any = {"seed": 0, "augmentation": recipe.augmentation, "pixels": recipe.pixels}
     batches = iter(training_batches(images, every, batch_size=batch, epochs=10_000, **options))

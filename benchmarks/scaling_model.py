@@ -6,7 +6,8 @@
 A step takes the longer of two times: of the input, and of computing a worker's images with the exchanges. The
 gradients go around a ring of W workers in two passes, so that each worker sends ``2 (W - 1) / W`` times their bytes
 in ``2 (W - 1)`` messages (Patarasuk & Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002, section 3). Smaller
-exchanges, of outputs, of labels and of each batch normalisation's statistics, cost messages only.
+exchanges cost messages only: of outputs, of labels, of a vote on whether to stop, and of statistics, twice for each
+synchronised batch normalisation or once for all that are not.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ class Step:
 
 def step_of(net: Network, worker: Worker, *, synchronised: bool = True) -> Step:
     """The step of a network on such workers."""
-    exchanges = 2 + (2 * net.normalizations if synchronised else 0)
+    normalizing = 2 * net.normalizations if synchronised else min(net.normalizations, 1)
+    exchanges = 3 + normalizing  # outputs, labels, and the vote on whether to stop
     seconds, rate = 6e9 * net.gmacs / worker.flops, 1e9 * worker.gigabits
     return Step(seconds, 0.0, 4 * net.parameters, exchanges, rate, worker.latency, tree=worker.tree)
 

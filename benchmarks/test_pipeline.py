@@ -15,10 +15,9 @@ from cnn_registry import Recipe, get_spec
 from cnn_registry.data.pipeline.batches import training_batches
 from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.recipes.load import load_recipe
-from cnn_registry.training.network import build_trainable
 from cnn_registry.workflows.plan import chosen_recipe, settled
 
-from .common import model_record
+from .common import model_record, our_network
 
 if TYPE_CHECKING:
     from benchmarks.conftest import Compare
@@ -92,7 +91,7 @@ def consume(batches: Any) -> None:
 def training_step(recipe: Recipe, batch: tuple[Any, Any]) -> Callable[[], object]:
     """A training step of the model that `train` builds, on one batch in memory, without the pipeline."""
     images, labels = batch
-    network = build_trainable(get_spec(MODEL), model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES).model
+    network = our_network(get_spec(MODEL), model_record(get_spec(MODEL), SIZE, recipe.model), recipe, IMAGES)
     return lambda: network.train_on_batch(images, labels)
 
 

@@ -48,22 +48,11 @@ EXPECTED = {
 }
 """The expected files, and the commands that write them."""
 
-SPEEDS = [
-    "model",
-    "pixels",
-    "batch",
-    "plain Keras",
-    "PyTorch",
-    "ours",
-    "ratio",
-    "rounds",
-    "in bfloat16",
-    "ratio",
-    "peak, GFLOP/s",
-    "share",
-    "load",
-]
-"""Columns of the tables of training steps."""
+PEERS = {"plain": "plain Keras", "jax": "Keras on JAX", "pytorch": "PyTorch", "pytorch-compiled": "compiled"}
+"""The sides that our training steps are compared with, and the heads of their columns."""
+
+SHORT = "-bfloat16"
+"""At the end of the names of sides that compute in bfloat16."""
 
 PANELS = 3
 """Number of panels in a row of the plot of accuracy against minutes."""
@@ -238,45 +227,57 @@ def class_rows(counts: Any, names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def throughput(results: Sequence[Facts]) -> Iterator[str]:
-    """Training steps compared with plain Keras, on each kind of CPU."""
+    """Training steps compared with those of plain Keras and PyTorch, on each kind of CPU."""
     if not results:
         return
     yield "## Training steps\n"
     yield (
-        "Images per second: forward pass, backward pass and update with Adam. Plain Keras as in a script, with "
-        "TensorFlow's default flags, alternates with PyTorch and with the library (*ours*) on the same network and "
-        "optimizer. Speeds are medians. The ratio is the median over the rounds of ours to plain Keras. *In bfloat16* "
-        "are steps with `--set precision=bfloat16`, on CPUs with bfloat16 instructions. *Peak* is the speed of float32 "
-        "matrix products in the same rounds, and *share* the part of it that the fastest round of our float32 steps "
-        "reached.\n"
+        "Images per second: forward pass, backward pass and update with Adam. All train the same network on the same "
+        "batch and take turns: plain Keras as in a script, with TensorFlow's default flags and with JAX; PyTorch, also "
+        "with `torch.compile`; and the library (*ours*). Speeds are medians, ratios medians over the rounds: of ours "
+        "to plain Keras, with every round, and of ours to the faster of PyTorch's two. *Peak* is the speed of float32 "
+        "matrix products in the same rounds, *share* the part of it that the fastest round of our steps reached. In "
+        "bfloat16, plain Keras has the policy `mixed_bfloat16`, PyTorch its autocast, and ours `precision = bfloat16`; "
+        "*to float32* is the ratio of ours to plain Keras in float32.\n"
     )
     for facts in results:
         yield f"### On {facts['machine']['processor']}\n"
-        yield table(SPEEDS, [throughput_row(cell) for cell in facts["cells"]])
+        yield speeds(facts["cells"], "")
+        if any("ours" + SHORT in cell["speeds"] for cell in facts["cells"]):
+            yield "In bfloat16:\n"
+            yield speeds(facts["cells"], SHORT)
         commands = dict.fromkeys(cell["command"] for cell in facts["cells"])
         yield "Measured one after another with:\n"
         yield "\n".join(f"    {command}" for command in commands) + "\n"
         yield conditions(facts)
 
 
-def throughput_row(cell: Facts) -> list[object]:
-    """One network at one size; not every side is measured on every machine."""
-    plain, short = cell["plain"], cell.get("bfloat16")
-    return [
-        f"`{cell['model']}`",
-        cell["size"],
-        cell["batch_size"],
-        f"{np.median(plain):.2f}",
-        f"{np.median(cell['pytorch']):.2f}" if cell.get("pytorch") else "",
-        f"{np.median(cell['ours']):.2f}",
-        f"**{cell['ratio']:.2f}**",
-        ", ".join(f"{ratio:.2f}" for ratio in np.divide(cell["ours"], plain)),
-        f"{np.median(short):.2f}" if short else "",
-        f"**{np.median(np.divide(short, plain)):.2f}**" if short else "",
-        f"{cell['peak_flops'] / 1e9:.0f}",
-        f"{cell['share_of_peak']:.0%}",
-        "to".join(f" {load} " for load in cell["load_average"].values()).strip(),
-    ]
+def speeds(cells: Sequence[Facts], suffix: str) -> str:
+    """A table of training steps in one precision; columns of sides that were never measured are left out."""
+    peers = [side for side in PEERS if any(side + suffix in cell["speeds"] for cell in cells)]
+    shown = [*peers, "ours", *(f"to {PEERS[side]}" for side in peers if side in ("plain", "pytorch"))]
+    last = ["to float32"] if suffix else ["peak, GFLOP/s", "share"]
+    head = ["model", "pixels", "batch", *(PEERS.get(name, name) for name in shown), *last, "load"]
+    return table(head, [speeds_row(cell, peers, suffix) for cell in cells])
+
+
+def speeds_row(cell: Facts, peers: Sequence[str], suffix: str) -> list[object]:
+    """One network at one size; not every side was measured on every machine."""
+    found = {side: cell["speeds"][side + suffix] for side in (*PEERS, "ours") if side + suffix in cell["speeds"]}
+    ours = found["ours"]
+    row: list[object] = [f"`{cell['model']}`", cell["size"], cell["batch_size"]]
+    row += [f"{np.median(found[side]):.2f}" if side in found else "" for side in (*peers, "ours")]
+    if "plain" in peers:
+        rounds = np.divide(ours, found["plain"])
+        row += [f"**{np.median(rounds):.2f}** ({', '.join(f'{ratio:.2f}' for ratio in rounds)})"]
+    if "pytorch" in peers:
+        torch = [found[side] for side in ("pytorch", "pytorch-compiled") if side in found]
+        row += [f"**{np.median(np.divide(ours, np.max(torch, axis=0))):.2f}**" if torch else ""]
+    if suffix:
+        row += [f"{np.median(np.divide(ours, cell['speeds']['plain'])):.2f}"]
+    else:
+        row += [f"{cell['peak_flops'] / 1e9:.0f}", f"{cell['share_of_peak']:.0%}"]
+    return [*row, "to".join(f" {load} " for load in cell["load_average"].values()).strip()]
 
 
 def first_step(facts: Facts) -> Iterator[str]:
