@@ -11,7 +11,7 @@ Everyone trains the same network on the same batch, with Adam, in a process of i
 - *ours*: what `train` does with the recipe ``article``, which has the same network and optimizer, on batches of its
   pipeline.
 
-If the CPU has bfloat16 instructions, they all take their steps in that precision, too: Keras under the policy
+If the CPU has bfloat16 instructions, they all take their steps in that precision as well: Keras under the policy
 ``mixed_bfloat16``, PyTorch under its autocast, ours with ``precision = bfloat16``. Keras on JAX is left out there, as
 XLA's compiler for CPUs has no fast convolutions in it. Sides of one precision take turns, each measuring once per round
 while the others wait. A further process multiplies float32 matrices, which gives the machine's peak.
