@@ -68,7 +68,7 @@ def test_a_run_is_pushed_and_used_elsewhere(
         (("export", NAME, "--format", "keras"), "name the folder to write with -o"),
         (("report", NAME), "name the file to write with -o"),
         (("train", "--resume", NAME), "has no checkpoints to resume"),
-        (("evaluate", NAME, "--weights", "last", "--data", colours), "has the best weights alone"),
+        (("evaluate", NAME, "--weights", "last", "--data", colours), "has only the best weights"),
     ]:
         ended = cnnreg(*words)
         assert ended.code in (1, 2)

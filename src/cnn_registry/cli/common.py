@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -31,6 +32,18 @@ class ImageSizeType(click.ParamType):  # type: ignore[type-arg]  # generic from 
         if len(edges) not in (1, 2) or len(re.split("[x\u00d7]", value)) != len(edges) or min(edges) < 1:
             self.fail(f"expected pixels, as in 96 or 96x160 (height x width); got {value!r}.", param, ctx)
         return edges[0] if len(edges) == 1 else (edges[0], edges[1])
+
+
+class RunType(click.Path):
+    """A run directory, or a repository ``hf://user/name``, which is kept as text: a path would lose a slash."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | Path:
+        """The address, or the path."""
+        from cnn_registry.system.hub import hub_address
+
+        return str(value) if hub_address(str(value)) else Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 _shown: dict[str, bool] = {"tracebacks": False}

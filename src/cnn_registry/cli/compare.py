@@ -6,33 +6,33 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, json_option, wide_option
+from .common import RunType, common_options, json_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 
 
 @click.command("compare")
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("runs", type=RunType(), nargs=-1, required=True)
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The HTML file to write (default: comparison.html beside the first run).",
+    help="The HTML file to write (default: comparison.html beside the first run, or here if that is on a hub).",
 )
 @wide_option
 @json_option
 @common_options
-def command(runs: tuple[Path, ...], out: Path | None, wide: bool, as_json: bool) -> None:
+def command(runs: tuple[str | Path, ...], out: Path | None, wide: bool, as_json: bool) -> None:
     """Compare RUNS: settings that differ, results on the same images, speed and size, as a table and as a page.
 
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
     from cnn_registry.report.compare import PAGE, cells, compare_runs, shown_columns, write_comparison
     from cnn_registry.runs.run import load_run
-    from cnn_registry.system.hub import hub_address
 
     comparison = compare_runs([load_run(run) for run in runs])
-    path = out or (Path() if hub_address(runs[0]) else runs[0].absolute().parent) / PAGE
+    beside = Path() if isinstance(runs[0], str) else runs[0].absolute().parent
+    path = out or beside / PAGE
     write_comparison(comparison, path)
     rows = comparison.rows()
     letters = [row["letter"] for row in rows]

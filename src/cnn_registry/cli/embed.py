@@ -18,13 +18,13 @@ from .batches import (
     sources_argument,
     standard_input,
 )
-from .common import common_options, force_option, weights_option
+from .common import RunType, common_options, force_option, weights_option
 from .output import tell
 from .predict import assemble, journal, resumed
 
 
 @click.command("embed")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunType())
 @sources_argument
 @file_option("File for the features: .npz or .parquet.", required=True)
 @resume_option
@@ -34,7 +34,7 @@ from .predict import assemble, journal, resumed
 @force_option
 @common_options
 def command(
-    run: Path,
+    run: str | Path,
     sources: tuple[str, ...],
     out: Path,
     resume: bool,

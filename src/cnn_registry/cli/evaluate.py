@@ -12,6 +12,7 @@ from cnn_registry.text import counted
 
 from .batches import max_pixels_option
 from .common import (
+    RunType,
     common_options,
     complete_datasets,
     data_options,
@@ -46,7 +47,7 @@ def _figure(value: float | None) -> str:
 
 
 @click.command("evaluate")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunType())
 @click.option("--dataset", shell_complete=complete_datasets, help="A dataset's name (default: the run's own data).")
 @data_options("Other images, as for train.")
 @click.option(
@@ -62,7 +63,7 @@ def _figure(value: float | None) -> str:
 @json_option
 @common_options
 def command(
-    run: Path,
+    run: str | Path,
     dataset: str | None,
     data: str | Path | Manifest | None,
     part: Literal["train", "val", "test", "all"] | None,
@@ -75,8 +76,8 @@ def command(
 ) -> None:
     """Measure how accurate a trained model is.
 
-    RUN is a run directory. By default, its model is measured on the validation images of its training. The directory
-    of a cross-validation stands for the mean of its models.
+    RUN is a run directory or hf://USER/NAME. By default, its model is measured on the validation images of its
+    training. The directory of a cross-validation stands for the mean of its models.
     """
     from cnn_registry.inference.evaluate import evaluate
 

@@ -16,7 +16,7 @@ from cnn_registry.system.progress import note, progress
 from cnn_registry.text import counted
 
 from .batches import max_pixels_option
-from .common import common_options, force_option, json_option, weights_option, wide_option
+from .common import RunType, common_options, force_option, json_option, weights_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 
@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 @click.command("explain")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunType())
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "-o",
@@ -54,7 +54,7 @@ COLUMNS = (
 @json_option
 @common_options
 def command(
-    run: Path,
+    run: str | Path,
     images: tuple[Path, ...],
     out: Path,
     target: str | None,

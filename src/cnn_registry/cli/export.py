@@ -11,7 +11,7 @@ import click
 from cnn_registry.export.formats import FORMATS, FormatName, WeightPrecision
 
 from .batches import max_pixels_option
-from .common import common_options, data_options, force_option, json_option, weights_option, wide_option
+from .common import RunType, common_options, data_options, force_option, json_option, weights_option, wide_option
 from .output import print_json, tell
 from .table import Column, print_table
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunType())
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), required=True, help="The format of the file.")
 @click.option(
     "--precision",
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @json_option
 @common_options
 def command(
-    run: Path,
+    run: str | Path,
     format_: FormatName,
     precision: WeightPrecision,
     out: Path | None,
@@ -55,7 +55,10 @@ def command(
     wide: bool,
     as_json: bool,
 ) -> None:
-    """Write the model of RUN, a run directory, for other software, and check that it predicts the same."""
+    """Write the model of RUN for other software, and check that it predicts the same.
+
+    RUN is a run directory or hf://USER/NAME.
+    """
     from cnn_registry.export.workflow import TITLES, export_run, remark, rows_of
     from cnn_registry.runs.run import load_run
 

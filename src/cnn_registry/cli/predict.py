@@ -86,9 +86,9 @@ def command(
 ) -> None:
     """Classify images with a trained model.
 
-    RUN is a run directory, that of a cross-validation, or a model's name with published --weights. A SOURCE is a file,
-    a folder, a pattern such as '**/*.jpg', @FILE with one of them per line, an http address, or - for such a list or an
-    image on standard input.
+    RUN is a run directory, that of a cross-validation, hf://USER/NAME, or a model's name with published --weights. A
+    SOURCE is a file, a folder, a pattern such as '**/*.jpg', @FILE with one of them per line, an http address, or - for
+    such a list or an image on standard input.
     """
     from cnn_registry.inference.predict import find_predictor, predictions
     from cnn_registry.inference.sources import find_pictures

@@ -13,7 +13,7 @@ from .output import print_json, tell
 @click.command("push")
 @click.argument("run")
 @click.argument("to", metavar="hf://USER/NAME")
-@click.option("--private", is_flag=True, help="Create the repository for yourself and your organization alone.")
+@click.option("--private", is_flag=True, help="Create a repository that only you and your organization can see.")
 @click.option("--revision", metavar="BRANCH", help="Branch to push to, created if it is missing (default: main).")
 @click.option(
     "--license",

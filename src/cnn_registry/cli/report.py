@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .common import common_options, json_option
+from .common import RunType, common_options, json_option
 from .output import print_json, tell
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunType())
 @click.option("--data", type=click.Path(path_type=Path), help="Where the run's images are, if they were moved.")
 @click.option(
     "-o",
@@ -22,9 +22,10 @@ from .output import print_json, tell
 @json_option
 @common_options
 def command(run: Path, data: Path | None, out: Path | None, as_json: bool) -> None:
-    """Write a report of RUN, a run directory: one HTML file with results, mistakes and their Grad-CAM.
+    """Write a report of RUN: one HTML file with results, mistakes and their Grad-CAM.
 
-    Training writes it at its end; this command makes it again, for example for a run of an earlier version.
+    RUN is a run directory or hf://USER/NAME. Training writes the report at its end; this command makes it again, for
+    example for a run of an earlier version.
     """
     from cnn_registry.report.write import remake_page
     from cnn_registry.runs.run import load_run

@@ -36,8 +36,8 @@ DISTRIBUTIONS = {"fastapi": "FastAPI", "uvicorn": "uvicorn", "python_multipart":
 def command(run: str, host: str, port: int, weights: str, runtime: Runtime, force: bool) -> None:
     """Serve a trained model as a page to drop pictures on, and as a JSON API.
 
-    RUN is a run directory, that of a cross-validation, or a model's name with published --weights. The API has POST
-    /predict, GET /health, /labels and /openapi.json.
+    RUN is a run directory, that of a cross-validation, hf://USER/NAME, or a model's name with published --weights. The
+    API has POST /predict, GET /health, /labels and /openapi.json.
     """
     need("The server", *DISTRIBUTIONS, extra="serve", distributions=DISTRIBUTIONS)
     from cnn_registry.inference.predict import find_predictor

@@ -74,11 +74,11 @@ class Explainer:
             raise UsageError("Either a target class or the runner-up is explained; leave one of the two out.")
         if target is not None and target not in self._names:
             raise UsageError(
-                f"{run.path} has no class {target!r}.{suggestion(target, self._names)} labels.txt lists its "
+                f"{run.location} has no class {target!r}.{suggestion(target, self._names)} labels.txt lists its "
                 f"{len(self._names)} classes."
             )
         if runner_up and len(self._names) < 2:
-            raise UsageError(f"{run.path} has one class, so there is no runner-up.")
+            raise UsageError(f"{run.location} has one class, so there is no runner-up.")
         self._target = None if target is None else self._names.index(target)
         self._rank = int(runner_up)
         self._form, self._max_pixels = run.record.form, max_pixels

@@ -40,7 +40,11 @@ def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: 
         model=model.spec["name"],
         distribution=model.spec["provider"]["distribution"],
         thresholds=run.record.thresholds,
-    ) | {"run": run.path.resolve().name, "trained": run.record.created, "weights": weights}
+    ) | {
+        "run": run.location if run.is_fetched else run.path.resolve().name,
+        "trained": run.record.created,
+        "weights": weights,
+    }
 
 
 def describe(

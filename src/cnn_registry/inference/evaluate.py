@@ -156,8 +156,8 @@ def _check_labels(run: Run, images: LoadedImages) -> None:
     several = {True: "any number of labels", False: "one label each"}
     if images.dataset.multi_label != run.record.model.multi_label:
         raise DataError(
-            f"The images of {images.dataset.source} have {several[images.dataset.multi_label]}; those that {run.path} "
-            f"was trained on have {several[run.record.model.multi_label]}."
+            f"The images of {images.dataset.source} have {several[images.dataset.multi_label]}; those that "
+            f"{run.location} was trained on have {several[run.record.model.multi_label]}."
         )
 
 
@@ -222,14 +222,16 @@ def own_source(run: Run) -> Path | Manifest | None:
     """Where the user said that the run's images are; ``None`` where the dataset finds them by itself.
 
     Raises:
-        DataError: they are no longer there.
+        DataError: they are no longer there, or the run comes from a hub, which has no images.
     """
     if run.record.data.given is None:
         return None
+    if run.is_fetched:
+        raise DataError(f"{run.location} has no images. Name yours with --data.")
     source = Path(run.record.data.given)
     if not source.exists():
         raise DataError(
-            f"The images of {run.path} are no longer at {source}. Move them back; cnnreg evaluate and cnnreg train "
+            f"The images of {run.location} are no longer at {source}. Move them back; cnnreg evaluate and cnnreg train "
             f"--resume take their new place with --data."
         )
     return as_source(source, run.record.data.columns)

@@ -60,7 +60,7 @@ def feature_predictor(run: Run, weights: Weights = "best", *, force: bool = Fals
 def _before_classifier(network: keras.Model, run: Run) -> keras.Model:
     before: Any = getattr(network.layers[-1], "input", None)
     if len(getattr(before, "shape", ())) != 2:
-        raise UsageError(f"The model of {run.path} names no features, and its last layer does not take a vector.")
+        raise UsageError(f"The model of {run.location} names no features, and its last layer does not take a vector.")
     return backend.keras().Model(network.inputs, before, name=network.name)
 
 

@@ -48,16 +48,16 @@ def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool 
     run = run if isinstance(run, Run) else load_run(run)
     path = run.best_weights if weights == "best" else run.last_weights
     if os.path.lexists(path) and not is_own_file(path):
-        raise RunError(f"{run.path} has no {path.name} of its own: expected a file, not a link. Restore it.")
+        raise RunError(f"{run.location} has no {path.name} of its own: expected a file, not a link. Restore it.")
     if not path.is_file():
         helps = (
-            "A repository of a hub has the best weights alone."
+            "A repository of a hub has only the best weights."
             if run.is_fetched
             else "Train it again."
             if run.record.status in ENDED
             else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
         )
-        raise RunError(f"{run.path} has no {path.name}: the run is {run.status!r}. {helps}")
+        raise RunError(f"{run.location} has no {path.name}: the run is {run.status!r}. {helps}")
     model = run.record.model
     spec = spec_of(run)
     refuse_unknown_options(spec, model.options)
@@ -83,14 +83,14 @@ def changed_network(run: Run, spec: ModelSpec, found: str) -> str:
     recorded = model.fingerprint or ""
     if recorded.partition(":")[0] != found.partition(":")[0]:
         if other:
-            note(f"{run.path} was trained with {distribution} {version}, not {spec.provider.version}.")
+            note(f"{run.location} was trained with {distribution} {version}, not {spec.provider.version}.")
         return ""
     if recorded == found:
         return ""
     helps = f". Install the former with: pip install {requirement(distribution, version)}" if other else ""
     return (
-        f"{run.path} was trained with {distribution or 'this session'} {version or ''}; {spec.provider} builds another "
-        f"network by the name {spec.name!r}{helps if distribution else ''}"
+        f"{run.location} was trained with {distribution or 'this session'} {version or ''}; {spec.provider} builds "
+        f"another network by the name {spec.name!r}{helps if distribution else ''}"
     )
 
 
@@ -109,11 +109,11 @@ def spec_of(run: Run) -> ModelSpec:
         name, distribution, version = model.spec["name"], provider["distribution"], provider["version"]
         if distribution is None:
             raise RunError(
-                f"The model {name!r} of {run.path} was registered in the session that trained it; register it again "
-                f"before the run is used."
+                f"The model {name!r} of {run.location} was registered in the session that trained it; register it "
+                f"again before the run is used."
             ) from error
         raise RunError(
-            f"The model {name!r} of {run.path} comes from {distribution} {version or ''}, "
+            f"The model {name!r} of {run.location} comes from {distribution} {version or ''}, "
             f"{_absence(distribution, version)}"
         ) from error
 

@@ -190,7 +190,8 @@ def runs_predictor(
     for run, record in zip(runs[1:], others, strict=True):
         if (record.form, record.recipe.pixels, record.data.class_names) != (form, pixels, names):
             raise RunError(
-                f"{run.path} takes other pictures or has other classes than {runs[0].path}, so their mean is not known."
+                f"{run.location} takes other pictures or has other classes than {runs[0].location}, so their "
+                "mean is not known."
             )
     found = [run.record.thresholds for run in runs]
     thresholds = [fmean(of_class) for of_class in zip(*filter(None, found), strict=True)] if found[0] else None

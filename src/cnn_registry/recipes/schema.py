@@ -262,10 +262,12 @@ class PhotoSettings(Settings):
     They hold unless ``image_size`` is set, and take the place of the settings with their names.
 
     Attributes:
-        size: the shorter edge in training and evaluation, of an image in the proportions of the model's own; the
-            model's where that is smaller and its spec does not name this setting, its smallest where that is larger.
-            The others are then scaled alike.
-        decode_size, train_sizes: as the recipe's own settings of these names, as shorter edges.
+        size: the shorter edge of images in training and evaluation; their shape is that of the model's own input. A
+            model whose input is smaller keeps its own size, unless its spec sets ``photos.size``, and a model that
+            needs larger images gets its smallest size. ``decode_size`` and ``train_sizes`` are then scaled by the same
+            factor.
+        decode_size: as the recipe's own ``decode_size``, as a shorter edge.
+        train_sizes: as the recipe's own ``train_sizes``, as shorter edges.
     """
 
     size: Edge
@@ -277,7 +279,8 @@ class FineTuningSettings(Settings):
     """Training on from trained weights.
 
     Attributes:
-        weights: published weights of the model or a file, as for `create_model`; ``None`` to train from scratch.
+        weights: published weights of the model, a run, a repository ``hf://user/name``, or a file, as for
+            `create_model`; ``None`` to train from scratch.
         freeze: a stage of the network that stays as it is with everything before it: a feature of the model's spec,
             a layer's name, or the beginning of layers' names up to an underscore.
         layer_decay: factor from the learning rate of one part of the network, between one feature and the next, to that
@@ -305,7 +308,8 @@ class Recipe(Settings):
     Attributes:
         name: the recipe's name; adjustments in a model's spec refer to it.
         summary: one line for listings.
-        extends: a built-in recipe whose settings hold where this one says nothing, as do a model's adjustments to it.
+        extends: the recipe whose settings hold where this one says nothing, as do a model's adjustments to it: a
+            built-in one, that of a package, or a file, by its path relative to the file that names it.
         epochs: passes over the training images; with a ``time_limit``, at most.
         time_limit: for the whole training, from the images to the report: ``"90s"``, ``"30m"``, ``"1h30m"``. The time
             of steps is measured, and schedule, mixing and sizes are laid over what fits. ``None`` for no limit.
@@ -315,8 +319,8 @@ class Recipe(Settings):
             last epoch, so that nothing is chosen on the validation images.
         batch_size: images per step, of all replicas together.
         accumulate: steps whose gradients are averaged before the weights change, for batches that do not fit into
-            memory; normalisations still see one step's images. Steps at the end that are less than so many change
-            nothing.
+            memory; normalisations still see one step's images. If fewer steps than this are left at the end, they
+            change nothing.
         image_size: edge length of squares in pixels, or height and width: ``[96, 160]``, or ``"96x160"``. ``None`` for
             the dataset's natural size, else that of ``photos``, else the model's; for the model's own shape where that
             is a rectangle.
@@ -347,8 +351,8 @@ class Recipe(Settings):
             ``"none"`` for 1, ``"balanced"`` for its inverse, ``"effective"`` for something between the two (Cui et al.
             2019, https://arxiv.org/abs/1901.05555). Validation has no weights.
         effective_beta: parameter of ``"effective"``, from 0 for ``"none"`` to just below 1 for ``"balanced"``.
-        sampling: ``"shuffled"`` to see each training image once per epoch, or ``"balanced"`` to see as many of each
-            class; an epoch has the same number of steps.
+        sampling: ``"shuffled"`` to see each training image once per epoch, or ``"balanced"`` to see the same
+            number of each class; an epoch has the same number of steps.
         seed: seed of the split, the initial weights, the order of images, dropout and augmentation.
         split_seed: seed of the split alone, to train with several seeds on the same images; ``None`` for ``seed``.
         deterministic: have TensorFlow compute the same, bit for bit, in every run.
@@ -361,7 +365,7 @@ class Recipe(Settings):
         accelerate: compute training steps by faster operations of TensorFlow, with the same results except for
             rounding; ``False`` for those of plain Keras.
         sync_batch_norm: with several replicas, whether a batch normalisation takes its statistics from the whole batch,
-            as one process does; else each replica takes those of its part, and the moving ones are averaged.
+            as one process does; otherwise each replica takes those of its part, and the moving ones are averaged.
         optimizer, schedule, loss, augmentation, mixing, fine_tuning: see there. ``loss = "focal"`` is short for
             ``loss.name = "focal"``, and so for the optimizer and the schedule.
         metrics: measured in training and validation beside the accuracy, as columns of the history: metrics of Keras by

@@ -130,7 +130,7 @@ class Comparison:
             rows.append(
                 {
                     "letter": found.letter,
-                    "run": str(found.run.path),
+                    "run": found.run.location,
                     "model": found.run.record.model.spec["name"],
                     "accuracy": summary.accuracy if summary else None,
                     "low": accuracy.low if accuracy else None,
@@ -174,12 +174,12 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
             try:
                 summary = _summary(run)
             except CnnRegistryError as error:
-                notes.append(f"{run.path} has no results: {error}")
+                notes.append(f"{run.location} has no results: {error}")
         try:
-            with working(f"Measuring the speed of {run.path.name}"):
+            with working(f"Measuring the speed of {run.location}"):
                 speed = _speed(run)
         except CnnRegistryError as error:
-            notes.append(f"The speed of {run.path} cannot be measured: {error}")
+            notes.append(f"The speed of {run.location} cannot be measured: {error}")
         history = read_history(run.history_csv) if run.history_csv.exists() else []
         parameters, size = _size(run)
         contenders.append(Contender(_letter(number), run, tuple(history), summary, speed, parameters, size))

@@ -356,7 +356,7 @@ def _provenance(run: Run, history: Sequence[Epoch]) -> list[tuple[str, str]]:
     shape = "x".join(map(str, record.model.input_shape))
     options = ", ".join(f"{key}={value_text(value)}" for key, value in record.model.options.items())
     rows = [
-        ("run", str(run.path)),
+        ("run", run.location),
         ("begun", record.created),
         ("status", run.status),
         ("command", " ".join(record.command)),

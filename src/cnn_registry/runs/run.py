@@ -18,7 +18,7 @@ from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.networks.weights.hub import fetched_run
 from cnn_registry.system.files import check_own, write_file
-from cnn_registry.system.hub import hub_address, is_fetched
+from cnn_registry.system.hub import fetched_from, hub_address, is_fetched
 from cnn_registry.text import counted, printable, quoted, shorten, suggestion
 
 from . import lock
@@ -53,11 +53,11 @@ class Run:
     record: RunRecord
 
     def __repr__(self) -> str:
-        return f"<Run {printable(str(self.path))}: {', '.join(self._summary().values())}>"
+        return f"<Run {printable(self.location)}: {', '.join(self._summary().values())}>"
 
     def _repr_html_(self) -> str:
         """The run as the output of a notebook's cell."""
-        rows = self._summary() | {"directory": printable(str(self.path))}
+        rows = self._summary() | {"repository" if self.is_fetched else "directory": printable(self.location)}
         left = "style='text-align:left'"
         cells = "".join(
             f"<tr><th {left}>{name}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows.items()
@@ -337,8 +337,13 @@ class Run:
 
     @property
     def is_fetched(self) -> bool:
-        """Whether it comes from a hub: it lies in the cache then, with its best weights alone."""
+        """Whether it comes from a hub: it is then in the cache, with only its best weights."""
         return is_fetched(self.path)
+
+    @property
+    def location(self) -> str:
+        """Where the run is: its directory, or ``"hf://user/name@commit"`` if it comes from a hub."""
+        return str(fetched_from(self.path) or self.path)
 
     @property
     def writes(self) -> bool:

@@ -45,6 +45,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
             app,
             http=Connection,
             ws="none",
+            log_config=None,  # its own would close every log handler of this process
             log_level="warning",
             access_log=False,
             backlog=BACKLOG,

@@ -221,6 +221,14 @@ def is_fetched(path: Path) -> bool:
     return path.absolute().is_relative_to(hub_dir().absolute())
 
 
+def fetched_from(path: Path) -> Address | None:
+    """The repository, at a commit, that a folder was fetched from; ``None`` for a folder of somebody's own."""
+    match is_fetched(path) and path.absolute().relative_to(hub_dir().absolute()).parts:
+        case [repository, commit, *_]:
+            return Address(repository.replace("--", "/"), commit)
+    return None
+
+
 def _resolved(address: Address) -> tuple[Address, Contents | None]:
     """The repository at a commit; without its contents where the hub cannot be reached and it was fetched before."""
     known = hub_dir() / _folder_name(address) / "refs" / quote(address.revision or MAIN, safe="")
