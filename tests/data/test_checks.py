@@ -47,7 +47,7 @@ def test_the_same_file_in_two_parts_is_a_leak(parted: Path) -> None:
         "3 of 23 validation images are also training images, for example 'train/a/0.png', 'val/a/copy0.png'; "
         "results on them say nothing about new images."
     )
-    assert "1 of 20 test images are also validation images, for example 'val/b/5.png', 'test/b/6.png'" in str(found[1])
+    assert "1 of 20 test images is also a validation image, for example 'val/b/5.png', 'test/b/6.png'" in str(found[1])
 
 
 def test_a_random_split_of_copies_is_a_leak(folder: Folder) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.system.progress import LineBar, note, progress, working
+from cnn_registry.system.progress import LineBar, note, open_bar, progress, working
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -207,3 +207,17 @@ def test_in_a_log_long_work_has_a_line_after_some_seconds_and_then_ever_fewer(
     assert first == "Decoding 4 images"
     assert re.fullmatch(r"Decoding 4 images  3/4  0:00:0\d left", lines[0])
     assert 2 <= len(lines) <= 3  # after 0.1, 0.3, 0.7 s
+
+
+def test_in_a_log_work_that_has_not_begun_has_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LineBar, "FIRST", 0.02)
+    bar = open_bar("Classifying", None)
+    time.sleep(0.3)
+    bar.update(2, "Classifying", "")
+    time.sleep(0.5)
+    bar.close()
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "Classifying"
+    assert set(others) == {"Classifying  2"}

@@ -114,9 +114,9 @@ class Meter:
             bar.update(self.done, self._doing, self._speed(now))
 
     def _speed(self, now: float) -> str:
-        """Pictures a second since the first, before which the network was loaded."""
+        """Images per second since the first, before which the network was loaded."""
         seconds = now - self._first
-        return f"{(self.done - 1) / seconds:,.0f} pictures/s" if seconds > 0 else ""
+        return f"{(self.done - 1) / seconds:,.0f} images/s" if seconds > 0 else ""
 
     def _sum_up(self, named: list[R]) -> None:
         from cnn_registry.data.image import READ_LARGER, are_too_large
@@ -131,7 +131,8 @@ class Meter:
             note(READ_LARGER)
         if self.done > MANY:
             now = time.monotonic()
-            note(f"{counted(self.done, 'image')} in {now - self._began:.1f} s, {self._speed(now)}.")
+            took = f"{counted(self.done, 'image')} in {now - self._began:.1f} s"
+            note(f"{took}; once the network was loaded, {self._speed(now)}.")
 
 
 def file_option(help_text: str, *, required: bool = False) -> Callable[[F], F]:

@@ -73,8 +73,9 @@ def _leaks(dataset: ImageDataset, contents: Indices, split: Split) -> Iterator[F
         if len(again):
             other = one[contents[one] == contents[again[0]]][0]
             ids = dataset.ids
+            also = f"is also a {_PARTS[first]} image" if len(again) == 1 else f"are also {_PARTS[first]} images"
             text = (
-                f"{len(again):,} of {counted(len(part), f'{_PARTS[second]} image')} are also {_PARTS[first]} images, "
+                f"{len(again):,} of {counted(len(part), f'{_PARTS[second]} image')} {also}, "
                 f"for example {listing([ids[other], ids[again[0]]])}; results on them say nothing about new images."
             )
             yield Finding("leak", len(again), text)

@@ -258,6 +258,8 @@ class _Forgiving:
 class LineBar:
     """Lines in a log: the state of the work after 3 s without a line, then at growing intervals of up to a minute.
 
+    Work that has not advanced yet has one line.
+
     Attributes:
         width: letters for which there is room.
     """
@@ -292,10 +294,13 @@ class LineBar:
         self._thread.join()
 
     def _lines(self) -> None:
-        silence = self.FIRST
+        silence, shown = self.FIRST, ""
         while not self._closed.wait(max(0.01, self._last + silence - time.monotonic())):
             if time.monotonic() - self._last >= silence:
-                self.print(self._state.line())
+                line = self._state.line()
+                if self._state.gained or line != shown:
+                    self.print(line)
+                shown, self._last = line, time.monotonic()
                 silence = min(2 * silence, self.LONGEST)
 
 
@@ -360,6 +365,11 @@ class _State:
         """Take what is done, what is being done, and what was measured."""
         self.completed, self._description, self._measured = completed, printable(description), measured
 
+    @property
+    def gained(self) -> int:
+        """What was done since it is shown."""
+        return self.completed - self._before
+
     def line(self, *, bar: bool = False) -> str:
         """One line: description, the share that is done, what was measured, the time left."""
         scale, unit = (1e6, " MB") if self._unit == "bytes" else (1, "")
@@ -369,14 +379,14 @@ class _State:
         parts = [
             self._description,
             "█" * full + "░" * (20 - full) if bar and self._total is not None else "",
-            f"{self.completed / scale:.0f}{of_total}{unit}",
+            f"{self.completed / scale:.0f}{of_total}{unit}" if of_total or self.completed else "",
             self._measured,
             self._time_left(),
         ]
         return "  ".join(filter(None, parts))
 
     def _time_left(self) -> str:
-        gained = self.completed - self._before
+        gained = self.gained
         if not gained or self._total is None or self.completed >= self._total:
             return ""
         seconds = round((time.monotonic() - self._began) / gained * (self._total - self.completed))
