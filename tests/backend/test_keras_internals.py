@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pkgutil
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -44,7 +45,8 @@ def checked_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget_checks() -> None:
-    for module in (keras_internals, acceleration):
+    internals = [vars(keras_internals)[module.name] for module in pkgutil.iter_modules(keras_internals.__path__)]
+    for module in (*internals, acceleration):
         for function in vars(module).values():
             if hasattr(function, "cache_clear"):
                 function.cache_clear()

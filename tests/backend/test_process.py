@@ -11,15 +11,16 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.backend import keras_internals
+from cnn_registry.backend.keras_internals import process_state
 
 keras, tf = backend.keras(), backend.tensorflow()
 
 
 @pytest.fixture(autouse=True)
 def said_again() -> Iterator[None]:
-    keras_internals._note_unkept.cache_clear()
+    process_state._note_unkept.cache_clear()
     yield
-    keras_internals._note_unkept.cache_clear()
+    process_state._note_unkept.cache_clear()
 
 
 def drawn() -> list[float]:

@@ -149,7 +149,7 @@ def test_a_variable_that_keras_does_not_see_is_made() -> None:
 
 
 def test_where_keras_works_otherwise_the_part_is_cut_out_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras_internals, "_waiting", list)  # as if nothing was known of variables that wait
+    monkeypatch.setattr(keras_internals.waiting, "_waiting", list)  # as if nothing was known of variables that wait
     keras_internals.variables_can_wait.cache_clear()
     try:
         model = build_model(spec(flattening), include_top=False)
