@@ -12,6 +12,7 @@ from PIL import Image
 from cnn_registry import backend, load_run
 from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.explain import GradCam, explain_images, overlay
+from tests.conftest import TINY
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
@@ -139,6 +140,18 @@ def test_a_run_explains_files(trained: Path, colours: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(array.weights, again.weights, atol=1e-6)
     [blue] = explain_images(trained, str(colours / "red" / "0.png"), target="blue")
     assert (blue.class_name, blue.predicted) == ("blue", "red")
+
+
+def test_a_run_explains_as_it_predicts(trained: Path, colours: Path, plugins: FakePlugins, tmp_path: Path) -> None:
+    """``max_pixels`` is that of `Run.predict`; the model is looked up once, so a deprecated one warns once."""
+    old = TINY.replace('family="tiny"', 'family="tiny", deprecated="mini"')
+    (tmp_path / "plugins" / "site" / "cnnreg_tiny.py").write_text(old)
+    run, picture = load_run(trained), colours / "red" / "0.png"
+    with pytest.warns(FutureWarning, match="deprecated") as seen:
+        assert run.explain(picture, force=True)[0].predicted == "red"
+    assert [warning.filename for warning in seen] == [__file__]
+    with pytest.warns(FutureWarning), pytest.raises(BadImageError, match=r"0\.png"):
+        run.explain(picture, max_pixels=10)
 
 
 @pytest.mark.parametrize(

@@ -368,8 +368,10 @@ def test_the_check_of_training_leaves_nothing_behind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    same_cache = f"    import os\n    assert os.environ['CNNREG_CACHE'] == {str(own_cache)!r}\n{INPUTS}"
+    name = install("tidy", (INPUTS, same_cache))
     before = {*tmp_path.rglob("*")}
-    check_model(install("tidy"), only=["trains"])
+    check_model(name, only=["trains"])
     assert {path for path in {*tmp_path.rglob("*")} - before if "plugins" not in path.parts} == set()
     assert capsys.readouterr() == ("", "")
 

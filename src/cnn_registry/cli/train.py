@@ -208,7 +208,7 @@ def command(
         from cnn_registry.recipes.load import parse_settings
         from cnn_registry.workflows.train import train
 
-    given = {
+    short = {
         "epochs": epochs,
         "time_limit": time_limit,
         "optimizer.learning_rate": lr,
@@ -220,7 +220,7 @@ def command(
         "ema": ema,
         "callbacks": list(callbacks) or None,
     }
-    settings = parse_settings(assignments) | {key: value for key, value in given.items() if value is not None}
+    settings = parse_settings(assignments) | {key: value for key, value in short.items() if value is not None}
     what = PlanArguments(dataset=dataset, data=data, recipe=recipe, split=split, out=out)
     how = RunArguments(
         track=track,
@@ -232,27 +232,42 @@ def command(
         max_pixels=max_pixels,
         distribute=distribute,
     )
+    _check_together(folds, resumed, dry_run=dry_run, force=force)
+    if dry_run:
+        _print_plan(_named(model), settings, what, how, as_json)
+    elif folds:
+        from cnn_registry.workflows.cross_validate import train_folds
+
+        found = train_folds(_named(model), folds, settings=settings, resume_from=resumed, **what, **how)
+        _report_folds(found, as_json)
+    else:
+        run = _resumed(resumed, model, settings, force, what, how) if resumed else None
+        _report(run or train(_named(model), settings=settings, **what, **how), as_json)
+
+
+def _check_together(folds: int | None, resumed: str | None, *, dry_run: bool, force: bool) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: there are two.
+    """
     if resumed == "auto" and folds:
         raise click.UsageError("--resume auto resumes one run; with --folds, name the directory of the folds.")
     if force and not resumed:
         raise click.UsageError("--force is for --resume.")
-    if dry_run:
-        if resumed or folds:
-            raise click.UsageError("--dry-run is for a new training; remove --resume or --folds.")
-        _print_plan(model, settings, what, how, as_json)
-        return
-    if resumed and not folds and (run := _resumed(resumed, model, settings, force, what, how)):
-        _report(run, as_json)
-        return
+    if dry_run and (resumed or folds):
+        raise click.UsageError("--dry-run is for a new training; remove --resume or --folds.")
+
+
+def _named(model: str | None) -> str:
+    """The model, which can only be left out where a run is resumed.
+
+    Raises:
+        UsageError: it was left out.
+    """
     if model is None:
         raise click.UsageError("Name a model; see: cnnreg list.")
-    if folds:
-        from cnn_registry.workflows.cross_validate import train_folds
-
-        found = train_folds(model, folds, settings=settings, resume_from=resumed, **what, **how)
-        _report_folds(found, as_json)
-        return
-    _report(train(model, settings=settings, **what, **how), as_json)
+    return model
 
 
 def _resumed(
@@ -299,15 +314,16 @@ def _given(how: RunArguments) -> GivenArguments:
     return cast("GivenArguments", {name: value for name, value in how.items() if _is_given(name)})
 
 
-def _print_plan(
-    model: str | None, settings: dict[str, Any], what: PlanArguments, how: RunArguments, as_json: bool
-) -> None:
-    """Print what would be trained; nothing is written."""
+def _print_plan(model: str, settings: dict[str, Any], what: PlanArguments, how: RunArguments, as_json: bool) -> None:
+    """Print what would be trained; what a training refuses at its beginning is refused, and nothing is written."""
+    from cnn_registry.backend import require_tensorflow
     from cnn_registry.registry.models import get_spec
-    from cnn_registry.workflows.plan import Request, plan_training
+    from cnn_registry.workflows.plan import Request
+    from cnn_registry.workflows.train import dry_run, new_options
 
-    if model is None:
-        raise click.UsageError("Name a model; see: cnnreg list.")
+    carried_out = (how["track"], how["tensorboard"], how["checkpoint_minutes"], how["keep_going"], how["on_nan"])
+    options = new_options((), *carried_out, report=True)
+    require_tensorflow()
     request = Request(
         get_spec(model),
         settings=settings,
@@ -318,7 +334,9 @@ def _print_plan(
         on_bad_image=how["on_bad_image"],
         max_pixels=how["max_pixels"],
     )
-    plan = plan_training(request, keep=False)
+    plan = dry_run(request, options, how["distribute"])
+    if plan is None:
+        return  # the chief prints
     rows = plan.resolved.rows()
     if as_json:
         listed = [{"key": key, "value": value, "from": origin} for key, value, origin in rows]

@@ -18,7 +18,7 @@ from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.halves import Halves, halves_at
-from cnn_registry.inference.model import Weights, load_model, spec_of
+from cnn_registry.inference.model import Weights, load_network, spec_of
 from cnn_registry.registry.spec import Feature, Pixels
 from cnn_registry.runs.run import Run
 from cnn_registry.text import suggestion
@@ -83,9 +83,10 @@ class GradCam:
             UsageError: the model has no such feature or layer.
             CnnRegistryError: as `cnn_registry.load_model`.
         """
+        spec = spec_of(run)
         with backend.standard_settings():
-            network = load_model(run, weights, force=force)
-        return cls(network, layer_of(network, spec_of(run).features, feature), run.record.recipe.pixels)
+            network = load_network(run, spec, weights, force=force)
+        return cls(network, layer_of(network, spec.features, feature), run.record.recipe.pixels)
 
     def __call__(self, images: Bytes, classes: Sequence[int] | None = None, *, rank: int = 0) -> Maps:
         """The maps of images.

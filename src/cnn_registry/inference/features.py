@@ -14,7 +14,7 @@ from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.networks.graph import headless_network
 from cnn_registry.runs.run import Run
 
-from .model import Weights, load_model, spec_of
+from .model import Weights, load_network, spec_of
 from .pictures import Picture
 from .predictor import Predictor, picture_outputs
 
@@ -48,9 +48,10 @@ def feature_predictor(run: Run, weights: Weights = "best", *, force: bool = Fals
     """
 
     def load() -> list[keras.Model]:
-        network, features = load_model(run, weights, force=force), spec_of(run).features
-        if features:
-            return [headless_network(network, list(features.values())[-1].layer, "avg")]
+        spec = spec_of(run)
+        network = load_network(run, spec, weights, force=force)
+        if spec.features:
+            return [headless_network(network, list(spec.features.values())[-1].layer, "avg")]
         return [_before_classifier(network, run)]
 
     record = run.record

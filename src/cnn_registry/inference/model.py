@@ -46,6 +46,11 @@ def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool 
         HubError, MissingPackageError: as `load_run`.
     """
     run = run if isinstance(run, Run) else load_run(run)
+    return load_network(run, spec_of(run), weights, force=force)
+
+
+def load_network(run: Run, spec: ModelSpec, weights: Weights = "best", *, force: bool = False) -> keras.Model:
+    """As `load_model`, with the spec of the run's model, which `spec_of` gives."""
     path = run.best_weights if weights == "best" else run.last_weights
     if os.path.lexists(path) and not is_own_file(path):
         raise RunError(f"{run.location} has no {path.name} of its own: expected a file, not a link. Restore it.")
@@ -59,7 +64,6 @@ def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool 
         )
         raise RunError(f"{run.location} has no {path.name}: the run is {run.status!r}. {helps}")
     model = run.record.model
-    spec = spec_of(run)
     refuse_unknown_options(spec, model.options)
     options = model.options | ({"aux_heads": False} if model.spec["aux_heads"] else {})
     with working(f"Building {spec.name}"):

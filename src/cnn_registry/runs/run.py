@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
     from cnn_registry.data.manifest import Manifest
+    from cnn_registry.explain import Explanation
     from cnn_registry.export import Export, FormatName, WeightPrecision
     from cnn_registry.inference.evaluation import Evaluation
 
@@ -220,12 +220,22 @@ class Run:
         runner_up: bool = False,
         feature: str | None = None,
         weights: Literal["best", "last"] = "best",
-    ) -> list[Any]:
-        """Show which places of pictures speak for a class; arguments and result as for `explain_images`."""
-        explained: list[Any] = import_module("cnn_registry.explain").explain_images(
-            self, images, target=target, runner_up=runner_up, feature=feature, weights=weights
+        max_pixels: int | None = None,
+        force: bool = False,
+    ) -> list[Explanation]:
+        """Show which places of pictures speak for a class; arguments, result and errors as for `explain_images`."""
+        from cnn_registry.explain import explain_images
+
+        return explain_images(
+            self,
+            images,
+            target=target,
+            runner_up=runner_up,
+            feature=feature,
+            weights=weights,
+            max_pixels=max_pixels,
+            force=force,
         )
-        return explained
 
     @classmethod
     def create(cls, out: Path, record: RunRecord) -> Run:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +11,9 @@ import numpy as np
 from cnn_registry import backend
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.progress import muted
-from cnn_registry.workflows.train import train
+from cnn_registry.training.options import RunOptions
+from cnn_registry.workflows.plan import Request
+from cnn_registry.workflows.train import check_run_options, train_new
 
 from .learning import finite_gradients
 from .outcome import CheckSkipped, failed
@@ -54,17 +53,14 @@ def check_trains(subject: Subject) -> None:
     )
     what = f"three steps of the recipe {spec.default_recipe!r} with its settings for {spec.name}"
     fix = "Correct default_recipe or recipe_settings; a lower learning rate or a longer warm-up may help."
-    with _quiet_folder() as folder:
+    with TemporaryDirectory(prefix="cnnreg-check-") as name, muted():
+        folder = Path(name)
         _draw(folder / "pictures", height, width)
+        request = Request(spec, data=folder / "pictures", settings=SETTINGS | {"image_size": [height, width]})
+        options = RunOptions([watch], report=False)
         try:
-            train(
-                subject.name,
-                data=folder / "pictures",
-                settings=SETTINGS | {"image_size": [height, width]},
-                out=folder / "runs",
-                callbacks=[watch],
-                report=False,
-            )
+            check_run_options(options)
+            train_new(request, options, folder / "runs", "none", keep_images=False)
         except CnnRegistryError as error:
             raise failed(what, str(error), fix) from error
     if "logs" not in seen:
@@ -73,21 +69,6 @@ def check_trains(subject: Subject) -> None:
         raise failed(f"finite figures after {what}", ", ".join(bad), fix)
     if all(map(np.array_equal, seen["before"], seen["after"])):
         raise failed(f"other weights after {what}", "the same", fix)
-
-
-@contextmanager
-def _quiet_folder() -> Iterator[Path]:
-    """A folder for images, cache and run, which is removed afterwards; nothing is printed meanwhile."""
-    before = os.environ.get("CNNREG_CACHE")
-    with TemporaryDirectory(prefix="cnnreg-check-") as name, muted():
-        os.environ["CNNREG_CACHE"] = str(Path(name) / "cache")
-        try:
-            yield Path(name)
-        finally:
-            if before is None:
-                del os.environ["CNNREG_CACHE"]
-            else:
-                os.environ["CNNREG_CACHE"] = before
 
 
 def _draw(root: Path, height: int, width: int) -> None:

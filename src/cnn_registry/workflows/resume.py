@@ -123,21 +123,13 @@ def resume(
             began,
         )
         check_run_options(options)
-        if run.record.status in ENDED and not _asks_for_more(run.record, settings or {}):
-            raise RunError(
-                f"{run.path} has already finished; there is nothing to resume. To train it on, ask for more epochs: "
-                f"cnnreg train --resume {shlex.quote(str(run.path))} --epochs {2 * run.record.recipe.epochs}"
-            )
         record = options_record(
             options, on_bad_image or recorded.on_bad_image, recorded.max_pixels if max_pixels is None else max_pixels
         )
+        _refuse_finished(run, settings or {})
         with backend.process_kept():
             plan, changed = plan_resumption(run, data, settings or {}, record)
-            if changed and not force:
-                raise RunError(
-                    f"{run.path} cannot be resumed exactly: {'; '.join(changed)}. Use --force to resume anyway; the "
-                    f"result will differ."
-                )
+            _refuse_changed(run, changed, force=force)
             check_callbacks(options, plan.recipe)
             with backend.deterministic(plan.recipe.deterministic):
                 return _resumed(run, plan, changed, options, record, distribution, force=force)
@@ -204,10 +196,32 @@ FREE_AT_THE_END = ("epochs", "early_stopping", "optimizer", "schedule", "time_li
 """Settings, and tables of settings, that may change where a finished run is trained on."""
 
 
-def _asks_for_more(record: RunRecord, settings: Mapping[str, Any]) -> bool:
-    """Whether the settings have more epochs than a finished run has."""
-    epochs = settings.get("epochs", 0)
-    return isinstance(epochs, int) and epochs > int(record.result.get("last", {}).get("epoch", record.recipe.epochs))
+def _refuse_finished(run: Run, settings: Mapping[str, Any]) -> None:
+    """Refuse a finished run, unless the settings have more epochs than it has.
+
+    Raises:
+        RunError: there is nothing to do.
+    """
+    record, epochs = run.record, settings.get("epochs", 0)
+    done = int(record.result.get("last", {}).get("epoch", record.recipe.epochs))
+    if record.status in ENDED and not (isinstance(epochs, int) and epochs > done):
+        raise RunError(
+            f"{run.path} has already finished; there is nothing to resume. To train it on, ask for more epochs: "
+            f"cnnreg train --resume {shlex.quote(str(run.path))} --epochs {2 * record.recipe.epochs}"
+        )
+
+
+def _refuse_changed(run: Run, changed: Sequence[str], *, force: bool) -> None:
+    """Refuse to resume what is no longer as it was, unless that is forced.
+
+    Raises:
+        RunError: something has changed.
+    """
+    if changed and not force:
+        raise RunError(
+            f"{run.path} cannot be resumed exactly: {'; '.join(changed)}. Use --force to resume anyway; the result "
+            f"will differ."
+        )
 
 
 FIXED = ("batch_size", "best_by", "image_size", "channels", "split_seed", "fine_tuning.weights", "photos", "model")

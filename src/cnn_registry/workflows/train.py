@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -127,7 +127,9 @@ def train(
     return train_new(request, options, Path(out), distribute)
 
 
-def train_new(request: Request, options: RunOptions, out: Path, distribute: Distribute) -> Run:
+def train_new(
+    request: Request, options: RunOptions, out: Path, distribute: Distribute, *, keep_images: bool = True
+) -> Run:
     """Train what is asked for in a new run directory.
 
     Args:
@@ -135,10 +137,46 @@ def train_new(request: Request, options: RunOptions, out: Path, distribute: Dist
         options: how it is carried out.
         out: where the new run directory is made.
         distribute: as for `train`.
+        keep_images: whether decoded images are kept in the cache.
+    """
+    with _prepared(request, options, distribute, keep_images=keep_images) as (plan, fit):
+        kept = options_record(options, request.on_bad_image, request.max_pixels)
+        record = plan.record(kept, fit.fingerprint)
+        findings = plan.findings()
+        with stop_requests() as stop:  # from here on there is a record, which says how the training ended
+            run = created(fit.distribution, out, record)
+            with run.locked():
+                note(f"{plan.line()}{fit.distribution.line()}, into {run.path}")
+                for finding in findings:
+                    note(finding)
+                note_forgetful(fit)
+                return carry_out(fit, plan, run, options, stop)
+
+
+def dry_run(request: Request, options: RunOptions, distribute: Distribute) -> Plan | None:
+    """What `train_new` would train; whatever it refuses before it writes is refused here as well.
+
+    Returns:
+        The plan; ``None`` in a worker that is not the chief.
+    """
+    with _prepared(request, options, distribute, keep_images=False) as (plan, fit):
+        is_chief = fit.distribution.is_chief
+        fit.forget()
+    return plan if is_chief else None
+
+
+@contextmanager
+def _prepared(
+    request: Request, options: RunOptions, distribute: Distribute, *, keep_images: bool
+) -> Iterator[tuple[Plan, Fit]]:
+    """What is asked for as a plan and as a network that can be trained; the process is as training needs it meanwhile.
+
+    Raises:
+        CnnRegistryError: as `train`; everything that is refused before something is written.
     """
     distribution = join_workers(distribute)
     with muted(not distribution.is_chief), backend.process_kept():
-        plan = plan_training(request)
+        plan = plan_training(request, keep=keep_images)
         check_callbacks(options, plan.recipe)
         with backend.deterministic(plan.recipe.deterministic):
             with working(f"Building {plan.spec.name}", after=1.0):
@@ -146,18 +184,7 @@ def train_new(request: Request, options: RunOptions, out: Path, distribute: Dist
                     plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=fitting(distribution, plan)
                 )
             check_same(distribution, plan, fit)
-            plan = as_computed(plan, fit.model)
-            kept = options_record(options, request.on_bad_image, request.max_pixels)
-            record = plan.record(kept, fit.fingerprint)
-            findings = plan.findings()
-            with stop_requests() as stop:  # from here on there is a record, which says how the training ended
-                run = created(distribution, out, record)
-                with run.locked():
-                    note(f"{plan.line()}{distribution.line()}, into {run.path}")
-                    for finding in findings:
-                        note(finding)
-                    note_forgetful(fit)
-                    return carry_out(fit, plan, run, options, stop)
+            yield as_computed(plan, fit.model), fit
 
 
 def new_options(
