@@ -15,6 +15,7 @@ from cnn_registry.text import (
     shorten,
     shorten_all,
     suggestion,
+    without_credentials,
     wrapped,
 )
 
@@ -95,3 +96,16 @@ def test_what_is_very_long_is_shortened_and_not_compared() -> None:
     assert cell_width(quoted("花" * 10_000)) <= 200
     assert quoted([1] * 1_000).endswith(", 1, 1]")
     assert suggestion("vgg16" * 10_000, ["vgg16"]) == suggestion("vgg16", ["vgg16" * 10_000]) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:secret@host/tune", "postgresql://host/tune"),
+        ("postgresql://me:p@ss@host/tune", "postgresql://host/tune"),
+        ("--set x=https://host/a?mail=me@here", "--set x=https://host/a?mail=me@here"),
+        ("https://me@one/ and https://two", "https://one/ and https://two"),
+    ],
+)
+def test_addresses_are_shown_without_credentials(address: str, shown: str) -> None:
+    assert without_credentials(address) == shown

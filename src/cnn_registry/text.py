@@ -83,7 +83,7 @@ def as_text(name: str) -> str:
 
 def without_credentials(text: str) -> str:
     """``text`` without the user and the password of the addresses in it."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)  # up to the last one, as passwords may have others
 
 
 def printable(text: str) -> str:

@@ -270,6 +270,7 @@ def test_values_of_parquet_that_python_does_not_have_are_one_line(table: Table) 
     wrong = {
         "OverflowError": pyarrow.array([2**62] * len(FILES), pyarrow.timestamp("us")),
         "UnicodeDecodeError": pyarrow.Array.from_buffers(pyarrow.string(), len(FILES), words.buffers()),
+        "holds bytes": words,
         "holds dict": pyarrow.array([{"ash": 1}] * len(FILES)),
         "holds Decimal": pyarrow.array([1] * len(FILES)).cast(pyarrow.decimal128(20)),
     }

@@ -47,6 +47,10 @@ FAULTS: dict[str, tuple[str, bytes]] = {
     "a newer form": ("model.safetensors", layout(format=2)),
     "names of numbers": ("model.safetensors", layout(class_names=[1])),
     "a tensor that is not there": ("model.safetensors", layout(arrays={"layers/a/vars/0": "b"})),
+    "a tensor that is many arrays": (
+        "model.safetensors",
+        layout(arrays={f"layers/a/vars/{number}": "a" for number in range(3)}),
+    ),
     "a name that leads up": ("model.safetensors", layout(arrays={"layers/../../x": "a"})),
     "our own group": ("model.safetensors", layout(arrays={"cnn_registry/class_names": "a"})),
     "a group that is not there": ("model.safetensors", layout(layers={"nowhere": "a"})),

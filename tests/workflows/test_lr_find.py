@@ -17,7 +17,14 @@ from cnn_registry import find_learning_rate
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.registry.models import get_spec
 from cnn_registry.training.fit import Fit
-from cnn_registry.training.range_test import candidates, for_the_test, judged, range_test, rates_between
+from cnn_registry.training.range_test import (
+    candidates,
+    for_the_test,
+    judged,
+    range_test,
+    rates_between,
+    refuse_diverged,
+)
 from cnn_registry.workflows.plan import Request, plan_training
 
 if TYPE_CHECKING:
@@ -54,6 +61,12 @@ def test_rates_are_tried_from_where_the_loss_falls_to_beyond_the_edge() -> None:
     best = replace(found, tried=((0.01, 2.0), (0.03, 1.5), (0.1, math.inf)))
     assert best.suggestion == 0.03
     assert best.to_dict()["tried"] == [[0.01, 2.0], [0.03, 1.5], [0.1, None]]
+
+
+def test_rates_that_have_all_diverged_are_not_suggested() -> None:
+    refuse_diverged([(0.1, math.inf), (0.3, 2.0)])
+    with pytest.raises(TrainingError, match=r"at each rate that was tried, from 0\.1 to 0\.3, so none .* --range\.$"):
+        refuse_diverged([(0.1, math.inf), (0.3, math.inf)])
 
 
 def test_a_last_loss_that_is_not_finite_is_left_out() -> None:

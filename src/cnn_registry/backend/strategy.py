@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from cnn_registry.errors import ClusterError, UsageError
@@ -24,6 +23,7 @@ from cnn_registry.text import counted, one_line
 from .cluster import EXAMPLE, Cluster, find_cluster
 from .environment import tensorflow
 from .health import Watch, joined_by_all
+from .keras_internals import leave_out_coordination
 from .replicas import ALL, Replicas
 
 if TYPE_CHECKING:
@@ -353,13 +353,8 @@ def _devices(wanted: Distribute) -> list[str]:
 
 
 def _connected(cluster: Cluster, options: Any) -> Any:
-    """TensorFlow's strategy of all workers, when they are there.
-
-    It is made without TensorFlow's coordination service, which waits for other workers with Python's lock held, so that
-    nothing else runs here meanwhile, and then takes SIGTERM for itself.
-    """
-    context = import_module("tensorflow.python.eager.context").context()
-    context.configure_coordination_service(service_type="")
+    """TensorFlow's strategy of all workers, when they are there."""
+    leave_out_coordination()
     return joined_by_all(
         lambda: tensorflow().distribute.MultiWorkerMirroredStrategy(cluster.resolver(), options), cluster
     )

@@ -253,6 +253,7 @@ def assemble(lines: LineFile, out: Path, write: Any) -> None:
 
     with whole_file(out) as temporary:
         write(lines.read(), temporary)
+    lines.close()  # Windows does not remove what is open
     lines.path.unlink()
 
 

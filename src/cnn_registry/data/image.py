@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 import PIL
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from cnn_registry.errors import BadImageError
+from cnn_registry.system.quiet import without_warnings
 
 from . import formats
 from .colour import load_pixels
@@ -30,7 +30,8 @@ MAX_BYTES = 2**30
 MAX_EDGE = 2**18
 """The longest edge in pixels. Resizing takes memory in proportion to an edge, whatever the other one is."""
 
-_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+PILLOW = r"PIL\."
+"""The modules whose warnings about odd files are not shown."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -134,7 +135,7 @@ def _reported(source: EncodedImage | BinaryIO | str, max_pixels: int | None) -> 
 def _read(
     source: EncodedImage | BinaryIO, max_pixels: int | None, *, alpha: bool, at_least: Size | None = None
 ) -> Image.Image:
-    with _pillow_silenced(), _opened(source) as stream, _allowed(max_pixels):
+    with without_warnings(PILLOW), _opened(source) as stream, _allowed(max_pixels):
         try:
             return _whole(stream, pixel_limit(max_pixels), alpha=alpha, at_least=at_least)
         except UnidentifiedImageError as error:
@@ -206,7 +207,11 @@ def check_file(file: Path) -> None:
 def image_size(file: EncodedImage) -> tuple[int, int] | None:
     """Width and height of an upright image, from the beginning of its file; ``None`` where it cannot be read."""
     try:
-        with _pillow_silenced(), _opened(file) as stream, Image.open(stream, formats=formats.pillow_names()) as image:
+        with (
+            without_warnings(PILLOW),
+            _opened(file) as stream,
+            Image.open(stream, formats=formats.pillow_names()) as image,
+        ):
             width, height = image.size
             turned = _turn(image) in _SIDEWAYS
             return (height, width) if turned else (width, height)
@@ -271,30 +276,6 @@ def _allowed(max_pixels: int | None) -> Iterator[None]:
             _raised_limits.remove(max_pixels)
             if not _raised_limits:
                 Image.MAX_IMAGE_PIXELS = _own_limit
-
-
-_silenced = 0
-"""Images that are being read, in any thread."""
-
-
-@contextmanager
-def _pillow_silenced() -> Iterator[None]:
-    """Keep Pillow's warnings about odd files off the user's terminal.
-
-    ``warnings.catch_warnings`` is not safe in threads, so the first one adds a filter, and the last one removes it.
-    """
-    global _silenced
-    with _limits_lock:
-        _silenced += 1
-        if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        yield
-    finally:
-        with _limits_lock:
-            _silenced -= 1
-            if not _silenced and _PILLOW_WARNINGS in warnings.filters:
-                cast("list[Any]", warnings.filters).remove(_PILLOW_WARNINGS)
 
 
 def _reason(error: Exception, limit: int | None) -> str:

@@ -264,14 +264,16 @@ class ParquetTable:
         return used
 
     def _check_cells(self, name: str, cells: Any) -> None:
-        """Refuse texts that are too long before there is one for each row."""
+        """Refuse bytes, and texts that are too long, before there is one for each row."""
         import pyarrow.compute
 
         types = self._arrow.types
-        while types.is_list(cells.type) or types.is_large_list(cells.type):
+        while types.is_list(cells.type) or types.is_large_list(cells.type) or types.is_fixed_size_list(cells.type):
             cells = cells.values
         if types.is_dictionary(cells.type):
             cells = cells.dictionary
+        if any(is_one(cells.type) for is_one in (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)):
+            raise DataError(f"{self.file}: the column {quoted(name)} holds bytes, expected text or numbers.")
         if not types.is_string(cells.type) and not types.is_large_string(cells.type):
             return
         longest = pyarrow.compute.max(pyarrow.compute.binary_length(cells)).as_py() or 0

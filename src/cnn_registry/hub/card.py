@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import PureWindowsPath
 from typing import Any
 
 from cnn_registry.data.form import IN_WORDS
@@ -151,7 +152,7 @@ class Card:
         if record.data.unused:
             lines.append(f"- {counted(len(record.data.unused), 'image')} could not be read and were not used.")
         if weights := record.recipe.fine_tuning.weights:
-            lines.append(f"- Training began with the weights {_code(_shown_source(weights))}.")
+            lines.append(f"- Training began with the weights {_code(shown_source(weights))}.")
         lines.append("- The settings of the training are in `recipe.toml`, its curves in `history.csv`.")
         return "\n".join(lines)
 
@@ -275,9 +276,10 @@ def _scaled(pixels: Pixels, channels: int) -> str:
     return f"(x / 255 - {listed(IMAGENET_MEAN, 0)}) / {listed(IMAGENET_DEVIATION, 1)}"
 
 
-def _shown_source(weights: str) -> str:
-    """Weights without the folder that a file of the user's is in."""
-    return weights if ":" in weights else re.split(r"[/\\]", weights.rstrip("/\\"))[-1]
+def shown_source(weights: str) -> str:
+    """Where weights came from: published ones or an address as they are, a file of the user's without its folder."""
+    file = PureWindowsPath(weights)  # which takes both kinds of slashes
+    return file.name if ":" not in weights or file.drive else weights
 
 
 def _interval(measure: Measure) -> str:

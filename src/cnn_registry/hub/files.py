@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ from cnn_registry.data.form import FILL, MODES
 from cnn_registry.export.facts import installed_versions, licence, resize_rule
 from cnn_registry.inference.model import load_model
 from cnn_registry.networks.weights.safetensors_file import FILE, to_safetensors
+from cnn_registry.recipes.schema import Recipe, validated
 from cnn_registry.recipes.toml import toml_lines
 from cnn_registry.registry.policy import CORE
 from cnn_registry.report.summary import read_summary
@@ -24,13 +26,16 @@ from cnn_registry.runs.record import RunRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import is_own_file
 
-from .card import CONFIG, PREPROCESSOR, Card
+from .card import CONFIG, PREPROCESSOR, Card, shown_source
 
 if TYPE_CHECKING:
     import keras
 
 MANIFEST = "cnnreg.json"
 """The list of the files that were published together."""
+
+_FOLDERS = re.compile(r"""(?<![^\s='"(\[,])(?:~|[A-Za-z]:)?[\\/](?:[^\\/\s,='"]+[\\/])+""")
+"""The folders of an absolute path that is a word, an argument or a text of its own."""
 
 COPIED = ("labels.txt", "history.csv", "report.json", "curves.png", "confusion.png")
 """Files of a run that are published as they are, where they are there. Its page has pictures of the images."""
@@ -60,7 +65,7 @@ def write_files(run: Run, folder: Path, *, weights_licence: str, repository: str
     for name in COPIED:
         if is_own_file(run.path / name):
             shutil.copyfile(run.path / name, folder / name)
-    recipe = "\n".join(toml_lines(run.record.recipe.to_dict()))
+    recipe = "\n".join(toml_lines(published_recipe(run.record.recipe).to_dict()))
     (folder / "recipe.toml").write_text(f"{recipe}\n", encoding="utf-8")
     facts = preprocessing(run)
     (folder / PREPROCESSOR).write_text(f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n", encoding="utf-8")
@@ -76,15 +81,44 @@ def published_record(record: RunRecord) -> RunRecord:
     given = None if data.given is None else PurePath(data.given).name
     source = data.source if data.given is None and data.dataset else PurePath(data.source).name
     kept = {key: value for key, value in record.machine.items() if key in ("cpus", "memory", "processor")}
+    resumed = [
+        item.model_copy(update={"changed": [_without_folders(change) for change in item.changed]})
+        for item in record.resumed
+    ]
     return record.model_copy(
         update={
             "command": ["cnnreg", "train"],
+            "recipe": published_recipe(record.recipe),
             "data": data.model_copy(update={"given": given, "source": source}),
             "machine": kept,
             "process": None,
+            "resumed": resumed,
+            "result": _everywhere(record.result),
             "trackers": {},
         }
     )
+
+
+def published_recipe(recipe: Recipe) -> Recipe:
+    """The recipe without the folders of the user's files, which arguments of callbacks may have as well."""
+    settings = _everywhere(recipe.to_dict())
+    if weights := recipe.fine_tuning.weights:
+        settings["fine_tuning"]["weights"] = shown_source(weights)
+    return validated(settings, recipe.name)
+
+
+def _everywhere(value: Any) -> Any:
+    """JSON-ready data whose texts are `_without_folders`."""
+    if isinstance(value, Mapping):
+        return {key: _everywhere(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_everywhere(inner) for inner in value]
+    return _without_folders(value) if isinstance(value, str) else value
+
+
+def _without_folders(text: str) -> str:
+    """A text whose absolute paths are names of files alone; addresses stay."""
+    return _FOLDERS.sub("", text)
 
 
 def configuration(model: keras.Model) -> dict[str, Any] | None:

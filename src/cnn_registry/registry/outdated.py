@@ -164,7 +164,7 @@ def _newest(index: str, name: str, installed: str) -> str | None:
     try:
         content = fetch(address, limit=MAX_BYTES, seconds=SECONDS, accept=JSON)
     except DownloadError as error:
-        if "404" in str(error):
+        if str(error).startswith("HTTP 404"):
             return None
         raise DownloadError(f"{shown_address(index)} cannot be asked: {error}") from None  # its address may be secret
     try:

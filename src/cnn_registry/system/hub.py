@@ -12,7 +12,6 @@ import queue
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from .extras import need
 from .files import is_own_file, read_regular, whole_file
 from .paths import hub_dir
 from .progress import note, progress
+from .quiet import without_warnings
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -168,8 +168,11 @@ def fetched(address: Address, choose: Callable[[Contents], Mapping[str, int]], f
         arrived.mkdir()
         _download(contents, list(wanted), arrived)
         finish(arrived)
-        if not folder.is_dir():  # another process may have been faster
+        try:
             arrived.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     return folder
 
 
@@ -342,8 +345,7 @@ def _quiet_client() -> Iterator[None]:
     if had_bars:
         utils.disable_progress_bars()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns of its own use of its HTTP library
+        with without_warnings():  # it warns of its own use of its HTTP library
             yield
     finally:
         utils.logging.set_verbosity(level)

@@ -123,6 +123,7 @@ def range_test(fit: Fit, rates: Sequence[float]) -> LearningRates:
         raise TrainingError(fit.failed(error)) from error
     finally:
         fit.state.restore(before)
+    refuse_diverged(tried)
     return replace(found, for_images=fit.recipe.optimizer.for_images, tried=tuple(tried))
 
 
@@ -139,6 +140,20 @@ def _trained(fit: Fit, rates: Sequence[float]) -> tuple[list[float], bool]:
         verbose=0,
     )
     return ramp.losses, ramp.diverged
+
+
+def refuse_diverged(tried: Sequence[tuple[float, float]]) -> None:
+    """Refuse to suggest one of rates that have all diverged.
+
+    Raises:
+        TrainingError: they have.
+    """
+    if not any(math.isfinite(loss) for _, loss in tried):
+        rates = [rate for rate, _ in tried]
+        raise TrainingError(
+            f"The loss diverged at each rate that was tried, from {min(rates):.2g} to {max(rates):.2g}, so none can be "
+            f"suggested. Try another --range."
+        )
 
 
 def candidates(found: LearningRates) -> list[float]:

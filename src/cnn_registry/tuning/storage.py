@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_registry.errors import RunError, UsageError
+from cnn_registry.system.quiet import without_warnings
 from cnn_registry.text import one_line
 
 if TYPE_CHECKING:
@@ -134,15 +135,12 @@ def open_storage(url: str, given_back: Callable[[optuna.Study, FrozenTrial], Non
 @contextmanager
 def silent_optuna() -> Iterator[None]:
     """Without Optuna's lines about experimental parts, and about what it does."""
-    import warnings
-
     import optuna
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             yield
     finally:
         optuna.logging.set_verbosity(before)

@@ -61,7 +61,7 @@ class Trials:
         import optuna
 
         running = optuna.trial.TrialState.RUNNING
-        told = False
+        is_waiting = False
         while True:
             give_back_lost(self.study)
             elsewhere = len(self.study.get_trials(deepcopy=False, states=(running,)))
@@ -73,9 +73,9 @@ class Trials:
                 self._longest = max(self._longest, time.monotonic() - began)
                 self._refuse_hopeless()
             elif elsewhere:
-                if not told:
+                if not is_waiting:
                     note(f"Waiting for {counted(elsewhere, 'trial')} of other processes.")
-                told = True
+                is_waiting = True
                 time.sleep(POLL)
             else:
                 return ""

@@ -14,6 +14,7 @@ from cnn_registry.data.manifest import Manifest
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.runs.record import STOPPED
+from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note
@@ -123,7 +124,7 @@ def tune(
     elif storage is None:
         folder = new_folder(what)
     opened = _opened(what, storage, name, folder, sampler, pruner, resume=resume)
-    with storage_errors(opened.url):
+    with warned_once(), storage_errors(opened.url):
         write_record(opened.folder, what, opened.url, name, trials, {"sampler": sampler, "pruner": pruner})
         return _carried_out(what, opened, trials, began + seconds)
 

@@ -5,7 +5,7 @@ does without, one line says so, and training is that of plain Keras.
 """
 
 from .checks import holds
-from .cluster import Peers, peers
+from .cluster import Peers, leave_out_coordination, peers
 from .graphs import Call, call_of, calls_of, graph_is_known, has_graph
 from .layers import policy_is_settable, setting
 from .machine import uses_onednn, vector_instructions
@@ -39,6 +39,7 @@ __all__ = [
     "holds",
     "in_stateless_scope",
     "is_replaced",
+    "leave_out_coordination",
     "make_variables",
     "methods_are_replaceable",
     "move",

@@ -24,6 +24,22 @@ class Peers(NamedTuple):
     abort: Callable[..., None]
 
 
+def leave_out_coordination() -> None:
+    """Have workers join without TensorFlow's coordination service, where that can be left out.
+
+    It waits for other workers with Python's lock held, so that nothing else runs here meanwhile, and then takes SIGTERM
+    for itself.
+    """
+    tf = environment.tensorflow()
+    try:
+        import_module("tensorflow.python.eager.context").context().configure_coordination_service(service_type="")
+    except (ImportError, AttributeError, TypeError) as error:
+        note(
+            f"In TensorFlow {tf.__version__}, the coordination service cannot be left out ({one_line(error)}); Ctrl-C "
+            f"does not end the wait for other workers."
+        )
+
+
 def peers(strategy: Any) -> Peers | None:
     """What is asked about the other workers of a strategy, whose own look at them ends; ``None`` where that is gone.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import warnings
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from cnn_registry.errors import WeightsError
 from cnn_registry.system.progress import note
+from cnn_registry.system.quiet import without_warnings
 from cnn_registry.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def unread(model: keras.Model, path: Path, *, skip_mismatch: bool = False) -> li
     weights = [weight for weight in model.weights if np.prod(weight.shape)]
     for choice in range(2):
         _mark(weights, choice)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they speak of what is found here
+        with without_warnings():  # they speak of what is found here
             model.load_weights(path, skip_mismatch=skip_mismatch)
         weights = [weight for weight in weights if np.array_equal(np.asarray(weight), _filled(weight, choice))]
         if not weights:
