@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cnn_registry.hub.card import shown_source
@@ -10,7 +12,7 @@ from cnn_registry.recipes.load import load_recipe
 
 
 def test_a_recipe_is_published_without_the_folders_of_files() -> None:
-    own = {"fine_tuning.weights": None, "callbacks": []}
+    own: dict[str, Any] = {"fine_tuning.weights": None, "callbacks": []}
     callbacks = ["keras.callbacks:CSVLogger,filename=/home/me/logs/a.csv", "mine:Other,at=C:\\Users\\me\\b"]
     recipe = load_recipe("default").with_settings(
         {"fine_tuning.weights": "/home/me/secret/mine.weights.h5", "callbacks": callbacks}
