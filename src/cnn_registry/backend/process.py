@@ -5,6 +5,7 @@ A training seeds generators, needs Keras' standard settings, and may make Tensor
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,9 @@ from contextlib import ExitStack, contextmanager
 from . import keras_internals
 from .environment import tensorflow
 from .settings import standard_settings
+
+OURS = ("TensorFlowTrainer", "cnn_registry")
+"""In the names of functions that are traced for each network: Keras' steps, and what this package does between them."""
 
 
 @contextmanager
@@ -32,7 +36,24 @@ def process_kept() -> Iterator[None]:
         for put_back in keras_internals.seeds():
             stack.callback(put_back)
         stack.enter_context(standard_settings())
+        stack.enter_context(_retracing_expected())
         yield
+
+
+@contextmanager
+def _retracing_expected() -> Iterator[None]:
+    """Within the block, TensorFlow does not warn that functions are traced; each network has its own."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return "tf.function retracing" not in message or not any(ours in message for ours in OURS)
+
+    logger = tensorflow().get_logger()
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 @contextmanager

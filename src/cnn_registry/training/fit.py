@@ -248,7 +248,13 @@ class Fit:
                 ending = "interrupted" if stop.signal == signal.SIGINT else "terminated"
             except KeyboardInterrupt:
                 ending, at_once = "interrupted", True
-            except Diverged:
+            except Diverged as diverged:
+                if diverged.from_the_start:
+                    raise TrainingError(
+                        f"The loss was not finite in the first step, before any weight had changed: {self.spec.name} "
+                        f"or its loss gives values that are not finite for these images. Another learning rate will "
+                        f"not help."
+                    ) from None
                 raise DivergedError(self._diverged()) from None
             except EndedEarly as short:
                 raise TrainingError(

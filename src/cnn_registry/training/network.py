@@ -85,6 +85,8 @@ def build_trainable(
         class_names=class_names,
         **options,
     )
+    if not model.trainable_variables:
+        raise UsageError(f"{spec.name} has no trainable weights, so there is nothing to train.")
     check_outputs(model, spec, form)
     drop_own_initializers(model)
     if recipe.train_sizes:
@@ -189,7 +191,8 @@ def _ends_in_softmax(model: keras.Model, output: Any) -> bool:
     keras = backend.keras()
     last = [layer for layer in model.layers if getattr(layer, "output", None) is output and output is not None]
     return any(
-        isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+        (isinstance(layer, keras.layers.Softmax) and layer.axis in (-1, 1))
+        or getattr(layer, "activation", None) is keras.activations.softmax
         for layer in last
     )
 

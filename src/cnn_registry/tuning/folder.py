@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from cnn_registry.data.manifest import as_source, columns_of, path_of
 from cnn_registry.errors import CnnRegistryError, UsageError
+from cnn_registry.recipes.load import load_recipe
+from cnn_registry.recipes.resolution import leaves
 from cnn_registry.recipes.schema import Recipe, validated
 from cnn_registry.runs.new_directory import stamped
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import read_regular, write_file
+from cnn_registry.workflows.foreign import refuse_foreign_code
 
 from .space import space_lines
 from .storage import has_password
@@ -31,6 +34,10 @@ TRIALS, RETRAINED = "trials", "best"
 """The folders of runs."""
 
 
+NAMES_CODE = ("augmentation", "callbacks", "loss", "metrics", "optimizer", "schedule")
+"""Settings, and tables of settings, that may name objects."""
+
+
 class Record(BaseModel):
     """How the command of a tuning is given again; the names are those of `tune`'s arguments, and of a manifest's."""
 
@@ -40,7 +47,7 @@ class Record(BaseModel):
     dataset: str | None = None
     data: str | None = None
     columns: dict[str, str] = {}
-    max_pixels: int | None = None
+    max_pixels: Annotated[int, Field(gt=0)] | None = None
     recipe: str | dict[str, Any] | None = None
     settings: dict[str, Any] = {}
     storage: str | None = None
@@ -108,7 +115,7 @@ def tuning_in(folder: Path) -> dict[str, Any]:
     """The arguments of the tuning that began in a folder.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it names code that the user has not allowed.
     """
     try:
         record = Record.model_validate_json(read_regular(folder / RECORD, MAX_RECORD)).model_dump()
@@ -117,7 +124,20 @@ def tuning_in(folder: Path) -> dict[str, Any]:
         record["data"] = as_source(record["data"], record.pop("columns"))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{folder} is not the folder of a tuning: it has no {RECORD} that can be read.") from error
+    _refuse_code(record, folder)
     return record | {"space": folder / SPACE}
+
+
+def _refuse_code(record: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a record that names code: the folder may be somebody else's.
+
+    Raises:
+        UsageError: it does.
+    """
+    recipe = record["recipe"] if isinstance(record["recipe"], Recipe) else load_recipe("default")
+    settings = {key: value for key, value in record["settings"].items() if key.partition(".")[0] in NAMES_CODE}
+    recipe = recipe.with_settings(settings)
+    refuse_foreign_code(recipe, f"The tuning {folder}", {key for key, _ in leaves(recipe.to_dict())})
 
 
 def newest(out: Path) -> Run | None:

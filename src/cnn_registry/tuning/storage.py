@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,14 +77,30 @@ def absolute(url: str, *, exists: bool) -> str:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError) as error:
         raise UsageError(f"The storage {url!r} is not an address; expected one such as sqlite:///tune.db.") from error
-    if not parsed.drivername.startswith("sqlite") or not parsed.database or parsed.database.startswith((":", "file:")):
+    if not parsed.drivername.startswith("sqlite") or not parsed.database or parsed.database.startswith(":"):
+        return url
+    nothing = "a study to resume. To begin one, leave --resume out."
+    if parsed.database.startswith("file:"):
+        if exists and not _may_hold_studies(parsed.database.partition("?")[0]):
+            raise UsageError(f"The storage {url} does not hold {nothing}")
         return url
     path = Path(parsed.database).absolute()
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for the storage {url}; make it first.")
     if exists and not path.is_file():
-        raise UsageError(f"There is no file {path} with a study to resume. To begin one, leave --resume out.")
+        raise UsageError(f"There is no file {path} with {nothing}")
+    if exists and not _may_hold_studies(path.as_uri()):  # Optuna would make its tables in anybody's database
+        raise UsageError(f"{path} does not hold {nothing}")
     return parsed.set(database=str(path)).render_as_string(hide_password=False)
+
+
+def _may_hold_studies(uri: str) -> bool:
+    """Whether an SQLite file has Optuna's tables, or cannot be read, which is reported when it is opened."""
+    try:
+        with closing(sqlite3.connect(f"{uri}?mode=ro", uri=True)) as database:
+            return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone())
+    except sqlite3.Error:
+        return True
 
 
 def has_password(url: str) -> bool:

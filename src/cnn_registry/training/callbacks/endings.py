@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class Diverged(Exception):  # noqa: N818  (what happened; the loop makes an error of it)
-    """The loss or a weight is no longer finite."""
+    """The loss or a weight is not finite.
+
+    Args:
+        from_the_start: whether it is the loss of the first step, for which no weight has changed.
+    """
+
+    def __init__(self, *, from_the_start: bool = False) -> None:
+        super().__init__()
+        self.from_the_start = from_the_start
 
 
 class EndedEarly(Exception):  # noqa: N818  (as above)

@@ -63,7 +63,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.progress.step += 1
         self.progress.seconds = time.perf_counter() - self._began  # the epoch ends later, after validation
         if not math.isfinite((logs or {})["loss"]):
-            raise Diverged
+            raise Diverged(from_the_start=self.progress.step == 1)
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._tested = 0
