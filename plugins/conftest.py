@@ -6,6 +6,7 @@ Importing the blocks first prepares TensorFlow, before a test imports Keras.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,13 @@ class Theirs(NamedTuple):
 
 
 Torchvision = Callable[..., Theirs]
+
+
+@pytest.fixture(autouse=True)
+def readers_are_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tests of the core run as well, the kit's process that reads saved networks has TensorFlow already."""
+    if "TESTS_WARM_PYTHON" in os.environ:
+        monkeypatch.setattr(sys, "executable", json.loads(os.environ["TESTS_WARM_PYTHON"])[-1])
 
 
 @pytest.fixture

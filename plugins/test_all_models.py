@@ -59,9 +59,17 @@ FORMS = {"names", "features", "smallest", "sizes", "classes", "channels", "optio
 ENDS = ["classes", "channels"]
 """Checks of what the first and the last layer depend on."""
 
-DECLARED = [check.name for check in MODEL_CHECKS if check.cheap and check.name not in ENDS]
+DECLARED = [check.name for check in MODEL_CHECKS if check.cheap and check.name not in (*ENDS, "light-import")]
 COMPUTED = [check.name for check in MODEL_CHECKS if not check.cheap]
 TRAININGS = ["learns", "trains"]
+
+
+ONE_OF_EACH_MODULE = list({get_spec(name).build.__module__: name for name in MODELS}.values())
+
+
+@parametrize_with_checks(ONE_OF_EACH_MODULE, only=["light-import"])
+def test_a_declaration_imports_neither_keras_nor_tensorflow(check: Callable[[], None]) -> None:
+    check()
 
 
 @parametrize_with_checks([name for name in MODELS if name not in REPEATED], only=DECLARED)

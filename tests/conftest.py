@@ -14,7 +14,7 @@ import venv
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,14 +173,33 @@ def run_python() -> RunPython:
     return run_with([sys.executable])
 
 
+WARM_PYTHON = "TESTS_WARM_PYTHON"
+"""The variable in which workers find the words of `WarmPython.command`, and `WarmPython.executable` behind them."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server of warm processes; all workers share it."""
+    if WARM_PYTHON not in os.environ:
+        stack = ExitStack()
+        warm = stack.enter_context(WarmPython(sys.executable))
+        os.environ[WARM_PYTHON] = json.dumps([*warm.command, warm.executable])
+        stack.callback(os.environ.pop, WARM_PYTHON)
+        config.add_cleanup(stack.close)
+
+
 @pytest.fixture(scope="session")
-def warm_python() -> Iterator[list[str]]:
+def warm_python() -> list[str]:
     """What the command of a process begins with, in place of ``sys.executable``, whose TensorFlow is imported already.
 
     For tests of what a process does with TensorFlow, not of how it comes to it.
     """
-    with WarmPython(sys.executable) as warm:
-        yield warm.command
+    return list(json.loads(os.environ[WARM_PYTHON])[:-1])
+
+
+@pytest.fixture
+def warm_executable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that code starts with ``sys.executable`` have TensorFlow already, if they need it in any case."""
+    monkeypatch.setattr(sys, "executable", json.loads(os.environ[WARM_PYTHON])[-1])
 
 
 @pytest.fixture
@@ -406,11 +425,15 @@ class Environment:
 
     Args:
         folder: where it is, or will be once ``make`` was called.
+
+    Attributes:
+        python: what the command of a process begins with; see ``warm_python``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
+        self.python = [str(self.binaries / "python")]
 
     def make(self, core: Path) -> None:
         """Write it, with the core's wheel and TensorFlow in it.
@@ -438,15 +461,17 @@ class Environment:
 
     def run(self, command: str, *arguments: object, cwd: Path) -> str:
         """What a command of the environment prints; it must succeed."""
-        words = [str(word) for word in (self.binaries / command, *arguments)]
+        return self._run([str(self.binaries / command), *map(str, arguments)], cwd)
+
+    def _run(self, words: list[str], cwd: Path) -> str:
         done = subprocess.run(words, cwd=cwd, env=self.variables(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def cnnreg(self, *commands: Sequence[object], cwd: Path) -> list[str]:
-        """What each of several commands of ``cnnreg`` prints. One process runs them all, so TensorFlow starts once."""
+        """What each of several commands of ``cnnreg`` prints. One process runs them all; it has TensorFlow already."""
         words = json.dumps([[str(word) for word in command] for command in commands])
-        return list(json.loads(self.run("python", "-c", SEVERAL_COMMANDS, words, cwd=cwd).splitlines()[-1]))
+        return list(json.loads(self._run([*self.python, "-c", SEVERAL_COMMANDS, words], cwd).splitlines()[-1]))
 
     def variables(self) -> dict[str, str]:
         """The variables of its processes: as if it were activated."""
@@ -503,21 +528,35 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
         gc.collect()
 
 
+@pytest.fixture(scope="session")
+def environment_folder(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """Where the environment is, which all workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if hasattr(pytestconfig, "workerinput") else base) / "environment"
+
+
+@pytest.fixture(scope="session")
+def environment_python(environment_folder: Path) -> Iterator[list[str]]:
+    """``Environment.python`` of the environment, which exists already."""
+    made = Environment(environment_folder)
+    with WarmPython(str(made.binaries / "python"), made.variables()) as warm:
+        yield warm.command
+
+
 @pytest.fixture(scope="module")
 def environment(
-    build_wheels: BuildWheels, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    build_wheels: BuildWheels, environment_folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[Environment]:
     """An environment for tests of installed packages; a module uninstalls whatever it installs in it.
 
     It is made once in a test run, however many workers there are, and serves one module at a time.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if hasattr(pytestconfig, "workerinput") else base
-    made = Environment(shared / "environment")
-    with FileLock(shared / "environment.lock"):
-        complete = shared / "environment.complete"
+    made = Environment(environment_folder)
+    with FileLock(f"{environment_folder}.lock"):
+        complete = environment_folder.with_suffix(".complete")
         if not complete.exists():
             [core] = build_wheels(ROOT)
             made.make(core)
             complete.touch()
+        made.python = request.getfixturevalue("environment_python")
         yield made

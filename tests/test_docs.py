@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tests.warm import WarmPython
-
 if TYPE_CHECKING:
     from tests.conftest import Environment
 
@@ -29,8 +27,14 @@ ROOT = Path(__file__).parents[1]
 PROGRESS = re.compile(r"^((preparing|epoch \d+/\d+)  \d+/\d+.*|Classifying .*)\n", re.MULTILINE)
 """Lines of a training that takes seconds, of which there are more on a slower machine."""
 
-SHORTENED = {"pytest -q": "pytest -q -k 'not learns and not trains and not mixed and not seed and not file'"}
-"""What is run in place of a command. The page's ``cnnreg check`` has just made the checks that are left out."""
+LIBRARIES = ROOT / "tests" / "scaffold" / "libraries.toml"
+
+SHORTENED = {
+    "pytest -q": "pytest -q -k 'not learns and not trains and not mixed and not seed and not file'",
+    "mypy": f"cat pyproject.toml {LIBRARIES} > ../mypy.toml; mypy --config-file ../mypy.toml",
+}
+"""What is run in place of a command. The page's ``cnnreg check`` has just made the checks that are left out, and mypy
+does not look into libraries that the package does not import."""
 DESELECTED = re.compile(r", \d+ deselected(?= in )")
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -61,7 +65,7 @@ class Reader:
             words = python if name == "python" else [*python, str(environment.binaries / name)]
             (commands / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
             (commands / name).chmod(0o755)
-        self.variables = environment.variables() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        self.variables = environment.variables() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1"}
         self.variables["PATH"] = f"{commands}{os.pathsep}{self.variables['PATH']}"
         self.folder = folder
 
@@ -110,16 +114,10 @@ def pattern(shown: str) -> str:
     return "".join(re.sub(r"(\\ )+", " +", line.replace(re.escape("..."), ".*?")) for line in lines)
 
 
-@pytest.fixture(scope="module")
-def python(environment: Environment) -> Iterator[list[str]]:
-    with WarmPython(str(environment.binaries / "python"), environment.variables()) as warm:
-        yield warm.command
-
-
 @pytest.fixture
-def reader(environment: Environment, python: list[str], tmp_path: Path) -> Iterator[Reader]:
+def reader(environment: Environment, tmp_path: Path) -> Iterator[Reader]:
     (tmp_path / "home").mkdir()
-    yield Reader(environment, python, tmp_path / "home")
+    yield Reader(environment, environment.python, tmp_path / "home")
     for package in tmp_path.glob("home/cnnreg-*"):
         environment.pip("uninstall", "--yes", package.name)
 

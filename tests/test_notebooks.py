@@ -47,7 +47,9 @@ def test_what_is_stored_is_whole_and_has_nothing_on_red(file: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_notebook_prints_what_is_stored_in_it(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_notebook_prints_what_is_stored_in_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_executable: None
+) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     stored = json.loads(file.read_text(encoding="utf-8"))["cells"]

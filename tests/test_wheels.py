@@ -31,7 +31,7 @@ def test_a_plugin_from_its_own_wheel_is_listed_and_trains(installed: Environment
     assert {model["provider"]["distribution"] for model in listed} == {"cnnreg-lenet"}
 
     command = ["train", "lenet5", "--dataset", "digits", "--epochs", "1", "--json"]
-    trained = json.loads(installed.run("cnnreg", *command, cwd=tmp_path))
+    trained = json.loads(installed.cnnreg(command, cwd=tmp_path)[0])
     assert trained["status"] == "finished"
     assert (tmp_path / trained["run"] / "curves.png").is_file()
 

@@ -1,12 +1,15 @@
 """Processes of Python in which TensorFlow and Keras are imported already, which takes a new one seconds.
 
-A server imports them once, and forks for each process. ``WarmPython.command`` stands where ``sys.executable`` would: it
-runs this file, which passes its streams, folder, variables and signals on to a fork, and ends as the fork does. How a
-process imports TensorFlow, and what it does before, is tested with ``sys.executable``.
+A server imports them once, for its first client, and forks for each process. ``WarmPython.command`` stands where
+``sys.executable`` would: it runs this file, which passes its streams, folder, variables and signals on to a fork, and
+ends as the fork does. How a process imports TensorFlow, and what it does before, is tested with ``sys.executable``.
+
+``WarmPython.executable`` is for code that starts processes itself. It is a file that may stand in ``sys.executable``:
+the modules ``WARMED`` run in a fork, and anything else in a new process.
 """
 
 # Each process imports what is imported here, so there is no pathlib.
-# ruff: noqa: PTH100, PTH109, PTH118, PTH120
+# ruff: noqa: PTH100, PTH101, PTH109, PTH118, PTH120, PTH123
 
 from __future__ import annotations
 
@@ -22,13 +25,21 @@ if TYPE_CHECKING:
     import selectors
 
 POLICY = "CNNREG_PLUGINS"
+AS_PYTHON = "--as-python"
 LENGTH = 8
 """Bytes in which the length of a request is written."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ()
 
-USED = ("sklearn.datasets", "matplotlib.backends.backend_agg", "cnn_registry.cli", "cnn_registry.report")
-"""What else a training imports."""
+WARMED = ("cnn_registry.testing.elsewhere", "ipykernel_launcher")
+"""Modules that need TensorFlow in any case, on whatever way they come to it."""
+
+USED = (
+    *("sklearn.datasets", "sklearn.metrics", "sklearn.model_selection", "matplotlib.backends.backend_agg"),
+    *("matplotlib.figure", "cnn_registry.cli", "cnn_registry.workflows.train", "cnn_registry.report.write"),
+    *("cnn_registry.training.fit", "cnn_registry.inference.predict", "cnn_registry.testing.checks"),
+)
+"""What else a training and the conformance kit import."""
 
 
 class WarmPython:
@@ -40,25 +51,32 @@ class WarmPython:
 
     Attributes:
         command: what the command of a process begins with, in place of ``python``.
+        executable: a file that runs some modules in a fork, and is ``python`` otherwise.
     """
 
     def __init__(self, python: str, variables: Mapping[str, str] = os.environ) -> None:
         self._python = python
         self._variables = {name: value for name, value in variables.items() if name not in ("PYTHONPATH", POLICY)}
+        self.command = [python]
+        self.executable = python
 
     def __enter__(self) -> WarmPython:
+        import shlex
         import subprocess
         import tempfile
 
         if not hasattr(os, "pidfd_open"):  # this is not Linux
-            self.command = [self._python]
             return self
         self._folder = tempfile.TemporaryDirectory(prefix="cnnreg-")  # the path of a socket is short
         address = os.path.join(self._folder.name, "socket")
         self.command = [self._python, "-S", "-E", __file__, address]
+        self.executable = executable_of(address)
+        with open(self.executable, "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nexec {shlex.join(self.command)} {AS_PYTHON} "$@"\n')
+        os.chmod(self.executable, 0o755)
         self._server = subprocess.Popen(
             [self._python, "-P", __file__, "--serve", address],
-            env=self._variables,
+            env=self._variables | {"PYTHONHASHSEED": "1"},  # sets have another order than here
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -72,8 +90,24 @@ class WarmPython:
             self._folder.cleanup()
 
 
+def executable_of(address: str) -> str:
+    """The file that stands for the interpreter, beside the server's socket."""
+    return os.path.join(os.path.dirname(address), "python")
+
+
+def is_warmed(words: list[str]) -> bool:
+    """Whether the command of ``python`` that begins with these words runs in a fork."""
+    keras_backend = os.environ.get("KERAS_BACKEND", "")
+    module = words[words.index("-m") + 1 :][:1] if "-m" in words else []
+    return bool(module) and module[0] in WARMED and keras_backend in ("", "tensorflow")
+
+
 def pass_on(address: str, words: list[str]) -> int:
     """Let the server run a command; the exit code."""
+    if words[:1] == [AS_PYTHON]:
+        words = words[1:]
+        if not is_warmed(words):
+            os.execv(sys.executable, [sys.executable, *words])
     closed = [number for number in range(3) if not is_open(number)]
     for _ in closed:
         os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, so that the connection does not
@@ -101,10 +135,13 @@ def is_open(number: int) -> bool:
 
 
 def serve(address: str) -> list[str]:
-    """Fork for each client until standard input is closed. Returns in the forks, with the words of their commands."""
+    """Fork for each client until standard input is closed. Returns in the forks, with the words of their commands.
+
+    What takes long is imported for the first client.
+    """
     import selectors
 
-    prepared = import_all()
+    prepared: dict[str, str] | None = None
     selector = selectors.DefaultSelector()
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
@@ -118,10 +155,13 @@ def serve(address: str) -> list[str]:
                 sys.exit()
             if key.fileobj is listening:
                 connection, _ = listening.accept()
+                if prepared is None:
+                    prepared = import_all()
                 request, streams = read_request(connection)
                 pid = os.fork()
                 if not pid:
                     become(request, streams, prepared)
+                    sys.executable = executable_of(address)
                     return list(request["words"])
                 for stream in streams:
                     os.close(stream)
@@ -202,11 +242,15 @@ def run(words: list[str]) -> None:
     import importlib
     import runpy
     import site
+    import warnings
 
     for folder in site.getsitepackages():
         site.addsitedir(folder)  # what was installed since
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     importlib.invalidate_caches()
+    while words[:1] == ["-W"]:
+        _, action, *words = words
+        warnings.simplefilter(action)  # type: ignore[arg-type]  # one of its words
     match words:
         case ["-c", code, *arguments]:
             sys.argv = ["-c", *arguments]

@@ -320,7 +320,7 @@ def test_the_code_of_a_plugins_own_layers_counts_but_not_its_layout(
 
 @pytest.mark.slow
 def test_another_process_finds_the_same_fingerprint(
-    run_python: RunPython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_warm_python: RunPython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own_layers.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
@@ -332,5 +332,5 @@ def test_another_process_finds_the_same_fingerprint(
         "from own_layers import build; from cnn_registry.networks.fingerprint import fingerprint; "
         "print(fingerprint(build()))"
     )
-    there = run_python("-c", code, PYTHONPATH=str(tmp_path), PYTHONHASHSEED="1")  # sets have another order there
+    there = run_warm_python("-c", code, PYTHONPATH=str(tmp_path))  # sets have another order there
     assert there.stdout == f"{here}\n", there.stderr

@@ -49,10 +49,12 @@ def test_every_package_is_clean_and_formatted(packages: Path) -> None:
 
 
 @pytest.mark.slow
-def test_types_are_right(packages: Path) -> None:
+def test_types_are_right(packages: Path, tmp_path: Path) -> None:
     """All in one run, with the settings of one: they are the same in each."""
-    config = next(packages.iterdir()) / "pyproject.toml"
-    assert tomllib.loads(config.read_text(encoding="utf-8"))["tool"]["mypy"]["strict"]
+    settings = (next(packages.iterdir()) / "pyproject.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(settings)["tool"]["mypy"]["strict"]
+    config = tmp_path / "mypy.toml"
+    config.write_text(settings + Path(__file__).with_name("libraries.toml").read_text(encoding="utf-8"), "utf-8")
     checked("mypy", "--config-file", config, *packages.glob("*/src/*"), cwd=packages)
 
 

@@ -141,6 +141,7 @@ import cnn_registry
     family="squeezenet", summary="SqueezeNet 1.0 as published: a ReLU also after the last convolution",
     input_shape=(96, 96, 3), min_size=21, trainable_params=1_248_424,
     paper=cnn_registry.Paper(title="SqueezeNet", authors="Iandola", year=2016, url="https://arxiv.org/abs/1602.07360"),
+    features={"stride16": cnn_registry.Feature("fire9", (6, 6, 512))},
 )
 def squeezenet(input_shape, num_classes, *, dropout=0.5):
     """Fire modules between convolutions, average pooling, and no dense layer."""

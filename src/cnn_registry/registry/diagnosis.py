@@ -54,16 +54,19 @@ def _every_entry() -> list[InstalledEntry]:
 
 
 def unmet_requirements() -> dict[str, list[str]]:
-    """What each installed distribution requires and does not find, by its normalised name.
+    """What each distribution that publishes plugins requires and does not find, by its normalised name.
 
     Each is what is missing, for instance ``"cnn-registry>=0.2 (0.1.0 is installed)"``. Requirements that nobody can
     read, and those of extras, are left out.
     """
     installed: dict[str, metadata.Distribution] = {}
+    publishing = set()
     for distribution in metadata.distributions():
         if name := identity(distribution)[0]:
             installed.setdefault(normalised(name), distribution)
-    return {name: list(_unmet(distribution, installed)) for name, distribution in installed.items()}
+            if not set(GROUPS).isdisjoint(groups(distribution)):
+                publishing.add(normalised(name))
+    return {name: list(_unmet(installed[name], installed)) for name in publishing}
 
 
 def _is_near(group: str) -> bool:

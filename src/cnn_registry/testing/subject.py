@@ -27,8 +27,8 @@ Floats = NDArray[np.float32]
 Measured = TypeVar("Measured")
 
 SEED = 0
-SMALL_EDGE = 64
-"""Pixels at which networks are run: a stride of 32 still leaves a map of two pixels."""
+SMALL_EDGES = 32, 64
+"""Pixels at which networks are run. At the fewer, a stride of 16 leaves a map of two pixels; at the more, one of 32."""
 
 SMALL_CLASSES = 4
 IMAGES_PER_CLASS = 4
@@ -57,9 +57,12 @@ class Subject:
 
     @cached_property
     def small_shape(self) -> tuple[int, int, int]:
-        """The input shape at which networks are run: small, but accepted by the model."""
+        """The input shape at which networks are run: small, but accepted by the model, and no feature is one pixel."""
         height, width, channels = self.spec.input_shape
-        least = min(max(self.spec.min_size, SMALL_EDGE), height, width)
+        smallest_map = min((feature.shape[0] for feature in self.spec.features.values()), default=0)
+        few, more = SMALL_EDGES
+        edge = few if smallest_map * few >= 2 * height else more
+        least = min(max(self.spec.min_size, edge), height, width)
         return (*in_proportion(least, height, width), channels)
 
     def graph(
