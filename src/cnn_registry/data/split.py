@@ -25,11 +25,14 @@ TUNING = "tuning"
 stratified one, split again. The validation images of that split are its test images, so the choice does not depend on
 them."""
 
+VAL_FRACTION = 0.2
+"""The share of the images that a drawn split has for validation."""
+
 FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
 """Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates on the second of five parts."""
 
 
-def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = 0.2, seed: int) -> Split:
+def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = VAL_FRACTION, seed: int) -> Split:
     """The named split: one of the dataset's own, or one that is drawn.
 
     If the dataset's default split has test images, all splits that are drawn keep them as test images. If the dataset
@@ -49,7 +52,7 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
         DataError: there are fewer images, or groups, than the split needs.
     """
     name = split_name(dataset, name)
-    check_split_name(dataset, name)
+    _check_name(dataset, name)
     if name in dataset.splits:
         return _given(dataset, name)
     split = _new(dataset, name, val_fraction, seed)
@@ -65,7 +68,7 @@ def split_name(dataset: ImageDataset, name: str | None) -> str:
     return dataset.default_split if len(dataset.splits[dataset.default_split].val) else STRATIFIED
 
 
-def check_split_name(dataset: ImageDataset, name: str | None) -> None:
+def _check_name(dataset: ImageDataset, name: str | None) -> None:
     """Refuse a split that the dataset does not have and that cannot be drawn.
 
     Raises:
@@ -76,6 +79,19 @@ def check_split_name(dataset: ImageDataset, name: str | None) -> None:
         raise UsageError(
             f"The dataset {dataset.name!r} has no split {name!r}.{suggestion(name, known)} It has: {', '.join(known)}."
         )
+
+
+def check_split(dataset: ImageDataset, name: str | None) -> None:
+    """Refuse a split before the images are read: `make_split` may still find too few that can be read.
+
+    Raises:
+        UsageError: it is one that the dataset does not have and that cannot be drawn.
+        DataError: there are fewer images than it needs. Groups are counted when it is made.
+    """
+    name = split_name(dataset, name)
+    _check_name(dataset, name)
+    if name not in dataset.splits and dataset.groups is None:
+        _new(dataset, name, VAL_FRACTION, seed=0)
 
 
 def _new(dataset: ImageDataset, name: str, val_fraction: float, seed: int) -> Split:

@@ -15,7 +15,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import ModelSpec
-from cnn_registry.workflows.plan import Plan, Request, chosen_recipe, plan_training
+from cnn_registry.workflows.plan import Plan, Request, check_request, chosen_recipe, plan_training
 
 from .space import DEFAULT, Space, checked_space, default_space, read_space
 
@@ -84,8 +84,10 @@ def task_of(
     spec = get_spec(model)
     given = None if str(space) == DEFAULT else read_space(Path(space))
     images = DataArguments(dataset=dataset, data=data, max_pixels=max_pixels)
+    request = Request(spec, **images, recipe=recipe, settings=settings, split=TUNING)
+    check_request(request)
     with backend.process_kept():
-        plan = plan_training(Request(spec, **images, recipe=recipe, settings=settings, split=TUNING))
+        plan = plan_training(request)
     base = plan.recipe
     if base.best_by == "last":
         raise UsageError("best_by = last chooses nothing, so trials cannot be compared; use --set best_by=val_loss.")

@@ -111,7 +111,8 @@ def _decoded(
     dataset: ImageDataset, count: int, forms: tuple[Form, ...], max_pixels: int | None
 ) -> tuple[ImageDataset, list[Bytes]]:
     """Some images that can be read, spread over the classes, and their pixels in each form."""
-    by_class = np.argsort(dataset.one_hot(np.arange(len(dataset))).argmax(axis=1), kind="stable")
+    first = dataset.labels.argmax(axis=1) if dataset.multi_label else dataset.labels
+    by_class = np.argsort(first, kind="stable")
     places = by_class[np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))]
     kept, found = [], []
     for place in sorted(places):

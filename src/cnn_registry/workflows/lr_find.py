@@ -26,7 +26,7 @@ from cnn_registry.training.range_test import (
     rates_between,
 )
 
-from .plan import Request, plan_training
+from .plan import Request, check_request, plan_training
 
 
 def find_learning_rate(
@@ -71,6 +71,7 @@ def find_learning_rate(
         raise UsageError(f"Learning rates must rise from above 0; got {low:g} to {high:g}.")
     backend.require_tensorflow()
     request = Request(get_spec(model), dataset, data, recipe, settings, split, on_bad_image, max_pixels)
+    check_request(request)
     with backend.process_kept():
         plan = plan_training(request)
         chosen = for_the_test(plan.recipe)

@@ -22,11 +22,12 @@ from cnn_registry.data.pipeline.steps import check_steps, configurations
 from cnn_registry.data.sources.load import load_forms
 from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.sources.unreadable import OnBadImage
-from cnn_registry.data.split import check_split_name, make_split, split_name
+from cnn_registry.data.split import check_split, make_split, split_name
 from cnn_registry.errors import UsageError
 from cnn_registry.networks.weights.source import find_source
 from cnn_registry.recipes.resolution import Layer, Resolved, resolve
 from cnn_registry.recipes.schema import PhotoSettings, Recipe
+from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.registry.models import checked_input_shape, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.machine import machine, training_process, versions
@@ -137,6 +138,22 @@ class Plan:
         )
 
 
+def check_request(request: Request) -> None:
+    """Refuse what is mistyped before Keras is imported, which takes seconds.
+
+    Raises:
+        UnknownNameError: there is no such recipe, dataset or setting.
+        RecipeError: the recipe or a setting is wrong.
+        DataError: the images are not there.
+    """
+    _asked(request.spec, request.recipe, request.settings or {})
+    source = as_source(request.data)
+    if request.dataset is not None:
+        get_dataset_spec(request.dataset)
+    elif source is not None and not path_of(source).exists():
+        load_dataset(None, source)
+
+
 def plan_training(request: Request, *, keep: bool = True) -> Plan:
     """The plan of a new training.
 
@@ -154,7 +171,7 @@ def plan_training(request: Request, *, keep: bool = True) -> Plan:
     refuse_foreign_code(wanted.recipe, f"The recipe {recipe}", from_files(recipe, wanted))
     check_parts(wanted.recipe)
     found = load_dataset(request.dataset, as_source(request.data))
-    check_split_name(found, request.split)
+    check_split(found, request.split)
     resolved = settled(wanted, spec, found)
     shape = checked_input_shape(spec, trained_shape(spec, resolved, found))
     chosen = resolved.recipe
@@ -192,12 +209,7 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
         UsageError: the weights are not there, or belong to other options of the model.
         HubError, WeightsError, MissingPackageError: they cannot be fetched from a hub.
     """
-    single = Layer(GIVEN, settings, own=True)
-    if isinstance(recipe, str | Path) and _is_run(recipe):
-        recipe = load_run(recipe).record.recipe
-    asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
-    resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
-    refuse_unknown_options(spec, resolved.recipe.model)
+    asked, single, resolved = _asked(spec, recipe, settings)
     weights = resolved.recipe.fine_tuning.weights
     if not weights:
         return resolved
@@ -212,6 +224,19 @@ def chosen_recipe(spec: ModelSpec, recipe: str | Path | Recipe | None, settings:
     brought = Layer(f"weights {weights}", needs)
     resolved = resolve(asked, spec.recipe_settings, spec.name, [brought]).with_layer(single)
     return reduce(Resolved.with_layer, found, resolved)
+
+
+def _asked(
+    spec: ModelSpec, recipe: str | Path | Recipe | None, settings: Mapping[str, Any]
+) -> tuple[str | Path | Recipe, Layer, Resolved]:
+    """The recipe, the settings, and what both say, without what weights bring."""
+    single = Layer(GIVEN, settings, own=True)
+    if isinstance(recipe, str | Path) and _is_run(recipe):
+        recipe = load_run(recipe).record.recipe
+    asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
+    resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
+    refuse_unknown_options(spec, resolved.recipe.model)
+    return asked, single, resolved
 
 
 def from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[str]:

@@ -40,7 +40,7 @@ from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
 from cnn_registry.training.signals import StopRequest, stop_requests
 
-from .plan import Plan, Request, plan_training
+from .plan import Plan, Request, check_request, plan_training
 from .workers import check_same, created, fitting
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def _prepared(
     Raises:
         CnnRegistryError: as `train`; everything that is refused before something is written.
     """
+    check_request(request)
     distribution = join_workers(distribute)
     with muted(not distribution.is_chief), backend.process_kept():
         plan = plan_training(request, keep=keep_images)
