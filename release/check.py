@@ -27,7 +27,7 @@ from release import matrix
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "release"
 SBOM = OUT / "sbom.cdx.json"
-LARGE = ("cnnreg_hf-", "cnnreg_tfds-")
+LARGE = ("cnnreg_hf-", "cnnreg_keras_hub-", "cnnreg_tfds-")
 """Wheels whose packages bring large libraries of their own."""
 
 CORE = "cnn-registry"

@@ -56,6 +56,12 @@ def test_elsewhere_only_options_of_the_command_are_named(cnnreg: Cnnreg) -> None
     assert "Did you mean" not in refusal(cnnreg, "--lr")
 
 
+def test_commands_that_take_settings_name_the_setting(cnnreg: Cnnreg) -> None:
+    assert refusal(cnnreg, "lr-find", "--image-size", "64").startswith(
+        "Error: No such option '--image-size'. It is a setting of the recipe: --set image_size=64"
+    )
+
+
 @pytest.mark.parametrize(
     ("setting", "key"),
     [

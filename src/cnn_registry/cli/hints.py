@@ -49,7 +49,7 @@ def option_hint(error: click.NoSuchOption, arguments: Sequence[str]) -> str:
     name = bare.replace("-", "_")
     if OPTIONS.get(name) in known.values():
         return f" Did you mean {OPTIONS[name]}?"
-    if command.name == "train" and (setting := _setting(name)):
+    if "set" in known and (setting := _setting(name)):
         value = _value_of(error.option_name, arguments)
         return f" It is a setting of the recipe: --set {shlex.quote(f'{setting}={value}')}"
     import difflib
