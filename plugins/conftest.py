@@ -1,7 +1,4 @@
-"""What the packages' comparisons with torchvision's networks share.
-
-Importing the blocks first prepares TensorFlow, before a test imports Keras.
-"""
+"""What the tests of the packages share: above all comparisons with torchvision's networks."""
 
 from __future__ import annotations
 
@@ -16,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-
-import cnn_registry.blocks  # noqa: F401  (see above)
 
 SCRIPT = Path(__file__).with_name("torchvision_outputs.py")
 
@@ -37,6 +32,11 @@ class Theirs(NamedTuple):
 
 
 Torchvision = Callable[..., Theirs]
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Prepare TensorFlow before a test imports Keras; a process that only distributes tests does without both."""
+    import cnn_registry.blocks  # noqa: F401  (that does it)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 from cnn_registry.registry.current import Registry, use_registry
 from cnn_registry.registry.discovery import MODELS
 from cnn_registry.registry.policy import normalised
-from tests.warm import WarmPython
+from tests.warm import TensorflowWithoutJax, WarmPython
 
 # The same few examples every time, however busy the machine is. Fixtures of a test serve all of its examples.
 settings.register_profile(
@@ -39,6 +39,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("few")
+
+sys.meta_path.insert(0, TensorflowWithoutJax)
 
 collect_ignore = ["fixtures"]  # packages of their own, whose tests run where they are installed
 
@@ -344,6 +346,9 @@ UNVARIED: dict[str, Any] = {
     **{"augmentation.crop_area": [1, 1], "mixing.mixup": 0, "mixing.cutmix": 0},
 }
 """Settings of a training that hardly varies its images. It is traced in two thirds of the time."""
+
+UNVARIED_OPTIONS = [f"--set={name}=0" for name, value in UNVARIED.items() if value == 0]
+"""Most of them as options of ``cnnreg train``."""
 
 SETTINGS = UNVARIED | {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 

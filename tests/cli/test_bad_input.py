@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cnnreg, FakePlugins
+from tests.conftest import UNVARIED_OPTIONS, Cnnreg, FakePlugins
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J"
 """Sets the terminal's title, and clears it."""
@@ -219,7 +219,7 @@ def test_names_in_a_folder_of_pictures_go_through_a_whole_training(
         for file in (colours / colour).iterdir():
             (data / name / f"{file.stem}\udcff\n.png").write_bytes(file.read_bytes())
         (data / name / "\x1b[31m.jpg").write_bytes(b"")
-    settings = ["--set=epochs=1", "--set=batch_size=8", "--set=image_size=16"]
+    settings = [*UNVARIED_OPTIONS, "--set=epochs=1", "--set=batch_size=8", "--set=image_size=16"]
     ended = cnnreg("train", tiny, "--data", data, "--out", tmp_path / "runs", *settings)
     assert ended.code == 0
     assert "".join([*ended.out.splitlines(), *ended.err.splitlines()]).isprintable()

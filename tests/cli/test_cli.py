@@ -12,6 +12,7 @@ import pytest
 from cnn_registry.cli.app import cnnreg as group
 from cnn_registry.cli.commands import COMMANDS
 from cnn_registry.registry.current import use_policy
+from tests.conftest import UNVARIED_OPTIONS
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
@@ -221,7 +222,10 @@ def test_recipes(cnnreg: Cnnreg) -> None:
 
 def test_train_evaluate_and_predict(cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    settings = [f"--set={setting}" for setting in ("epochs=2", "batch_size=8", "optimizer.learning_rate=0.1")]
+    settings = [
+        *UNVARIED_OPTIONS,
+        *(f"--set={setting}" for setting in ("epochs=2", "batch_size=8", "optimizer.learning_rate=0.1")),
+    ]
     trained = cnnreg("train", "tiny", "--data", colours, "--out", out, "--json", *settings)
     assert trained.code == 0
     assert trained.err.count("  val_loss ") == 2  # a slow machine also writes lines within an epoch
@@ -247,7 +251,7 @@ def test_train_evaluate_and_predict(cnnreg: Cnnreg, tiny: str, colours: Path, tm
 def test_train_tells_where_the_run_is_and_what_comes_next(
     cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path
 ) -> None:
-    ended = cnnreg("train", "tiny", "--data", colours, "--out", tmp_path, "--epochs", 1)
+    ended = cnnreg("train", "tiny", "--data", colours, "--out", tmp_path, "--epochs", 1, *UNVARIED_OPTIONS)
     assert ended.code == 0
     first, where, report, then = ended.out.splitlines()
     assert first.startswith("finished: validation accuracy ")

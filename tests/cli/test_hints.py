@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import UNVARIED_OPTIONS
+
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, FakePlugins
 
@@ -155,7 +157,9 @@ def test_a_missing_library_is_named_before_images_are_read(
 
 def test_commands_to_copy_are_quoted(cnnreg: Cnnreg, tiny: str, colours: Path, tmp_path: Path) -> None:
     out = tmp_path / "my runs"
-    ended = cnnreg("train", tiny, "--data", colours, "--out", out, "--epochs", 1, "--set=image_size=16")
+    ended = cnnreg(
+        "train", tiny, "--data", colours, "--out", out, "--epochs", 1, "--set=image_size=16", *UNVARIED_OPTIONS
+    )
     assert ended.code == 0
     assert "1 epoch," in ended.err
     [run] = out.iterdir()

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from cnn_registry.runs.run import Run
+from tests.conftest import UNVARIED_OPTIONS
 
-TRAIN = ["--set", "batch_size=8", "--set", "image_size=16"]
+TRAIN = [*UNVARIED_OPTIONS, "--set", "batch_size=8", "--set", "image_size=16"]
 
 
 def shell(script: str, python: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cnn_registry.runs.run import Run
+from tests.conftest import UNVARIED_OPTIONS
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "optimizer.learning_rate=0.1"]
+SETTINGS = [
+    *UNVARIED_OPTIONS,
+    "--set",
+    "image_size=16",
+    "--set",
+    "batch_size=8",
+    "--set",
+    "optimizer.learning_rate=0.1",
+]
 
 
 @pytest.mark.parametrize(

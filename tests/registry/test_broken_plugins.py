@@ -14,6 +14,7 @@ from cnn_registry import ModelSpec, create_model, get_spec, list_models, train
 from cnn_registry.registry import discovery
 from cnn_registry.registry.discovery import MODELS
 from cnn_registry.registry.models import describe_models
+from tests.conftest import UNVARIED
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg, Ended, FakePlugins
@@ -33,7 +34,7 @@ def healthy(input_shape, num_classes):
     return keras.Model(inputs, keras.layers.Dense(num_classes, activation="softmax")(x), name="healthy")
 """
 
-SETTINGS = {"epochs": 1, "batch_size": 64, "image_size": 16}
+SETTINGS = UNVARIED | {"epochs": 1, "batch_size": 64, "image_size": 16}
 """One step."""
 
 BRIEFLY = 0.2

@@ -29,9 +29,9 @@ from cnn_registry.runs.run import Run
 from cnn_registry.system.progress import collected_notes
 from cnn_registry.tracking.tensorboard import TensorBoard
 from cnn_registry.tracking.trackers import NAMES, Trackers, tracker_names
-from tests.conftest import TINY, FakePlugins
+from tests.conftest import TINY, UNVARIED, FakePlugins
 
-SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "image_size": 16, "metrics": ["AUC,name=auc"]}
+SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 3, "batch_size": 16, "image_size": 16, "metrics": ["AUC,name=auc"]}
 
 needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="MLflow is not installed")
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="Weights & Biases is not installed")

@@ -18,10 +18,11 @@ from cnn_registry.recipes.load import load_recipe
 from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch, has_stalled, stalls
 from cnn_registry.training.keras_objects import BalancedAccuracy, MacroF1
+from tests.conftest import UNVARIED
 
 keras = backend.keras()
 
-SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 
 
 def epoch(number: int, loss: float, accuracy: float, f1: float) -> Epoch:

@@ -13,9 +13,10 @@ import cnn_registry
 from cnn_registry.data.packing import pack
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.workflows.cross_validate import train_folds
+from tests.conftest import UNVARIED
 from tests.workflows.test_resume import after_steps
 
-SETTINGS = {"epochs": 2, "batch_size": 8, "image_size": 16}
+SETTINGS = UNVARIED | {"epochs": 2, "batch_size": 8, "image_size": 16}
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def by_definition(steps_per_epoch: int, epochs: int, every: int, steps: float, i
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 4, 13])
 def test_it_is_the_weighted_mean_of_its_definition(steps_per_epoch: int, every: int, idle: int) -> None:
     for steps in (0.2, 3.0, 1e4):
-        arguments = (steps_per_epoch, 5, every, steps, idle)
+        arguments = (steps_per_epoch, 3, every, steps, idle)
         assert in_validation(*arguments) == pytest.approx(by_definition(*arguments), rel=1e-4), arguments
 
 
