@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).with_name("torchvision_outputs.py")
+SCRIPT = Path(__file__).with_name("torch_outputs.py")
 
 
 class Theirs(NamedTuple):
@@ -55,7 +55,8 @@ def torchvision(tmp_path: Path) -> Torchvision:
 
     def run(name: str, images: np.ndarray, **arguments: Any) -> Theirs:
         np.save(tmp_path / "images.npy", images)
-        (tmp_path / "question.json").write_text(json.dumps({"name": name, "arguments": arguments}), encoding="utf-8")
+        question = {"library": "torchvision", "name": name, "arguments": arguments}
+        (tmp_path / "question.json").write_text(json.dumps(question), encoding="utf-8")
         done = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         with np.load(tmp_path / "outputs.npz") as outputs:

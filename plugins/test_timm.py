@@ -17,7 +17,7 @@ from cnn_registry import create_model, get_spec, list_models
 
 pytestmark = pytest.mark.torch
 
-SCRIPT = Path(__file__).with_name("timm_outputs.py")
+SCRIPT = Path(__file__).with_name("torch_outputs.py")
 SIZES = {"vgg16": 224, "vgg11_bn": 224, "inception_v3": 299}
 """Edges of the images in pixels; those of others are small, which their networks take."""
 
@@ -34,7 +34,7 @@ def test_same_outputs_as_timm(
     size = SIZES.get(name, 139)
     images = noise(2, size, size, 3)
     np.save(tmp_path / "images.npy", images)
-    question = {"name": name, "arguments": {"num_classes": 10}}
+    question = {"library": "timm", "name": name, "arguments": {"num_classes": 10}}
     (tmp_path / "question.json").write_text(json.dumps(question), encoding="utf-8")
     done = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,7 +45,7 @@ def test_same_outputs_as_timm(
         weights=tmp_path / "theirs.safetensors",
         classifier_activation=None,
     )
-    expected = np.load(tmp_path / "outputs.npz")["logits"]
+    expected = np.load(tmp_path / "outputs.npz")["False logits"]
     assert expected.std(axis=0).max() > 1e-1  # the images matter
     found = in_double_precision(ours)(images, training=False)
     # Keras keeps the factor of a Rescaling, which Inception-ResNet-v2 has, in single precision.

@@ -1,3 +1,4 @@
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,16 @@ def python(code: str) -> list[str]:
 def test_each_process_knows_the_others_and_its_lines_have_its_number(capfd: pytest.CaptureFixture[str]) -> None:
     assert launched(python(SHOW), 3) == 0
     assert sorted(capfd.readouterr().out.splitlines()) == ["[0] 0 3", "[1] 1 3", "[2] 2 3"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+def test_a_hangup_that_is_ignored_as_under_nohup_is_ignored_by_all() -> None:
+    code = "import signal, sys; sys.exit(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert launched(python(code), 2) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_when_one_fails_the_others_are_ended() -> None:

@@ -11,37 +11,23 @@ import pytest
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.launch import launched
 
-SCRIPT = """
+ROOT = Path(__file__).parents[2]
+SCRIPT = f"""
 import sys
+
+sys.path.insert(0, {str(ROOT)!r})
 import cnn_registry
+from benchmarks.workers_model import parts
 
-@cnn_registry.register_model(
-    family="parts", summary="Everything that sees a batch", trainable_params=1, input_shape=(32, 32, 3),
-    paper=cnn_registry.Paper(title="A", authors="B", year=2020, url="https://example.org"), aux_heads={"aux": 0.3},
-    features={"stride4": cnn_registry.Feature("c2", (8, 8, 8))},
-)
-def parts(input_shape, num_classes, *, aux_heads=False):
-    import keras
-
-    layers = keras.layers
-    inputs = keras.Input(input_shape)
-    x = layers.Conv2D(8, 5, strides=2, padding="same", use_bias=False, name="c1")(inputs)
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    x = layers.Conv2D(8, 3, strides=2, padding="same", name="c2", kernel_regularizer="l2")(x)
-    aux = layers.Dense(num_classes, activation="softmax", name="aux")(layers.GlobalAveragePooling2D()(x))
-    x = layers.Dropout(0.3)(layers.GlobalMaxPooling2D()(layers.BatchNormalization()(x)))
-    main = layers.Dense(num_classes, activation="softmax", name="predictions")(x)
-    return keras.Model(inputs, {"predictions": main, "aux": aux} if aux_heads else main, name="parts")
-
-settings = {
+settings = {{
     "batch_size": 180, "optimizer.clipnorm": 0.5, "ema": 0.1, "label_smoothing": 0.1, "mixing.mixup": 0.4,
     "mixing.cutmix": 1.0, "augmentation.rotation": 10.0, "augmentation.flip": True, "class_weights": "balanced",
     "fine_tuning.layer_decay": 0.8, "model.aux_heads": True, "optimizer.learning_rate": 0.05,
     "precision": "float32", "metrics": ["TopKCategoricalAccuracy,k=3"],
-}
+}}
 settings["epochs"] = 2
 for out, kind in zip(sys.argv[1::2], sys.argv[2::2]):
-    cnn_registry.train("parts", dataset="digits", settings=settings, out=out, report=False, distribute=kind)
+    cnn_registry.train(parts.__name__, dataset="digits", settings=settings, out=out, report=False, distribute=kind)
 """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .batches import max_pixels_option
 from .common import common_options, training_options
 from .output import check_new_png, tell
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The picture, a new file.",
 )
-@click.option(
-    "--max-pixels", type=click.IntRange(min=1), metavar="N", help="Read images of up to N pixels (default: 89 million)."
-)
+@max_pixels_option
 @common_options
 def command(
     model: str,

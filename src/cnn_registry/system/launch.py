@@ -82,7 +82,11 @@ def _forward_lines(source: IO[bytes], target: TextIO | None, prefix: str) -> Non
 
 @contextmanager
 def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Within it, signals go to all processes."""
+    """Within it, signals go to all processes.
+
+    A hangup that this process ignores, as under ``nohup``, stays ignored, which processes inherit. So does a signal
+    whose handler is not Python's and could not be put back.
+    """
 
     def forward(number: int, frame: FrameType | None) -> None:
         for process in processes:
@@ -90,13 +94,18 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
                 process.send_signal(number)
 
     before = {number: signal.getsignal(number) for number in FORWARDED}
-    python = {number: handler for number, handler in before.items() if handler is not None}  # others cannot be put back
-    for number in python:
+    hangup = getattr(signal, "SIGHUP", None)
+    replaced = {
+        number: handler
+        for number, handler in before.items()
+        if handler is not None and not (number == hangup and handler == signal.SIG_IGN)
+    }
+    for number in replaced:
         signal.signal(number, forward)
     try:
         yield
     finally:
-        for number, handler in python.items():
+        for number, handler in replaced.items():
             signal.signal(number, handler)
 
 

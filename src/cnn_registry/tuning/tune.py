@@ -116,17 +116,18 @@ def tune(
         raise UsageError(f"A tuning has at least one trial; got {trials}.")
     seconds = math.inf if time is None else _seconds(time)
     backend.require_tensorflow()
-    what = task_of(model, dataset, data, recipe, dict(settings or {}), space, max_pixels)
-    name = study or f"{what.spec.name} on {what.plan.data.name}"
-    folder = None if out is None else Path(out)
-    if folder:
-        check_folder(folder)
-    elif storage is None:
-        folder = new_folder(what)
-    opened = _opened(what, storage, name, folder, sampler, pruner, resume=resume)
-    with warned_once(), storage_errors(opened.url):
-        write_record(opened.folder, what, opened.url, name, trials, {"sampler": sampler, "pruner": pruner})
-        return _carried_out(what, opened, trials, began + seconds)
+    with warned_once():
+        what = task_of(model, dataset, data, recipe, dict(settings or {}), space, max_pixels)
+        name = study or f"{what.spec.name} on {what.plan.data.name}"
+        folder = None if out is None else Path(out)
+        if folder:
+            check_folder(folder)
+        elif storage is None:
+            folder = new_folder(what)
+        opened = _opened(what, storage, name, folder, sampler, pruner, resume=resume)
+        with storage_errors(opened.url):
+            write_record(opened.folder, what, opened.url, name, trials, {"sampler": sampler, "pruner": pruner})
+            return _carried_out(what, opened, trials, began + seconds)
 
 
 def _seconds(time: str) -> float:

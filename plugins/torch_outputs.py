@@ -1,7 +1,8 @@
-"""Compute what a network of torchvision makes of images: ``python torchvision_outputs.py FOLDER``.
+"""Compute what a network of torchvision or timm makes of images: ``python torch_outputs.py FOLDER``.
 
 It runs in its own process: builds of PyTorch with Triton cannot be imported into one that has TensorFlow. FOLDER has
-``question.json`` and ``images.npy``, and gets ``theirs.pth`` and ``outputs.npz``.
+``question.json`` and ``images.npy``, and gets ``outputs.npz`` and the weights: ``theirs.pth`` of torchvision,
+``theirs.safetensors`` of timm.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 
 def main(folder: Path) -> None:
     """Write the weights, and the outputs in inference and in training."""
     question = json.loads((folder / "question.json").read_text(encoding="utf-8"))
-    network = make(question["name"], **question["arguments"])
-    torch.save(network.state_dict(), folder / "theirs.pth")
+    torch.manual_seed(0)
+    network = MAKERS[question["library"]](question["name"], **question["arguments"])
+    vary(network)
+    if question["library"] == "timm":
+        from safetensors.numpy import save_file
+
+        save_file({name: value.numpy() for name, value in network.state_dict().items()}, folder / "theirs.safetensors")
+    else:
+        torch.save(network.state_dict(), folder / "theirs.pth")
     images = torch.from_numpy(np.load(folder / "images.npy").transpose(0, 3, 1, 2))
     outputs = {}
     with torch.no_grad():
@@ -30,13 +37,30 @@ def main(folder: Path) -> None:
     np.savez(folder / "outputs.npz", **outputs)
 
 
-def make(name: str, **arguments: Any) -> torch.nn.Module:
-    """A network whose weights keep the differences between images, which PyTorch's own initial values nearly lose.
+def of_torchvision(name: str, **arguments: Any) -> torch.nn.Module:
+    """A network of torchvision with random weights."""
+    import torchvision
+
+    network: torch.nn.Module = torchvision.models.get_model(name, weights=None, **arguments)
+    return network
+
+
+def of_timm(name: str, **arguments: Any) -> torch.nn.Module:
+    """A network of timm with random weights."""
+    import timm
+
+    network: torch.nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    return network
+
+
+MAKERS = {"torchvision": of_torchvision, "timm": of_timm}
+
+
+def vary(network: torch.nn.Module) -> None:
+    """Give a network weights that keep the differences between images, which PyTorch's own initial values nearly lose.
 
     The statistics, scales and shifts of its normalisations are not those of a new layer.
     """
-    torch.manual_seed(0)
-    network = torchvision.models.get_model(name, weights=None, **arguments)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.kaiming_normal_(module.weight)
@@ -45,7 +69,6 @@ def make(name: str, **arguments: Any) -> torch.nn.Module:
                 torch.nn.init.uniform_(values, 0.5, 1.5)
             for values in (module.bias, module.running_mean):
                 torch.nn.init.uniform_(values, -0.1, 0.1)
-    return network
 
 
 def named(output: Any) -> dict[str, torch.Tensor]:
