@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.chaos_workers import network, started
 from benchmarks.common import begin, save
+from benchmarks.namespaces import network, started
 
 WORKERS = (8, 32, 128, 512, 1024)
 
