@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ def test_a_warning_points_at_the_nearest_line_outside_the_package() -> None:
         inside["three"]()  # type: ignore[operator]
     assert Path(caught[0].filename) == Path(__file__)
     assert "three" in Path(__file__).read_text().splitlines()[caught[0].lineno - 1]
+
+
+def test_a_warning_within_a_context_manager_points_at_whoever_enters_it() -> None:
+    inside = {"__name__": "cnn_registry.deep.inside", "warn_caller": warn_caller, "contextmanager": contextmanager}
+    exec(
+        "@contextmanager\ndef block():\n    warn_caller('look', FutureWarning)\n    yield\n"
+        "def work():\n    with block(): pass",
+        inside,
+    )
+    with pytest.warns(FutureWarning, match="look") as caught:
+        inside["work"]()  # type: ignore[operator]
+    assert Path(caught[0].filename) == Path(__file__)
 
 
 def test_a_package_of_a_similar_name_is_outside() -> None:

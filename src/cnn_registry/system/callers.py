@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-ROOT = __name__.partition(".")[0]
+INSIDE = (__name__.partition(".")[0], "contextlib")
+"""Packages whose lines are passed over. A context manager of this package is entered from a line of `contextlib`."""
 
 
 _issued: ContextVar[set[str] | None] = ContextVar("issued", default=None)
@@ -36,6 +37,6 @@ def warn_caller(message: str, category: type[Warning]) -> None:
             return
         issued.add(message)
     frame, level = sys._getframe(1), 2
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == ROOT:
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in INSIDE:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

@@ -29,7 +29,7 @@ from .extras import need
 from .files import is_own_file, read_regular, whole_file
 from .paths import hub_dir
 from .progress import note, progress
-from .quiet import without_warnings
+from .quiet import PutBack, in_force, without_warnings
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -340,17 +340,22 @@ def _watched(address: Address, call: Callable[[HfApi], T], is_over: Callable[[fl
 def _quiet_client() -> Iterator[None]:
     """Within it the client prints neither bars nor warnings."""
     utils: Any = import_module("huggingface_hub.utils")
-    had_bars, level = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
-    utils.logging.set_verbosity(logging.CRITICAL)
-    if had_bars:
-        utils.disable_progress_bars()
-    try:
-        with without_warnings():  # it warns of its own use of its HTTP library
-            yield
-    finally:
-        utils.logging.set_verbosity(level)
+
+    def change() -> PutBack:
+        had_bars, level = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
+        utils.logging.set_verbosity(logging.CRITICAL)
         if had_bars:
-            utils.enable_progress_bars()
+            utils.disable_progress_bars()
+
+        def put_back() -> None:
+            utils.logging.set_verbosity(level)
+            if had_bars:
+                utils.enable_progress_bars()
+
+        return put_back
+
+    with in_force("huggingface_hub", change), without_warnings():  # it warns of its own use of its HTTP library
+        yield
 
 
 def _fault(address: Address, error: BaseException) -> HubError:

@@ -6,11 +6,17 @@ import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-_lock = threading.Lock()
+PutBack = Callable[[], None]
+"""What undoes a change."""
+
+_lock = threading.RLock()
+_changes: dict[str, tuple[int, PutBack]] = {}
+"""How many blocks each change of `in_force` has, and what undoes it."""
+
 _users: Counter[str] = Counter()
 """Blocks of `without_warnings` that are entered, in any thread, by the modules that they are about."""
 
@@ -39,12 +45,37 @@ def without_warnings(module: str = ".*") -> Iterator[None]:
 
 
 @contextmanager
-def quiet_matplotlib() -> Iterator[None]:
-    """Keep Matplotlib's notes about its cache from standard error, where it has no directory to keep one."""
-    logger = logging.getLogger("matplotlib")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def in_force(name: str, change: Callable[[], PutBack]) -> Iterator[None]:
+    """Within it, a change to the process is in force. Of blocks that overlap, the first makes it, the last undoes it.
+
+    Args:
+        name: what is changed.
+        change: makes the change, and returns what undoes it.
+    """
+    with _lock:
+        count, put_back = _changes.get(name, (0, None))
+        put_back = put_back or change()
+        _changes[name] = count + 1, put_back
     try:
         yield
     finally:
-        logger.setLevel(before)
+        with _lock:
+            count, _ = _changes.pop(name)
+            if count > 1:
+                _changes[name] = count - 1, put_back
+            else:
+                put_back()
+
+
+@contextmanager
+def quiet_matplotlib() -> Iterator[None]:
+    """Keep Matplotlib's notes about its cache from standard error, where it has no directory to keep one."""
+
+    def change() -> PutBack:
+        logger = logging.getLogger("matplotlib")
+        before = logger.level
+        logger.setLevel(logging.ERROR)
+        return lambda: logger.setLevel(before)
+
+    with in_force("matplotlib", change):
+        yield

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_registry.errors import RunError, UsageError
-from cnn_registry.system.quiet import without_warnings
+from cnn_registry.system.quiet import PutBack, in_force, without_warnings
 from cnn_registry.text import one_line
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def silent_optuna() -> Iterator[None]:
     """Without Optuna's lines about experimental parts, and about what it does."""
     import optuna
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with without_warnings():
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
+    def change() -> PutBack:
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return lambda: optuna.logging.set_verbosity(before)
+
+    with in_force("optuna", change), without_warnings():
+        yield
