@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 
+from cnn_registry.system.quiet import PutBack
 from cnn_registry.text import one_line
 
 from .checks import note_difference
 from .global_state import global_state
-
-PutBack = Callable[[], None]
-"""What gives a part of the process back as it was."""
 
 
 def seeds() -> list[PutBack]:
