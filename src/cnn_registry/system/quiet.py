@@ -46,7 +46,7 @@ def without_warnings(module: str = ".*") -> Iterator[None]:
 
 @contextmanager
 def in_force(name: str, change: Callable[[], PutBack]) -> Iterator[None]:
-    """Within it, a change to the process is in force. Of blocks that overlap, the first makes it, the last undoes it.
+    """Within it, a change to the process is in force. The first of blocks that overlap makes it, the last undoes it.
 
     Args:
         name: what is changed.
