@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnn_registry.data.fitting import data_url
 
@@ -67,17 +69,20 @@ def show_matrix(confusion: Sequence[Sequence[int]]) -> Matrix:
     return Matrix(tuple(labels), rows, _image(shares), cells)
 
 
+def most_confused(confusion: ArrayLike) -> list[tuple[int, int, int]]:
+    """Pairs of a true and a predicted class that differ, with their images, those with the most first."""
+    counts = np.array(confusion)
+    true, predicted = np.nonzero(counts)  # of thousands of classes, most cells are empty
+    images = counts[true, predicted]
+    order = np.argsort(-images, kind="stable")
+    pairs = zip(true[order].tolist(), predicted[order].tolist(), images[order].tolist(), strict=True)
+    return [pair for pair in pairs if pair[0] != pair[1]]
+
+
 def _worst(counts: np.ndarray) -> list[int]:
     """The classes with most mistakes, in their order: seeds are the most confused pairs, so that both are there."""
-    wrong = counts - np.diag(np.diag(counts))
-    chosen: list[int] = []
-    for place in np.argsort(-wrong, axis=None, kind="stable"):
-        for label in divmod(int(place), len(counts)):
-            if label not in chosen and len(chosen) < WORST:
-                chosen.append(label)
-        if len(chosen) == WORST:
-            break
-    return sorted(chosen)
+    confused = (label for pair in most_confused(counts) for label in pair[:2])
+    return sorted([*dict.fromkeys(itertools.chain(confused, range(len(counts))))][:WORST])
 
 
 def _image(shares: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from cnn_registry.text import counted, enumerated, printable, shorten_all
 from .charts import Chart, Curve, curves, reliability
 from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
 from .glossary import WORDS, Word
-from .matrix import show_matrix
+from .matrix import most_confused, show_matrix
 from .measures import Measure, measures_of_counts, wilson
 from .recipe_rows import base_of, differing, settings_of, value_text
 from .render import duration, percent, render_page
@@ -197,17 +197,12 @@ def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
             "has_counts": summary.data is not None,
         }
     wrong = mistakes(summary.predictions, run.record.validated) if summary.predictions else []
-    confusion = summary.confusion
-    pairs = sorted(
-        ((images, true, other) for true, row in enumerate(confusion) for other, images in enumerate(row)),
-        key=lambda row: -row[0],
-    )
     return {
         "figures": _figures(summary),
         "evaluated": evaluated,
         "label_rows": None,
-        "matrix": show_matrix(confusion),
-        "matrix_pairs": [(true, other, images) for images, true, other in pairs if images and true != other][:20],
+        "matrix": show_matrix(summary.confusion),
+        "matrix_pairs": most_confused(summary.confusion)[:20],
         "class_rows": _class_rows(summary),
         "has_counts": summary.data is not None,
         "wrong": wrong[:MISTAKES],
