@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry import backend
+from cnn_registry import backend, get_spec
+from cnn_registry.data import ImageDataset, register_dataset
+from cnn_registry.data.digits import digits
+from cnn_registry.training.options import RunOptions
+from cnn_registry.workflows.plan import Request
+from cnn_registry.workflows.train import dry_run
 
 if TYPE_CHECKING:
     from tests.conftest import Cnnreg
@@ -50,6 +55,19 @@ def test_another_backend_is_refused(cnnreg: Cnnreg, tiny: str, colours: Path, mo
     ended = cnnreg("train", tiny, "--data", colours, "--dry-run")
     assert ended.code == 1
     assert ended.err.startswith("Error: Training and evaluation need Keras on TensorFlow, but its backend is 'jax'")
+
+
+def test_a_deprecated_dataset_is_looked_up_with_one_warning(tiny: str) -> None:
+    @register_dataset(
+        summary="Digits", num_classes=10, num_images=1797, image_size=8, deprecated_aliases=("old_numbers",)
+    )
+    def numbers(source: Path | None) -> ImageDataset:
+        return digits(source)
+
+    request = Request(get_spec(tiny), dataset="old_numbers")
+    with pytest.warns(FutureWarning, match="old_numbers") as seen:
+        dry_run(request, RunOptions(), "none")
+    assert [warning.filename for warning in seen] == [__file__]
 
 
 def test_nothing_is_written(

@@ -21,7 +21,7 @@ from .output import print_json, tell
 )
 @json_option
 @common_options
-def command(run: Path, data: Path | None, out: Path | None, as_json: bool) -> None:
+def command(run: str | Path, data: Path | None, out: Path | None, as_json: bool) -> None:
     """Write a report of RUN: one HTML file with results, mistakes and their Grad-CAM.
 
     RUN is a run directory or hf://USER/NAME. Training writes the report at its end; this command makes it again, for

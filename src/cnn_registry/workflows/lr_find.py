@@ -12,6 +12,7 @@ from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
+from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
 from cnn_registry.training.fit import Fit
@@ -71,15 +72,16 @@ def find_learning_rate(
         raise UsageError(f"Learning rates must rise from above 0; got {low:g} to {high:g}.")
     backend.require_tensorflow()
     request = Request(get_spec(model), dataset, data, recipe, settings, split, on_bad_image, max_pixels)
-    check_request(request)
-    with backend.process_kept():
-        plan = plan_training(request)
-        chosen = for_the_test(plan.recipe)
-        with backend.deterministic(chosen.deterministic), working(f"Building {plan.spec.name}", after=1.0):
-            fit = Fit(plan.spec, plan.form, chosen, plan.images, plan.split)
-        try:
-            note(f"{plan.spec.name} on {plan.data.name}: {steps} steps at learning rates from {low:g} to {high:g}")
-            with backend.deterministic(chosen.deterministic):
-                return range_test(fit, rates_between(low, high, steps))
-        finally:
-            fit.forget()
+    with warned_once():
+        check_request(request)
+        with backend.process_kept():
+            plan = plan_training(request)
+            chosen = for_the_test(plan.recipe)
+            with backend.deterministic(chosen.deterministic), working(f"Building {plan.spec.name}", after=1.0):
+                fit = Fit(plan.spec, plan.form, chosen, plan.images, plan.split)
+            try:
+                note(f"{plan.spec.name} on {plan.data.name}: {steps} steps at learning rates from {low:g} to {high:g}")
+                with backend.deterministic(chosen.deterministic):
+                    return range_test(fit, rates_between(low, high, steps))
+            finally:
+                fit.forget()

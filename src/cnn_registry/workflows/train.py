@@ -31,6 +31,7 @@ from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName, hashes_of
 from cnn_registry.runs.run import Run
+from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, working
 from cnn_registry.text import one_line
@@ -174,18 +175,18 @@ def _prepared(
     Raises:
         CnnRegistryError: as `train`; everything that is refused before something is written.
     """
-    check_request(request)
-    distribution = join_workers(distribute)
-    with muted(not distribution.is_chief), backend.process_kept():
-        plan = plan_training(request, keep=keep_images)
-        check_callbacks(options, plan.recipe)
-        with backend.deterministic(plan.recipe.deterministic):
-            with working(f"Building {plan.spec.name}", after=1.0):
-                fit = Fit(
-                    plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=fitting(distribution, plan)
-                )
-            check_same(distribution, plan, fit)
-            yield as_computed(plan, fit.model), fit
+    with warned_once():
+        check_request(request)
+        distribution = join_workers(distribute)
+        with muted(not distribution.is_chief), backend.process_kept():
+            plan = plan_training(request, keep=keep_images)
+            check_callbacks(options, plan.recipe)
+            with backend.deterministic(plan.recipe.deterministic):
+                with working(f"Building {plan.spec.name}", after=1.0):
+                    together = fitting(distribution, plan)
+                    fit = Fit(plan.spec, plan.form, plan.recipe, plan.images, plan.split, distribution=together)
+                check_same(distribution, plan, fit)
+                yield as_computed(plan, fit.model), fit
 
 
 def new_options(
