@@ -6,7 +6,7 @@ import ast
 import inspect
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -53,9 +53,18 @@ class Module:
     definitions: Mapping[str, ast.stmt]
     docs: Mapping[str, str]
 
-    def source(self, node: ast.AST) -> str:
-        """A node's text in one line."""
-        return " ".join((ast.get_source_segment(self.text, node) or "").split())
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The source's lines in UTF-8, by which nodes know their places."""
+        return self.text.encode().split(b"\n")
+
+    def source(self, node: ast.expr) -> str:
+        """A node's text in one line. `ast.get_source_segment` would split the file into lines for each node."""
+        assert node.end_lineno is not None
+        lines = self.lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return " ".join(b" ".join(lines).decode().split())
 
 
 @dataclass(frozen=True)
