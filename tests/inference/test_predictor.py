@@ -205,7 +205,7 @@ def test_published_weights_predict_with_their_own_classes_and_pixels(
 
 def test_a_model_without_weights_to_use_is_refused_before_anything_is_loaded(published: str, colours: Path) -> None:
     for run, weights, message in (
-        (published, "best", r"known is a model, not a run\. Name its weights"),
+        (published, "best", r"known is a model, not a run\. Name its weights, 'keras:here' or 'keras:nameless', or"),
         (published, "keras:her", r"has no published weights 'keras:her'\. It has keras:here, keras:nameless"),
         (published, "keras:nameless", "do not say which classes they have"),
         ("knwn", "keras:here", "Did you mean 'known'"),

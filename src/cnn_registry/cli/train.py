@@ -203,6 +203,8 @@ def command(
 
     Every training leaves a new run directory with weights, history, report and plots.
     """
+    if not resumed:
+        _named(model)
     # In a log, what is refused is one line.
     with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5 if shows_bars() else 2.0):
         from cnn_registry.recipes.load import parse_settings

@@ -14,11 +14,11 @@ import numpy as np
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import BadImageError, UsageError
-from cnn_registry.registry.models import list_models
+from cnn_registry.registry.models import get_spec, list_models
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.run import Run, local_run
 from cnn_registry.system.progress import progress
-from cnn_registry.text import counted
+from cnn_registry.text import counted, either
 
 from .pictures import BATCH_SIZE, Picture, decoded_batches, given
 from .predictor import (
@@ -152,9 +152,9 @@ def find_predictor(
     if weights not in RUN_WEIGHTS and not os.path.exists(path / "run.json"):  # noqa: PTH110 - for long names as well
         return published_predictor(str(run), weights, tta=tta, runtime=runtime)
     if not os.path.exists(path) and str(run) in list_models():  # noqa: PTH110 - as above
-        raise UsageError(
-            f"{run} is a model, not a run. Name its weights, such as 'keras:imagenet', or a run directory."
-        )
+        if published := get_spec(str(run)).weights:
+            raise UsageError(f"{run} is a model, not a run. Name its weights, {either(published)}, or a run directory.")
+        raise UsageError(f"{run} is a model, not a run, and has no published weights. Name a run directory.")
     return runs_predictor(open_runs(path), weights, tta=tta, force=force, runtime=runtime)
 
 
