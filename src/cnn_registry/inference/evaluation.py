@@ -96,4 +96,5 @@ def never_recognised(names: Sequence[str], total: int) -> str:
         names: theirs.
         total: classes that some image shows.
     """
-    return f"{len(names)} of {total} classes are never recognised: {listing(names, 5)}."
+    verb = "is" if len(names) == 1 else "are"
+    return f"{len(names)} of {total} classes {verb} never recognised: {listing(names, 5)}."
