@@ -254,6 +254,7 @@ def throughput(results: Sequence[Facts]) -> Iterator[str]:
 
 def speeds(cells: Sequence[Facts], suffix: str) -> str:
     """A table of training steps in one precision; columns of sides that were never measured are left out."""
+    cells = [cell for cell in cells if "ours" + suffix in cell["speeds"]]
     peers = [side for side in PEERS if any(side + suffix in cell["speeds"] for cell in cells)]
     shown = [*peers, "ours", *(f"to {PEERS[side]}" for side in peers if side in ("plain", "pytorch"))]
     last = ["to float32"] if suffix else ["peak, GFLOP/s", "share"]
@@ -268,8 +269,9 @@ def speeds_row(cell: Facts, peers: Sequence[str], suffix: str) -> list[object]:
     row: list[object] = [f"`{cell['model']}`", cell["size"], cell["batch_size"]]
     row += [f"{np.median(found[side]):.2f}" if side in found else "" for side in (*peers, "ours")]
     if "plain" in peers:
-        rounds = np.divide(ours, found["plain"])
-        row += [f"**{np.median(rounds):.2f}** ({', '.join(f'{ratio:.2f}' for ratio in rounds)})"]
+        rounds = np.divide(ours, found["plain"]) if "plain" in found else []
+        shown = ", ".join(f"{ratio:.2f}" for ratio in rounds)
+        row += [f"**{np.median(rounds):.2f}** ({shown})" if shown else ""]
     if "pytorch" in peers:
         torch = [found[side] for side in ("pytorch", "pytorch-compiled") if side in found]
         row += [f"**{np.median(np.divide(ours, np.max(torch, axis=0))):.2f}**" if torch else ""]
