@@ -13,7 +13,7 @@ from cnn_registry.recipes.load import load_recipe
 
 def test_a_recipe_is_published_without_the_folders_of_files() -> None:
     own: dict[str, Any] = {"fine_tuning.weights": None, "callbacks": []}
-    callbacks = ["keras.callbacks:CSVLogger,filename=/home/me/logs/a.csv", "mine:Other,at=C:\\Users\\me\\b"]
+    callbacks = ["keras.callbacks:CSVLogger,filename=/home/my self/logs/a.csv", "mine:Other,at=C:\\Users\\me\\b"]
     recipe = load_recipe("default").with_settings(
         {"fine_tuning.weights": "/home/me/secret/mine.weights.h5", "callbacks": callbacks}
     )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MANIFEST = "cnnreg.json"
 """The list of the files that were published together."""
 
-_FOLDERS = re.compile(r"""(?<![^\s='"(\[,])(?:~|[A-Za-z]:)?[\\/](?:[^\\/\s,='"]+[\\/])+""")
+_FOLDERS = re.compile(r"""(?<![^\s='"(\[,])(?:~|[A-Za-z]:)?[\\/]{1,2}(?:[^\\/\s,='"]+(?: +[^\\/\s,='"]+)*[\\/])+""")
 """The folders of an absolute path that is a word, an argument or a text of its own."""
 
 COPIED = ("labels.txt", "history.csv", "report.json", "curves.png", "confusion.png")
