@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def page(root: Path) -> str:
-    """The page that the script of a checkout writes."""
-    out, script = root.parent / "written", root / "docs" / "make_results.py"
+def page(results: Path, out: Path | None = None) -> str:
+    """The page that the script writes from a folder of results, into ``out`` or beside them."""
+    out, script = out or results.parent / "written", ROOT / "docs" / "make_results.py"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "argv", [str(script), "--out", str(out)])
+        patched.setattr(sys, "argv", [str(script), "--results", str(results), "--out", str(out)])
         runpy.run_path(str(script), run_name="__main__")
     text = (out / "results.md").read_text(encoding="utf-8")
     for picture in re.findall(r"\]\((images/[^)]*)\)", text):
@@ -28,17 +27,15 @@ def page(root: Path) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A checkout with the script and no results."""
-    (tmp_path / "checkout" / "docs").mkdir(parents=True)
-    shutil.copy(ROOT / "docs" / "make_results.py", tmp_path / "checkout" / "docs")
-    return tmp_path / "checkout"
+def results(tmp_path: Path) -> Path:
+    """An empty folder of results."""
+    return tmp_path / "results"
 
 
 def write_accuracy(
-    checkout: Path, model: str, recipe: str, runs: list[Any], *, processor: str = "a processor", **settings: Any
+    results: Path, model: str, recipe: str, runs: list[Any], *, processor: str = "a processor", **settings: Any
 ) -> None:
-    folder = checkout / "benchmarks" / "results" / "accuracy"
+    folder = results / "accuracy"
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "command": f"make bench-accuracy MODEL={model}",
@@ -69,17 +66,14 @@ def run(accuracies: list[float], *, minutes: float, last: float) -> dict[str, An
 
 
 def test_the_page_in_the_docs_is_of_these_results(tmp_path: Path) -> None:
-    root = tmp_path / "checkout"
-    for folder in ("docs", "benchmarks/results"):
-        shutil.copytree(ROOT / folder, root / folder)
-    made = page(root)
+    made = page(ROOT / "benchmarks" / "results", tmp_path / "written")
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == made, "run: make docs"
     for picture in re.findall(r"\]\((images/[^)]*)\)", made):
         assert (ROOT / "docs" / picture).is_file(), "run: make docs"
 
 
-def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -> None:
-    text = page(checkout)
+def test_without_results_there_are_the_commands_that_make_them(results: Path) -> None:
+    text = page(results)
     assert "make bench-accuracy MODEL=vgg16 SEEDS=3 DATA=17flowers`" in text
     assert 'MODEL=vgg16 SEEDS=3 RECIPE=article SET="name=article_96 image_size=96" DATA=17flowers' in text
     assert "python -m benchmarks.scaling" in text
@@ -87,10 +81,10 @@ def test_without_results_there_are_the_commands_that_make_them(checkout: Path) -
     assert "## Accuracy" not in text
 
 
-def test_accuracy_is_that_of_the_last_epoch_with_every_run(checkout: Path) -> None:
+def test_accuracy_is_that_of_the_last_epoch_with_every_run(results: Path) -> None:
     runs = [run([0.4, 0.9], minutes=1, last=0.8), run([0.6, 0.7], minutes=1, last=0.7)]
-    write_accuracy(checkout, "alexnet", "default", runs)
-    text = page(checkout)
+    write_accuracy(results, "alexnet", "default", runs)
+    text = page(results)
     assert "| **75.0%** | 7.1% | 80.0%, 70.0% | 75.0% | 80.0% | 2, 2 |" in text
     assert "96, 128, tested at 160" in text
     assert "| daisy | 16 of 20 | tulip (4) |" in text
@@ -98,29 +92,29 @@ def test_accuracy_is_that_of_the_last_epoch_with_every_run(checkout: Path) -> No
     assert "accuracy/alexnet-default.json" not in text
 
 
-def test_the_time_to_the_articles_accuracy_is_of_the_first_epoch_that_has_it(checkout: Path) -> None:
-    write_accuracy(checkout, "alexnet", "default", [run([0.4, 0.6, 0.8], minutes=1, last=0.8)])
-    write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.5], minutes=20, last=0.5)])
-    assert "| `alexnet` | 50% | 60.0 | 2.0 | 30 times |" in page(checkout)
-    write_accuracy(checkout, "alexnet", "article", [run([0.2, 0.4, 0.45], minutes=20, last=0.4)])
-    assert "| `alexnet` | 50% | not in 60 (best 45.0%) | 2.0 |  |" in page(checkout)
+def test_the_time_to_the_articles_accuracy_is_of_the_first_epoch_that_has_it(results: Path) -> None:
+    write_accuracy(results, "alexnet", "default", [run([0.4, 0.6, 0.8], minutes=1, last=0.8)])
+    write_accuracy(results, "alexnet", "article", [run([0.2, 0.4, 0.5], minutes=20, last=0.5)])
+    assert "| `alexnet` | 50% | 60.0 | 2.0 | 30 times |" in page(results)
+    write_accuracy(results, "alexnet", "article", [run([0.2, 0.4, 0.45], minutes=20, last=0.4)])
+    assert "| `alexnet` | 50% | not in 60 (best 45.0%) | 2.0 |  |" in page(results)
 
 
-def test_a_confusion_matrix_goes_with_its_result(checkout: Path) -> None:
-    write_accuracy(checkout, "alexnet", "default", [run([0.4], minutes=1, last=0.4)])
-    page(checkout)
-    write_accuracy(checkout, "vgg16", "default", [run([0.4], minutes=1, last=0.4)])
-    (checkout / "benchmarks" / "results" / "accuracy" / "alexnet-default.json").unlink()
-    page(checkout)
-    pictures = (checkout.parent / "written" / "images").iterdir()
+def test_a_confusion_matrix_goes_with_its_result(results: Path) -> None:
+    write_accuracy(results, "alexnet", "default", [run([0.4], minutes=1, last=0.4)])
+    page(results)
+    write_accuracy(results, "vgg16", "default", [run([0.4], minutes=1, last=0.4)])
+    (results / "accuracy" / "alexnet-default.json").unlink()
+    page(results)
+    pictures = (results.parent / "written" / "images").iterdir()
     assert {picture.name for picture in pictures} == {"accuracy_minutes.png", "confusion-vgg16-default.png"}
 
 
-def test_times_of_other_machines_are_not_compared(checkout: Path) -> None:
+def test_times_of_other_machines_are_not_compared(results: Path) -> None:
     runs = [run([0.4, 0.6], minutes=1, last=0.6)]
-    write_accuracy(checkout, "alexnet", "default", runs, precision="bfloat16")
-    write_accuracy(checkout, "alexnet", "article", runs, processor="an older one")
-    text = page(checkout)
+    write_accuracy(results, "alexnet", "default", runs, precision="bfloat16")
+    write_accuracy(results, "alexnet", "article", runs, processor="an older one")
+    text = page(results)
     assert "speed-up" not in text
     assert "2 cores of a processor," in text
     assert "2 cores of an older one," in text
