@@ -48,6 +48,9 @@ REPEATED = {
 }
 """Models that have another's blocks more often, by the same builder: one graph of each is enough."""
 
+DEEPEST = {"resnet101", "resnet152", "resnet101_v2", "resnet152_v2", "inception_resnet_v2"}
+"""Those of them that take more than a second to build; ``make test-applications`` does."""
+
 ONE_OF_EACH_TOP = ["alexnet", "lenet5", "vgg11", "resnet18", "inception_v1"]
 OTHER_FAMILIES = ["resnet50_v2", "inception_v2", "inception_v3", "inception_resnet_v1"]
 """Their classifiers are that of ResNet, one dense layer behind the mean of each map."""
@@ -59,6 +62,7 @@ ENDS = ["classes", "channels"]
 """Checks of what the first and the last layer depend on."""
 
 DECLARED = [check.name for check in MODEL_CHECKS if check.cheap and check.name not in (*ENDS, "light-import")]
+ONE_GRAPH = [name for name in DECLARED if name not in (*FORMS, "weights-table")]
 COMPUTED = [check.name for check in MODEL_CHECKS if not check.cheap]
 TRAININGS = ["learns", "trains"]
 
@@ -87,12 +91,23 @@ def test_any_number_of_classes_and_channels_in_other_families(check: Callable[[]
     check()
 
 
-@parametrize_with_checks(sorted(REPEATED), only=[name for name in DECLARED if name not in (*FORMS, "weights-table")])
+@parametrize_with_checks(sorted(REPEATED - DEEPEST), only=ONE_GRAPH)
 def test_what_one_graph_of_the_others_shows(check: Callable[[], None]) -> None:
     check()
 
 
-@pytest.mark.parametrize("name", sorted(REPEATED))
+@pytest.mark.applications
+@parametrize_with_checks(sorted(DEEPEST), only=ONE_GRAPH)
+def test_what_one_graph_of_the_deepest_shows(check: Callable[[], None]) -> None:
+    check()
+
+
+def less_often(name: str, *values: object) -> Any:
+    """Parameters of a test, which ``make test`` leaves out for the deepest networks."""
+    return pytest.param(name, *values, marks=[pytest.mark.applications] if name in DEEPEST else [])
+
+
+@pytest.mark.parametrize("name", [less_often(name) for name in sorted(REPEATED)])
 def test_the_others_have_the_declared_features(name: str) -> None:
     layers, features = layers_of(name), get_spec(name).features
     assert {name: layers[feature.layer].shape for name, feature in features.items()} == {
@@ -138,7 +153,7 @@ def test_every_model_names_features() -> None:
     assert all(get_spec(name).features for name in MODELS)
 
 
-PUBLISHED = [(name, source) for name in MODELS for source in get_spec(name).weights]
+PUBLISHED = [less_often(name, source) for name in MODELS for source in get_spec(name).weights]
 
 
 @pytest.mark.parametrize(("name", "source"), PUBLISHED)

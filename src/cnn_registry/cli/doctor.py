@@ -64,7 +64,7 @@ def command(outdated: bool, wide: bool, as_json: bool) -> None:
         "versions": _versions(),
         "machine": _machine(),
         "plugins": plugins,
-        "excluded": [*left_out(registry.plugins.policy), *unknown_names(registry.plugins.policy)],
+        "excluded": [*left_out(registry.plugins), *unknown_names(registry.plugins)],
         "problems": misnamed_groups(),
         "cache": _cache(),
     }

@@ -12,7 +12,7 @@ from cnn_registry.text import listing, suggestion
 from .discovery import GROUPS, Plugins
 from .distributions import groups, identity, shown
 from .entries import InstalledEntry
-from .policy import ALLOW, CORE, DENY, Policy, normalised
+from .policy import ALLOW, CORE, DENY, normalised
 
 
 def misnamed_groups() -> list[str]:
@@ -28,10 +28,11 @@ def misnamed_groups() -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def unknown_names(policy: Policy) -> list[str]:
+def unknown_names(plugins: Plugins) -> list[str]:
     """A line for each name in the variables of the policy that no installed distribution has."""
     named = [identity(found)[0] for found in metadata.distributions()]
-    installed = {normalised(name) for name in [*filter(None, named), *(entry.distribution for entry in _every_entry())]}
+    publishing = [entry.distribution for entry in _every_entry(plugins)]
+    installed, policy = {normalised(name) for name in [*filter(None, named), *publishing]}, plugins.policy
     return [
         f"{variable} names {name}, which is not installed.{suggestion(name, installed)}"
         for variable, names in ((ALLOW, policy.allow or ()), (DENY, policy.deny))
@@ -40,17 +41,17 @@ def unknown_names(policy: Policy) -> list[str]:
     ]
 
 
-def left_out(policy: Policy) -> list[str]:
+def left_out(plugins: Plugins) -> list[str]:
     """A line that names the distributions which the policy does not allow to provide plugins, if there are any."""
-    names = sorted({entry.distribution for entry in _every_entry() if not policy.allows(entry)} - {CORE})
+    policy = plugins.policy
+    names = sorted({entry.distribution for entry in _every_entry(plugins) if not policy.allows(entry)} - {CORE})
     why = f"{ALLOW}, {DENY} or --no-plugins excludes them"
     return [f"Not used, as {why}: {listing(names, 100)}."] if names else []
 
 
-def _every_entry() -> list[InstalledEntry]:
+def _every_entry(plugins: Plugins) -> list[InstalledEntry]:
     """What is installed, whatever the policy in force."""
-    plugins = Plugins(Policy())
-    return [entry for group in GROUPS for entry in plugins.installed(group)]
+    return [entry for group in GROUPS for entry in plugins.found(group)]
 
 
 def unmet_requirements() -> dict[str, list[str]]:

@@ -11,21 +11,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from importlib import import_module, invalidate_caches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnn_registry.system.isolation import isolated
 from cnn_registry.system.progress import working
 from cnn_registry.text import one_line
 
-from .distributions import ENTRY, entries
+from .distributions import ENTRY, entries, entry_points
 from .entries import Broken, InstalledEntry
 from .listing_cache import CachedListing, Recording, Stamp, folder_stamps, read, stamp_of
 from .policy import CORE, Policy, normalised
 from .spec import API_VERSION, SPEC_ATTRIBUTE, Provider, Rejected, Spec
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 S = TypeVar("S", bound=Spec)
 T = TypeVar("T")
@@ -66,6 +69,21 @@ class _Import:
     details: str
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """What is installed in a folder of ``sys.path``.
+
+    Attributes:
+        stamp: that of the folder when it was read.
+        distributions: those that have entry points, and the text that lists them.
+        published: the entries of the groups that were asked for, one list per distribution that has any.
+    """
+
+    stamp: Stamp
+    distributions: list[tuple[Distribution, str]]
+    published: dict[str, list[list[InstalledEntry]]] = field(default_factory=dict)
+
+
 class Plugins:
     """What is installed, what was found there, and what of it was imported.
 
@@ -78,7 +96,7 @@ class Plugins:
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy_in_force = policy
         self.keeps = False
-        self._folders: dict[tuple[str, str], tuple[Stamp, list[list[InstalledEntry]]]] = {}
+        self._folders: dict[str, _Folder] = {}
         self._imports: dict[Provider, _Import] = {}
         self._kept: tuple[dict[str, Stamp], CachedListing] | None = None
         self._recording: Recording | None = None
@@ -90,7 +108,7 @@ class Plugins:
 
     def installed(self, group: str) -> list[InstalledEntry]:
         """The entries of ``group`` that the policy allows, in the order of ``sys.path``. No plugin's code runs."""
-        return self._allowed(self._found(group))
+        return self._allowed(self.found(group))
 
     def named(self, group: str) -> list[InstalledEntry]:
         """As `installed`, for showing: what an earlier process found, where nothing has changed since."""
@@ -113,7 +131,7 @@ class Plugins:
         if self._recording is None or any(map(self.slowness, self._imports)):
             return
         earlier = self._still_kept()
-        kept = earlier.with_group(group, self._found(group), facts)
+        kept = earlier.with_group(group, self.found(group), facts)
         if kept.groups != earlier.groups:
             self._recording.write(kept)
             self._kept, self._recording = (self._recording.folders, kept), None
@@ -131,8 +149,8 @@ class Plugins:
         policy = self.policy
         return [entry for entry in entries if policy.allows(entry)]
 
-    def _found(self, group: str) -> list[InstalledEntry]:
-        """The entries of ``group``, in the order of ``sys.path``."""
+    def found(self, group: str) -> list[InstalledEntry]:
+        """As `installed`, whatever the policy allows."""
         found: dict[object, list[InstalledEntry]] = {}
         for folder in dict.fromkeys(map(str, sys.path)):
             for published in self._published(group, folder):
@@ -185,14 +203,16 @@ class Plugins:
         from importlib import metadata
 
         latest = stamp_of(folder)
-        known = self._folders.get((group, folder))
-        if known and known[0] == latest:
-            return known[1]
-        if known:
-            self._forget_failures()
-        found = [published for each in metadata.distributions(path=[folder]) if (published := entries(each, group))]
-        self._folders[group, folder] = latest, found
-        return found
+        known = self._folders.get(folder)
+        if known is None or known.stamp != latest:
+            if known:
+                self._forget_failures()
+            installed = [(each, entry_points(each)) for each in metadata.distributions(path=[folder])]
+            known = self._folders[folder] = _Folder(latest, [each for each in installed if each[1]])
+        if group not in known.published:
+            each_has = [entries(distribution, written, group) for distribution, written in known.distributions]
+            known.published[group] = [published for published in each_has if published]
+        return known.published[group]
 
     def _forget_failures(self) -> None:
         """Let a failed import be tried again: what it needs may have been installed since."""

@@ -28,10 +28,15 @@ ENTRY = re.compile(r"(?P<module>[\w.]+)\s*(?::\s*(?P<attribute>[\w.]+)\s*)?(?:\[
 _HEADER = re.compile(r"(Name|Version): *([\w.+!-]{1,128})\s*", re.ASCII | re.IGNORECASE)
 
 
-def entries(distribution: metadata.Distribution, group: str) -> list[InstalledEntry]:
-    """The entries of ``group`` in one distribution."""
+def entry_points(distribution: metadata.Distribution) -> str:
+    """The text that lists the entry points of a distribution, or an empty string if it has none."""
+    return text(distribution, "entry_points.txt")
+
+
+def entries(distribution: metadata.Distribution, written: str, group: str) -> list[InstalledEntry]:
+    """The entries of ``group`` in one distribution, whose `entry_points` are ``written``."""
     values: dict[str, list[str]] = {}
-    for entry, value in _section(text(distribution, "entry_points.txt"), group):
+    for entry, value in _section(written, group):
         values.setdefault(entry, []).append(value)
     if not values:
         return []
@@ -65,7 +70,7 @@ def identity(distribution: metadata.Distribution) -> tuple[str | None, str | Non
 
 def groups(distribution: metadata.Distribution) -> list[str]:
     """The names of all groups in which a distribution publishes something."""
-    lines = map(str.strip, text(distribution, "entry_points.txt").splitlines())
+    lines = map(str.strip, entry_points(distribution).splitlines())
     return [line.strip("[]") for line in lines if line.startswith("[")]
 
 
