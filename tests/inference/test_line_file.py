@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,14 @@ def test_pictures_with_a_result_are_left_out_as_often_as_they_have_one() -> None
     pictures = [Picture(name, name) for name in "babcba"]
     assert [picture.name for picture in done.remaining(pictures, str)] == ["c", "b", "a"]
     assert [p.name for p in Done([]).remaining(pictures, str)] == list("babcba")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks of this kind")
+def test_a_file_that_another_process_writes_is_refused(tmp_path: Path) -> None:
+    with LineFile(tmp_path / "x.jsonl") as lines:
+        lines.write(['{"path": "a"}'])
+        with pytest.raises(UsageError, match=r"Another process writes .*x\.jsonl; wait for its end"):
+            LineFile(tmp_path / "x.jsonl", resume=True)
+        lines.write(['{"path": "b"}'])
+    with LineFile(tmp_path / "x.jsonl", resume=True) as lines:
+        assert list(lines.read()) == ['{"path": "a"}', '{"path": "b"}']

@@ -115,3 +115,12 @@ def test_a_model_without_a_graph_stays() -> None:
     model = Own()
     model(np.zeros((1, *SHAPE), np.float32))
     assert fold_batch_norm(model) is model
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_normalisation_of_rows_or_columns_stays(axis: int) -> None:
+    convolution = keras.layers.Conv2D(SHAPE[0], 3, padding="same")  # as many filters as the map has rows and columns
+    model = network(convolution, keras.layers.BatchNormalization(axis=axis))
+    same_answers(model, fold_batch_norm(model))
+    last = network(keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(axis=3))
+    assert normalisations(fold_batch_norm(last)) == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cnn_registry.registry import outdated as module
-from cnn_registry.registry.outdated import Newer, ask_index, index_address, installed_packages, shown_address
+from cnn_registry.registry.outdated import Newer, ask_index, index_address, installed_packages
 from tests.conftest import Cnnreg, FakePlugins, declaration
 
 PASSWORD = "a-secret-password"
@@ -108,7 +108,11 @@ def test_an_index_that_cannot_be_asked_is_one_line(
     assert ask_index().fault == "pip's index file:///wheels is not an address that can be asked"
     monkeypatch.setattr(module, "_pip_settings", lambda: {"no-index": "true", "index-url": "http://127.0.0.1:9"})
     assert ask_index().fault == "pip is configured to use no index"
-    assert PASSWORD not in shown_address(f"http://user:{PASSWORD}@host:1/simple")
+    for address in ("ftp://{}@host/simple", "http://{}@[host/simple", "http://{}@127.0.0.1:99999/simple"):
+        wrong = {"index-url": address.format(f"user:{PASSWORD}")}
+        monkeypatch.setattr(module, "_pip_settings", lambda wrong=wrong: wrong)
+        assert ask_index().fault
+        assert PASSWORD not in ask_index().fault
 
 
 def test_the_address_is_that_of_pips_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,6 +298,8 @@ def test_a_failure_of_the_network_reaches_those_who_wait_and_no_others() -> None
         task = asyncio.create_task(batcher.run())
         with pytest.raises(ValueError, match="too bright"):
             await batcher([np.full((1, 1, 3), 9, np.uint8)])
+        with pytest.raises(ValueError, match="same shape"):
+            await asyncio.wait_for(batcher([np.zeros((1, edge, 3), np.uint8) for edge in (1, 2)]), 10)
         assert len(await batcher([np.zeros((1, 1, 3), np.uint8)] * 3)) == 3
         task.cancel()
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from cnn_registry.system.files import (
     is_own_file,
     is_own_folder,
     is_temporary,
+    size_of,
     whole_directory,
     whole_file,
     write_file,
@@ -98,7 +103,40 @@ def test_a_folder_in_place_of_the_temporary_one_stays(tmp_path: Path, kind: str)
     planted.mkdir()
     (planted / "thesis.txt").write_text("years of work")
     (tmp_path / "there").mkdir()
-    with pytest.raises(RunError, match="there cannot be written"), whole_directory(tmp_path / "there") as temporary:
+    with whole_directory(tmp_path / "there") as temporary:
         (temporary / "file").touch()
+        assert is_temporary(temporary)
+    assert (tmp_path / "there" / "file").exists()
     assert (planted / "thesis.txt").read_text() == "years of work"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([planted.name, "there"])
+
+
+def test_folders_that_are_removed_meanwhile_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("step-1", "step-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").write_text("12345")
+    plain = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        found = plain(path, **options)
+        if str(path).endswith("state.json"):
+            monkeypatch.setattr(os, "stat", plain)
+            shutil.rmtree(tmp_path / ("step-1" if "step-2" in str(path) else "step-2"))
+        return found
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert size_of(tmp_path) == 5
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
+    def write(text: str) -> None:
+        with whole_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text(text)
+            together.wait()
+
+    together = threading.Barrier(2, timeout=10)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ("one", "other")))
+    assert (tmp_path / "a.txt").read_text() in ("one", "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -278,6 +278,13 @@ def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, col
     assert unfinished(tiny, **same) == stopped.path
     assert unfinished(tiny, **same | {"settings": SETTINGS | {"epochs": 5}}) is None
     assert unfinished(tiny, **same | {"data": None, "dataset": "digits"}) is None
+    assert unfinished(tiny, **same, split="stratified") == stopped.path
+    assert unfinished(tiny, **same, split="tuning") is None
+    split = stopped.record.split
+    Run.open(stopped.path).updated(split=split.model_copy(update={"name": "tuning"}))
+    assert unfinished(tiny, **same, split="tuning") == stopped.path
+    assert unfinished(tiny, **same) is None, "a split was named, which these arguments do not name"
+    Run.open(stopped.path).updated(split=split)
     resume(stopped.path)
     assert unfinished(tiny, **same) is None
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from cnn_registry.system.progress import working
 from cnn_registry.system.stdout import stdout_to_stderr
 
 from .network import Job, with_preprocessing
+
+_one_at_a_time = threading.RLock()
+"""Held while output is hidden: of two threads that overlap, each would restore what it found, the other's changes."""
 
 TELEMETRY = "openvino_telemetry"
 """The package through which OpenVINO and NNCF report their use over the network."""
@@ -73,8 +77,11 @@ def converting(title: str, model: str) -> Iterator[None]:
 
 @contextmanager
 def hidden_output(descriptor: int | None = None) -> Iterator[None]:
-    """Send to a file descriptor, or nowhere, what Python and native code print within."""
-    with ExitStack() as stack:
+    """Send to a file descriptor, or nowhere, what Python and native code print within.
+
+    Another thread that wants the same waits.
+    """
+    with _one_at_a_time, ExitStack() as stack:
         level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
         stack.callback(logging.disable, level)

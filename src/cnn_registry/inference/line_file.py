@@ -35,7 +35,8 @@ class LineFile:
             are added, or by `cut`; until then the file stays as it is.
 
     Raises:
-        UsageError: it is there, has another first line, or holds something else than lines.
+        UsageError: it is there, another process writes it, it has another first line, or holds something else than
+            lines.
         DataError: it cannot be written.
     """
 
@@ -47,6 +48,9 @@ class LineFile:
             raise UsageError(f"{path} is not a regular file; name another.")
         try:
             self._file = path.open("r+b" if path.exists() else "x+b")
+            if not _is_alone(self._file):
+                self.close()
+                raise UsageError(f"Another process writes {path}; wait for its end, or name another file.")
             self._end, rest = _last_line(self._file)
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -124,6 +128,19 @@ class LineFile:
                 if not line.endswith(b"\n"):
                     raise ValueError(f"it has a line of more than {LONGEST:,} bytes")
                 yield line[:-1].decode()
+
+
+def _is_alone(file: BinaryIO) -> bool:
+    """Whether nobody else holds the lock of an open file, which is held from now on until the file is closed."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, and file systems without locks
+        pass
+    return True
 
 
 def _last_line(file: BinaryIO) -> tuple[int, bytes | None]:

@@ -60,15 +60,22 @@ def _pairs(model: keras.Model) -> dict[str, Any]:
     uses = Counter(id(tensor) for layer in every for tensor in keras.tree.flatten(layer.input))
     uses.update(id(tensor) for tensor in model.outputs)
     linear = {
-        id(layer.output): layer.name
+        id(layer.output): layer
         for layer in every
         if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
     }
-    return {
-        linear[id(layer.input)]: layer
+    following = [
+        (linear[id(layer.input)], layer)
         for layer in every
         if type(layer) is keras.layers.BatchNormalization and uses[id(layer.input)] == 1 and id(layer.input) in linear
-    }
+    ]
+    return {convolution.name: layer for convolution, layer in following if _is_of_channels(layer, convolution)}
+
+
+def _is_of_channels(normalisation: Any, convolution: Any) -> bool:
+    """Whether each filter has a statistic of its own, and not each row or column of the map."""
+    axis = -1 if convolution.data_format == "channels_last" else -3
+    return normalisation.axis in (axis, axis + 4)
 
 
 def _together(convolution: Any, normalisation: Any) -> list[np.ndarray]:

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from cnn_registry.errors import DownloadError
 from cnn_registry.system.download import fetch
+from cnn_registry.text import without_credentials
 
 from .discovery import GROUPS
 from .distributions import groups, identity
@@ -101,15 +102,8 @@ def index_address() -> str:
         raise DownloadError("pip is configured to use no index.")
     index = settings.get("index-url") or _pips_own()
     if not re.match(r"https?://", index):
-        raise DownloadError(f"pip's index {shown_address(index)} is not an address that can be asked.")
+        raise DownloadError(f"pip's index {without_credentials(index)} is not an address that can be asked.")
     return index.rstrip("/")
-
-
-def shown_address(address: str) -> str:
-    """An address without the name and the password that may be in it."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host))
 
 
 def _pip_settings() -> Mapping[str, str]:
@@ -166,11 +160,11 @@ def _newest(index: str, name: str, installed: str) -> str | None:
     except DownloadError as error:
         if str(error).startswith("HTTP 404"):
             return None
-        raise DownloadError(f"{shown_address(index)} cannot be asked: {error}") from None  # its address may be secret
+        raise DownloadError(without_credentials(f"{index} cannot be asked: {error}")) from None
     try:
         return _newer_than(installed, json.loads(content)["files"])
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        raise DownloadError(f"{shown_address(index)} does not answer in JSON (PEP 691)") from None
+        raise DownloadError(f"{without_credentials(index)} does not answer in JSON (PEP 691)") from None
 
 
 def _newer_than(installed: str, files: Iterable[Mapping[str, Any]]) -> str:

@@ -38,8 +38,8 @@ class Batcher:
             batch = [await self._queue.get()]
             while len(batch) < self._at_a_time and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            squares = np.stack([square for square, _ in batch])
             try:
+                squares = np.stack([square for square, _ in batch])
                 rows = await loop.run_in_executor(self._thread, self._network, squares)
             except Exception as error:
                 for _, future in batch:

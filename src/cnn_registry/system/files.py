@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 
 from cnn_registry.errors import RunError
@@ -86,7 +88,8 @@ def read_regular(path: Path, limit: int) -> bytes:
 def size_of(path: Path) -> int:
     """Bytes of the files in a folder, or of a file; links are not followed, and a file of two names counts once."""
     files: dict[tuple[int, int], int] = {}
-    for item in [path, *path.rglob("*")]:
+    # Unlike Path.rglob, os.walk passes over folders that are removed meanwhile.
+    for item in [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]:
         with suppress(OSError):
             facts = item.lstat()
             if stat.S_ISREG(facts.st_mode):
@@ -138,7 +141,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         RunError: it cannot be written. What was at ``path`` is still there then.
     """
     check_own(path)
-    temporary, old = _beside(path), _beside(path, "old")
+    temporary, old = _unused(_beside(path)), _unused(_beside(path, "old"))
     made: list[Path] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,4 +190,11 @@ def flush(path: Path) -> None:
 
 
 def _beside(path: Path, what: str = "") -> Path:
-    return path.with_name(f".writing-{what}{os.getpid()}-{path.name}")
+    # The main thread's number is that of its process; other threads have their own.
+    return path.with_name(f".writing-{what}{threading.get_native_id()}-{path.name}")
+
+
+def _unused(path: Path) -> Path:
+    """``path``, or with a number behind it where there is something: in containers, a killed process had our number."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(found for found in chain([path], numbered) if not os.path.lexists(found))

@@ -15,7 +15,7 @@ from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.recipes.resolution import leaves
 from cnn_registry.recipes.schema import Recipe, validated
-from cnn_registry.runs.new_directory import stamped
+from cnn_registry.runs.new_directory import file_name, new_directory, stamped
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import read_regular, write_file
 from cnn_registry.workflows.foreign import refuse_foreign_code
@@ -58,8 +58,23 @@ class Record(BaseModel):
 
 
 def new_folder(what: Task) -> Path:
-    """A folder in ``runs`` that does not exist yet."""
-    return Path("runs") / stamped(what.spec.name, what.plan.data.name, "tuning")
+    """A new folder in ``runs``."""
+    return new_directory(Path("runs"), stamped(what.spec.name, file_name(what.plan.data.name), "tuning"))
+
+
+def own_storage(folder: Path) -> str:
+    """The address of the database in a tuning's folder.
+
+    Raises:
+        UsageError: the folder's name does not fit into an address.
+    """
+    from sqlalchemy.engine import URL, make_url
+
+    file = str((folder / STUDY).absolute())
+    url = URL.create("sqlite", database=file).render_as_string()
+    if make_url(url).database != file:
+        raise UsageError(f"{folder.absolute()} has a letter that the address of a database cannot have; name another.")
+    return url
 
 
 def check_folder(folder: Path) -> None:
@@ -84,10 +99,12 @@ def write_record(folder: Path, what: Task, url: str, study: str, trials: int | N
         trials: how many there will be; ``None`` for any number.
         parts: sampler and pruner as they were given; objects are not written.
     """
+    from sqlalchemy.engine import make_url
+
     lines = ["# What is searched; cnnreg tune --space reads it.", *space_lines(what.space)]
     write_file(folder / SPACE, "\n".join(lines) + "\n")
     data, recipe = what.images["data"], what.recipe
-    storage = None if url.endswith(f"/{STUDY}") and str(folder.absolute()) in url else url
+    storage = None if make_url(url).database == str((folder / STUDY).absolute()) else url
     record = {
         "model": what.model,
         "dataset": what.images["dataset"],
@@ -108,7 +125,8 @@ def _as_path(recipe: str | Path | None) -> str | None:
     """A recipe's name, or the whole path of a file or a run."""
     if recipe is None:
         return None
-    return str(Path(recipe).absolute()) if Path(recipe).exists() else str(recipe)
+    is_path = str(recipe).endswith(".toml") or (Path(recipe) / "run.json").exists()
+    return str(Path(recipe).absolute()) if is_path else str(recipe)
 
 
 def tuning_in(folder: Path) -> dict[str, Any]:

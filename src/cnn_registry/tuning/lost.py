@@ -22,6 +22,10 @@ MOST_TRIES = 3
 """How often a trial whose process was lost is tried at most: it may be what ends the process."""
 
 
+CLOCK = 10.0
+"""Seconds by which the start of one process may seem to differ: it is counted from a clock that is set meanwhile."""
+
+
 def this_process() -> dict[str, Any]:
     """What identifies this process: machine, number and start."""
     import psutil
@@ -41,7 +45,7 @@ def is_lost(trial: FrozenTrial, now: datetime) -> bool:
     if owner["pid"] == os.getpid():
         return True  # an earlier call in this process, which has ended
     try:
-        return bool(psutil.Process(owner["pid"]).create_time() != owner["started"])
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) > CLOCK)
     except psutil.Error:
         return True
 

@@ -21,7 +21,7 @@ from cnn_registry.system.progress import note
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import counted
 
-from .folder import BEST, PAGE, RECORD, STUDY, check_folder, new_folder, write_record
+from .folder import BEST, PAGE, RECORD, STUDY, check_folder, new_folder, own_storage, write_record
 from .lost import enqueue_again
 from .outcome import Tuned, best_trial, finished, table
 from .page import write_tuning_page
@@ -122,8 +122,6 @@ def tune(
         folder = None if out is None else Path(out)
         if folder:
             check_folder(folder)
-        elif storage is None:
-            folder = new_folder(what)
         opened = _opened(what, storage, name, folder, sampler, pruner, resume=resume)
         with storage_errors(opened.url):
             write_record(opened.folder, what, opened.url, name, trials, {"sampler": sampler, "pruner": pruner})
@@ -146,11 +144,11 @@ def _opened(
     joined = named_part(optuna.samplers, "Sampler", sampler) if isinstance(sampler, str) else sampler
     pruning = named_part(optuna.pruners, "Pruner", pruner) if isinstance(pruner, str) else pruner
     if storage is None:
-        assert folder
-        if resume and not (folder / STUDY).is_file():
-            raise UsageError(f"There is no tuning in {folder} to resume.")
+        if resume and not (folder and (folder / STUDY).is_file()):
+            raise UsageError(f"There is no tuning in {folder or 'a new folder'} to resume.")
+        folder = folder or new_folder(what)
+        storage = own_storage(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{folder / STUDY}"
     storage = absolute(storage, exists=resume)
     opened = open_storage(storage, enqueue_again)
     with storage_errors(storage):

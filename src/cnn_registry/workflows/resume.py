@@ -17,7 +17,7 @@ from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source, columns_of, path_of, weights_digest
 from cnn_registry.data.pipeline.steps import check_steps, configurations
 from cnn_registry.data.sources.unreadable import OnBadImage
-from cnn_registry.data.split import positions
+from cnn_registry.data.split import positions, split_name
 from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.inference.evaluate import source_of
 from cnn_registry.inference.model import changed_network, spec_of
@@ -379,7 +379,8 @@ def unfinished(
     if not isinstance(spec, ModelSpec):
         return None  # what is wrong with it is reported where it is trained
     wanted = chosen_recipe(spec, recipe, settings or {})
-    chosen = settled(wanted, spec, load_dataset(dataset, as_source(data))).recipe
+    loaded = load_dataset(dataset, as_source(data))
+    chosen = settled(wanted, spec, loaded).recipe
     given = None if data is None else str(path_of(data).absolute())
 
     def is_same(record: RunRecord) -> bool:
@@ -390,7 +391,7 @@ def unfinished(
             and record.data.given == given
             and record.data.columns == columns_of(data)
             and asked
-            and split in (None, record.split.name)
+            and record.split.name == split_name(loaded, split)
         )
 
     found = [run for run in _runs(Path(out)) if run.record.status not in ENDED and is_same(run.record)]
