@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import pty
 import re
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cnn_registry.system.progress import LineBar, note, open_bar, progress, working
+from cnn_registry.system import silence
+from cnn_registry.system.progress import note, open_bar, progress, working
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -196,28 +198,80 @@ def test_a_notebook_without_a_kernel_is_a_log(monkeypatch: pytest.MonkeyPatch, n
     assert notebook.shown == []
 
 
-def test_in_a_log_long_work_has_a_line_after_some_seconds_and_then_ever_fewer(
+def test_in_a_log_long_work_has_lines_about_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LineBar, "FIRST", 0.1)
+    monkeypatch.setattr(silence, "SILENCE", 0.1)
     with progress("Decoding 4 images", 4) as advance:
         advance(3)
         time.sleep(1.0)
     first, *lines = capsys.readouterr().err.splitlines()
     assert first == "Decoding 4 images"
     assert re.fullmatch(r"Decoding 4 images  3/4  0:00:0\d left", lines[0])
-    assert 2 <= len(lines) <= 3  # after 0.1, 0.3, 0.7 s
+    assert 2 <= len(lines) <= 10
 
 
-def test_in_a_log_work_that_has_not_begun_has_one_line(
+def test_after_some_lines_they_become_rarer(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LineBar, "FIRST", 0.02)
+    monkeypatch.setattr(silence, "SILENCE", 0.1)
+    monkeypatch.setattr(silence, "STEADY", 1)
+    with working("Building", after=0.1):
+        time.sleep(1.0)
+    assert 2 <= len(capsys.readouterr().err.splitlines()) <= 4  # after 0.1, 0.2, 0.4, 0.8 s
+
+
+def test_in_a_log_work_that_has_not_begun_says_how_long_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SILENCE", 0.05)
     bar = open_bar("Classifying", None)
     time.sleep(0.3)
     bar.update(2, "Classifying", "")
-    time.sleep(0.5)
+    time.sleep(0.3)
     bar.close()
-    first, *others = capsys.readouterr().err.splitlines()
-    assert first == "Classifying"
-    assert set(others) == {"Classifying  2"}
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line, _ in itertools.groupby(lines)] == [
+        *("Classifying", "Classifying (0 s)", "Classifying  2"),
+        *(["Classifying  2 (0 s)", "Classifying  2 (1 s)"] if lines[-1].endswith("(1 s)") else [lines[-1]]),
+    ]
+
+
+def test_of_several_works_the_innermost_is_spoken_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SILENCE", 0.2)
+    with working("Exporting", after=0.05):
+        with working("Building", total=4, after=60.0) as advance:
+            time.sleep(0.15)
+            advance(1)
+            time.sleep(0.3)
+        with working("Converting", after=60.0):
+            note("said by the converter")
+    first, second, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "Building"  # 60 s are for work that nothing is around
+    assert second.startswith("Building  1/4")
+    assert last == "said by the converter"
+
+
+def test_above_a_bar_work_has_one_line(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "SILENCE", 0.05)
+
+    def work() -> None:
+        with progress("Working", 2), working("Building", after=0.05):
+            time.sleep(0.3)
+
+    assert show(work).count("Building") == 1
+
+
+def test_a_slow_command_says_that_it_has_started(run_python: RunPython) -> None:
+    code = """
+import sys
+from cnn_registry.cli import app
+app.LATE = 0
+sys.argv = ["cnnreg", "--no-plugins", "data", "nowhere"]
+app.main()
+"""
+    first, second = run_python("-c", code).stderr.splitlines()
+    assert first == "Starting cnnreg data"
+    assert second.startswith("Error: There is no folder, table or dataset nowhere")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO
@@ -15,16 +15,21 @@ import click
 from cnn_registry import __version__
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.registry.current import current_registry
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, shows_bars, working
 from cnn_registry.text import shorten, suggestion
 
-from .commands import COMMANDS
+from .commands import COMMANDS, SLOW
 from .common import common_options, is_verbose
 from .extra import find_command, plugin_commands
 from .hints import option_hint
 
 INTERRUPTED = 130
 TERMINATED = 143
+
+EARLY, LATE = 0.5, 2.0
+"""Seconds after which a slow command says that it has started: on a terminal; and in a log, where most errors are one
+line.
+"""
 
 LONGEST_NAME = 120
 """Columns for the name of a file in a message."""
@@ -86,7 +91,8 @@ def main() -> NoReturn:
 def _run() -> int:
     """Run the command, report what goes wrong in one line, and return the exit code."""
     try:
-        return cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0
+        with _announced():
+            return cnnreg.main(prog_name="cnnreg", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:  # a group without a command
         click.echo(error.format_message(), err=True)
         return error.exit_code
@@ -132,6 +138,14 @@ def _run() -> int:
         reason = " ".join(str(error).split()) or "no message"
         _complain(f"Error: unexpected {type(error).__name__}: {reason} ('cnnreg -v ...' shows where.)")
         return 1
+
+
+def _announced() -> AbstractContextManager[object]:
+    """Within it, a slow command that has not said anything says what it does."""
+    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")  # the group has only flags
+    if name not in SLOW:
+        return nullcontext()
+    return working(f"Starting cnnreg {name}", after=EARLY if shows_bars() else LATE, repeats=False)
 
 
 def _is_of_click(error: SystemExit) -> bool:

@@ -27,3 +27,9 @@ COMMANDS = (
     "cache",
     "doctor",
 )
+
+SLOW = frozenset(
+    {"info", "augmented", "train", "lr-find", "tune", "evaluate", "predict", "embed", "export", "push", "explain"}
+    | {"report", "compare", "serve", "check", "pack", "data", "doctor"}
+)
+"""Those that say that they have started, as they read many files or import Keras. None of them asks anything."""

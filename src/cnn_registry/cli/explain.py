@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from cnn_registry.errors import BadImageError, UsageError
-from cnn_registry.system.progress import note, progress
+from cnn_registry.system.progress import note, progress, working
 from cnn_registry.text import counted
 
 from .batches import max_pixels_option
@@ -129,16 +128,15 @@ def _written(
     """Explain and write, one picture after another; a row for each."""
     rows = []
     count = len(pictures)
-    shown = progress(f"Explaining {counted(count, 'image')}", count) if count > 1 else nullcontext(None)
-    with shown as advance:
+    what = f"Explaining {counted(count, 'image')}"
+    with progress(what, count) if count > 1 else working(what) as advance:
         for picture, stem in zip(pictures, stems, strict=True):
             try:
                 [explanation] = explainer([picture])
                 rows.append(_save(explanation, out / stem))
             except BadImageError as error:
                 rows.append({"image": str(picture.name), "error": error.reason})
-            if advance:
-                advance(1)
+            advance(1)
     return rows
 
 

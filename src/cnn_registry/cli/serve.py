@@ -8,7 +8,7 @@ import click
 
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.extras import need
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 
 from .common import common_options, force_option, runtime_option
 from .output import tell
@@ -57,6 +57,7 @@ def command(run: str, host: str, port: int, weights: str, runtime: Runtime, forc
         make_server(app).run(sockets=[listener])
 
 
+@working("Loading the model")
 def _served(run: str, weights: str, force: bool, predictor: Predictor) -> Served:
     """The model, loaded and tried, so that the first request does not wait."""
     import numpy as np

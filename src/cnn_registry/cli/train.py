@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 import click
 from click.core import ParameterSource
 
-from cnn_registry.system.progress import muted, note, shows_bars, working
+from cnn_registry.system.progress import muted, note
 
 from .app import INTERRUPTED, TERMINATED
 from .common import ImageSizeType, common_options, json_option, training_options
@@ -205,10 +205,8 @@ def command(
     """
     if not resumed:
         _named(model)
-    # In a log, what is refused is one line.
-    with working(f"Preparing to train {model}" if model else "Preparing to resume", after=0.5 if shows_bars() else 2.0):
-        from cnn_registry.recipes.load import parse_settings
-        from cnn_registry.workflows.train import train
+    from cnn_registry.recipes.load import parse_settings
+    from cnn_registry.workflows.train import train
 
     short = {
         "epochs": epochs,

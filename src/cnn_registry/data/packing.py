@@ -18,7 +18,7 @@ from PIL import Image
 
 from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.system.files import is_own_file, is_temporary, whole_file, write_file
-from cnn_registry.system.progress import note, progress
+from cnn_registry.system.progress import note, progress, working
 from cnn_registry.system.sealed import json_digest
 from cnn_registry.text import counted, one_line, quoted
 
@@ -79,6 +79,7 @@ class Packing:
     bytes: int
 
 
+@working("Packing")
 def pack(
     source: str | Path | Manifest | ImageDataset,
     out: str | Path,

@@ -25,6 +25,7 @@ from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import size_of, whole_directory
+from cnn_registry.system.progress import working
 
 from .check import BATCH, Measurement, Sample, bound, measured, refuse_disagreement
 from .conversion import converting
@@ -70,6 +71,7 @@ class Export:
     part: str
 
 
+@working("Exporting")
 def export_run(
     run: Run,
     format: FormatName,

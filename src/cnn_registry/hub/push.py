@@ -59,6 +59,7 @@ class Pushed:
     removed: tuple[str, ...]
 
 
+@working("Pushing")
 def push(
     run: Run | str | Path,
     to: str,

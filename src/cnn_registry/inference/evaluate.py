@@ -25,7 +25,7 @@ from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.record import hashes_of
 from cnn_registry.runs.run import Run
-from cnn_registry.system.progress import working
+from cnn_registry.system.progress import Advance, working
 from cnn_registry.text import counted
 
 from .evaluation import Evaluation
@@ -56,8 +56,9 @@ def evaluate_model(
     ``traced`` computes the outputs of a batch; default the model, which is traced for it.
     """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
-    with reading(images), working(f"Evaluating {counted(len(indices), 'image')}", after=1.0):
-        outputs = _outputs(traced or traced_call(model, batches.element_spec[0]), batches)
+    what = f"Evaluating {counted(len(indices), 'image')}"
+    with reading(images), working(what, total=len(indices), after=1.0) as advance:
+        outputs = _outputs(traced or traced_call(model, batches.element_spec[0]), batches, advance)
     readable = images.unreadable.readable(indices)
     if len(readable) < len(indices):
         outputs = outputs[np.isin(indices, readable)]
@@ -70,11 +71,16 @@ def evaluate_model(
     return MultiLabelEvaluation(*found, None if thresholds is None else np.array(thresholds, float))
 
 
-def _outputs(traced: Callable[[Any], Any], batches: Dataset) -> np.ndarray:
+def _outputs(traced: Callable[[Any], Any], batches: Dataset, advance: Advance) -> np.ndarray:
     """What a model says of all images, float32."""
-    return np.concatenate([traced(images) for images, _ in batches]).astype("float32")
+    outputs = []
+    for images, _ in batches:
+        outputs.append(np.asarray(traced(images)))
+        advance(len(images))
+    return np.concatenate(outputs).astype("float32")
 
 
+@working("Evaluating")
 def evaluate(
     run: Run | str | Path,
     *,

@@ -147,6 +147,7 @@ class Comparison:
         return rows
 
 
+@working("Comparing runs")
 def compare_runs(runs: Sequence[Run]) -> Comparison:
     """Compare runs: settings, results on the same validation images, speed and size.
 

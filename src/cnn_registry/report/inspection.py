@@ -23,7 +23,7 @@ from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.registry.datasets import list_datasets
 from cnn_registry.runs.folds import open_runs
-from cnn_registry.system.progress import collected_notes, progress
+from cnn_registry.system.progress import collected_notes, progress, working
 from cnn_registry.text import counted, listing
 
 from .label_errors import label_errors
@@ -138,6 +138,7 @@ class Inspection:
         }
 
 
+@working("Looking at the images")
 def inspect(
     source: str | Path | Manifest,
     *,

@@ -84,6 +84,7 @@ def write_run_page(
     return path
 
 
+@working("Writing the report")
 def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) -> Path:
     """Write the page of a run again, of what it recorded and, where they are there, its images and its network.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,8 @@ from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from cnn_registry.text import printable, wrapped
+
+from .silence import Work, in_notebook, is_terminal, standard_stream, watch, write_line
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -69,37 +70,38 @@ def note(text: str) -> None:
     line = printable(text)
     for lines in _collected:
         lines.append(line)
-    _print(wrapped(line, shutil.get_terminal_size().columns) if _is_terminal() else line, _stream())
+    write_line(_fitted(line), standard_stream())
 
 
-def _stream() -> TextIO | None:
-    return sys.stdout if _in_notebook() else sys.stderr
-
-
-def _print(line: str, stream: TextIO | None) -> None:
-    if stream is not None:
-        with suppress(OSError, ValueError):  # ValueError: it is closed
-            print(line, file=stream, flush=True)
+def _fitted(line: str) -> str:
+    return wrapped(line, shutil.get_terminal_size().columns) if is_terminal() else line
 
 
 @contextmanager
-def working(description: str, *, after: float = 2.0) -> Iterator[None]:
-    """Print ``description`` as a plain line if the block takes longer than ``after`` seconds.
+def working(
+    description: str, *, total: int | None = None, after: float = 2.0, repeats: bool = True
+) -> Iterator[Advance]:
+    """Print ``description`` as a plain line if the block takes longer, and then how far it is, or how long it takes.
 
-    The line also appears while the file descriptor of standard error leads elsewhere.
+    The lines also appear while the file descriptor of standard error leads elsewhere. As a decorator, it is about all
+    of a function.
+
+    Args:
+        description: what is being done.
+        total: how much there is to do, where the block advances by what it has finished.
+        after: seconds without a line until the first. Within other work, it comes after 3 s without one at the latest.
+        repeats: whether there are further lines, as `cnn_registry.system.silence` has them.
     """
-    if _quiet:
-        yield
-        return
-    stream = None if _in_notebook() else _duplicate(sys.stderr)
-    timer = threading.Timer(after, _print, [printable(description), stream or _stream()])
-    timer.daemon = True
-    timer.start()
+    state = _State(printable(description), total, 0, "")
+
+    def line() -> str:
+        return "" if _quiet else _fitted(state.line() if state.gained else printable(description))
+
+    stream = None if _quiet or in_notebook() else _duplicate(sys.stderr)
     try:
-        yield
+        with watch.during(Work(line, after=after, repeats=repeats, stream=stream)):
+            yield state.advance
     finally:
-        timer.cancel()
-        timer.join()
         if stream:
             with suppress(OSError):
                 stream.close()
@@ -138,7 +140,7 @@ class Bar(Protocol):
 
 def shows_bars() -> bool:
     """Whether there is a terminal or a notebook that can show a bar."""
-    return not _quiet and (_is_terminal() or _in_notebook())
+    return not _quiet and (is_terminal() or in_notebook())
 
 
 def open_bar(description: str, total: int | None, *, completed: int = 0, unit: str = "") -> Bar:
@@ -150,7 +152,7 @@ def open_bar(description: str, total: int | None, *, completed: int = 0, unit: s
         completed: how much is done already.
         unit: ``"bytes"`` to show sizes and speed, anything else to count.
     """
-    kind = LineBar if _quiet else TerminalBar if _is_terminal() else NotebookBar if _in_notebook() else LineBar
+    kind = LineBar if _quiet else TerminalBar if is_terminal() else NotebookBar if in_notebook() else LineBar
     return kind(printable(description), total, completed, unit)
 
 
@@ -170,18 +172,6 @@ def progress(description: str, total: int, *, unit: str = "") -> Iterator[Advanc
         yield bar.advance
     finally:
         bar.close()
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is no standard error, or it is closed
-        return False
-
-
-def _in_notebook() -> bool:
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
 
 
 class TerminalBar:
@@ -205,6 +195,8 @@ class TerminalBar:
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # what goes to a file stays there
         )
         self._task = self._bar.add_task(description, total=total, completed=completed, measured="")
+        self._work = Work(lambda: description, is_shown=True)
+        watch.begin(self._work)
         self._bar.start()
 
     def advance(self, amount: int) -> None:
@@ -221,13 +213,22 @@ class TerminalBar:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        watch.end(self._work)
         self._bar.stop()
 
 
 def _columns(unit: str, width: int) -> list[ProgressColumn]:
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     return [
+        *([SpinnerColumn("line")] if width >= NARROW else []),  # it turns while nothing else changes
         TextColumn("{task.description}", markup=False),
         *([BarColumn(40 if width >= WIDE else 10)] if width >= NARROW else []),
         DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
@@ -256,24 +257,18 @@ class _Forgiving:
 
 
 class LineBar:
-    """Lines in a log: the state of the work after 3 s without a line, then at growing intervals of up to a minute.
-
-    Work that has not advanced yet has one line.
+    """Lines in a log, which say how far the work is when there was none for a while.
 
     Attributes:
         width: letters for which there is room.
     """
 
-    FIRST, LONGEST = 3.0, 60.0
-    """Seconds without a line."""
-
     def __init__(self, description: str, total: int | None, completed: int, unit: str) -> None:
         self.width = PLAIN
         self._state = _State(description, total, completed, unit)
-        self._last = time.monotonic()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._lines, daemon=True)
-        self._thread.start()
+        self._work = Work(self._state.line)
+        if not _quiet:
+            watch.begin(self._work)
 
     def advance(self, amount: int) -> None:
         """Add what has been finished."""
@@ -285,23 +280,11 @@ class LineBar:
 
     def print(self, text: str) -> None:
         """Print a line, after which there is none for a while."""
-        self._last = time.monotonic()
         note(text)
 
     def close(self) -> None:
         """End the lines."""
-        self._closed.set()
-        self._thread.join()
-
-    def _lines(self) -> None:
-        silence, shown = self.FIRST, ""
-        while not self._closed.wait(max(0.01, self._last + silence - time.monotonic())):
-            if time.monotonic() - self._last >= silence:
-                line = self._state.line()
-                if self._state.gained or line != shown:
-                    self.print(line)
-                shown, self._last = line, time.monotonic()
-                silence = min(2 * silence, self.LONGEST)
+        watch.end(self._work)
 
 
 class NotebookBar:
@@ -320,6 +303,8 @@ class NotebookBar:
         self._state = _State(description, total, completed, unit)
         self._shown = time.monotonic()
         self._display = display(self._content(), raw=True, display_id=True)
+        self._work = Work(self._state.line, is_shown=True)
+        watch.begin(self._work)
 
     def advance(self, amount: int) -> None:
         """Add what has been finished."""
@@ -343,6 +328,7 @@ class NotebookBar:
 
     def close(self) -> None:
         """Show the last state."""
+        watch.end(self._work)
         self._display.update(self._content(), raw=True)
 
     def _content(self) -> dict[str, str]:
@@ -360,6 +346,10 @@ class _State:
         self._description, self._measured, self._unit = description, "", unit
         self._total, self.completed, self._before = total, completed, completed
         self._began = time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        """Add what has been finished."""
+        self.completed += amount
 
     def set(self, completed: int, description: str, measured: str) -> None:
         """Take what is done, what is being done, and what was measured."""

@@ -20,6 +20,7 @@ from cnn_registry.data.pipeline.batches import reading
 from cnn_registry.errors import CnnRegistryError, TrainingError
 from cnn_registry.networks.acceleration import accelerated
 from cnn_registry.recipes.schema import Recipe
+from cnn_registry.system.progress import working
 
 from .fit import Fit
 
@@ -110,12 +111,14 @@ def range_test(fit: Fit, rates: Sequence[float]) -> LearningRates:
     before, steps = fit.state.snapshot(), math.ceil(TRIED * len(rates))
     try:
         with reading(*fit.images), accelerated(fit.model) if fit.recipe.accelerate else nullcontext():
-            losses, diverged = _trained(fit, rates)
+            with working("Raising the learning rate"):
+                losses, diverged = _trained(fit, rates)
             found = judged(rates[: len(losses)], losses, SIGMA * len(rates), diverged=diverged)
             tried = []
             for rate in candidates(found):
                 fit.state.restore(before)
-                losses, diverged = _trained(fit, approached(rate, steps))
+                with working(f"Trying a learning rate of {rate:.2g}"):
+                    losses, diverged = _trained(fit, approached(rate, steps))
                 tried.append((rate, math.inf if diverged else reached(losses)))
     except CnnRegistryError:
         raise

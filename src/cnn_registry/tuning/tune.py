@@ -17,7 +17,7 @@ from cnn_registry.runs.record import STOPPED
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.files import write_file
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import counted
 
@@ -54,6 +54,7 @@ class Opened:
     folder: Path
 
 
+@working("Tuning")
 def tune(
     model: str,
     *,

@@ -41,6 +41,7 @@ LEAST_SHARE = 0.005
 """Labels with a smaller share of a mixed image are not written."""
 
 
+@working("Drawing images")
 def augmented(
     model: str,
     *,

@@ -30,7 +30,7 @@ from cnn_registry.runs.record import ENDED, STOPPED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 from cnn_registry.training.options import OnNaN
 
 from .plan import Request, plan_training
@@ -89,6 +89,7 @@ class Folds:
         }
 
 
+@working("Training")
 def train_folds(
     model: str,
     count: int,

@@ -30,6 +30,7 @@ from cnn_registry.training.range_test import (
 from .plan import Request, check_request, plan_training
 
 
+@working("Looking for a learning rate")
 def find_learning_rate(
     model: str,
     *,

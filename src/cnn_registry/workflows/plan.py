@@ -43,7 +43,7 @@ from cnn_registry.runs.record import (
 )
 from cnn_registry.runs.run import load_run
 from cnn_registry.system.hub import hub_address, pinned
-from cnn_registry.system.progress import note
+from cnn_registry.system.progress import note, working
 from cnn_registry.text import as_text, counted, either, without_credentials
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
@@ -154,6 +154,7 @@ def check_request(request: Request) -> None:
         load_dataset(None, source)
 
 
+@working("Preparing the training")
 def plan_training(request: Request, *, keep: bool = True) -> Plan:
     """The plan of a new training.
 

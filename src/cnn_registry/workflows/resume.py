@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@working("Training")
 def resume(
     path: str | Path,
     *,

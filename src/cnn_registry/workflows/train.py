@@ -128,6 +128,7 @@ def train(
     return train_new(request, options, Path(out), distribute)
 
 
+@working("Training")
 def train_new(
     request: Request, options: RunOptions, out: Path, distribute: Distribute, *, keep_images: bool = True
 ) -> Run:
