@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))
 
 
-WAITING = re.compile(r"^(Importing|Building|Drawing|Evaluating|Saving) .*\n?", re.MULTILINE)
+WAITING = re.compile(
+    r"^(Importing|Building|Drawing|Evaluating|Saving|Preparing|Training|Loading|Looking|Tuning|Writing)\b.*\n?",
+    re.MULTILINE,
+)
 """Lines about what takes seconds on a slow machine."""
 
 VARYING = re.compile(r"[\d█░.,:%+-]+|\s+")

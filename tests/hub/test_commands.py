@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -60,6 +61,11 @@ def test_every_command_takes_a_run_of_a_hub(
     assert evaluated["accuracy"] == done("evaluate", trained, "--data", colours, "--json")["accuracy"]
     ended = cnnreg("evaluate", NAME)
     assert (ended.code, ended.err.splitlines()[-1]) == (1, f"Error: {address} has no images. Name yours with --data.")
+
+    assert done("recipes", NAME) == done("recipes", trained)
+    assert tomllib.loads(done("recipes", NAME))["epochs"] == run.record.recipe.epochs
+    ended = cnnreg("data", colours, "--run", NAME)
+    assert (ended.code, ended.err.splitlines()[-1].partition(" is one run")[0]) == (2, f"Error: {NAME}")
 
     done("embed", NAME, colours, "-o", "there.npz")
     done("embed", trained, colours, "-o", "here.npz")

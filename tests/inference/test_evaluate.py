@@ -53,6 +53,14 @@ def test_each_part_of_the_own_images(trained: Path, part: str, count: int) -> No
     assert len(evaluate(Run.open(trained), part=part).labels) == count  # type: ignore[arg-type]  # parametrised
 
 
+def test_a_limit_of_pixels_is_for_other_images(trained: Path, tmp_path: Path) -> None:
+    run = Run.open(trained)
+    for use in (lambda: evaluate(run, max_pixels=10**9), lambda: run.export("keras", tmp_path / "e", max_pixels=10**9)):
+        with pytest.raises(UsageError, match=r"--max-pixels is for other images, which --data names"):
+            use()
+    assert not any(tmp_path.iterdir())
+
+
 def test_evaluating_again_and_again_is_not_a_reason_for_tensorflow_to_warn(
     trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cnn_registry.system import silence
-from cnn_registry.system.progress import note, open_bar, progress, working
+from cnn_registry.system.progress import note, open_bar, progress, repeated, same_work, working
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -275,3 +275,16 @@ app.main()
     first, second = run_python("-c", code).stderr.splitlines()
     assert first == "Starting cnnreg data"
     assert second.startswith("Error: There is no folder, table or dataset nowhere")
+
+
+def test_what_is_done_again_has_the_same_notes_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with same_work():
+        for trial in range(2):
+            with same_work(), repeated():
+                note("3 images cannot be read.")
+            note("Lowering the rate.")
+            note(f"Trial {trial} ended.")
+    with repeated():
+        note("3 images cannot be read.")
+    lines = ["3 images cannot be read.", "Lowering the rate.", "Trial 0 ended.", "Lowering the rate.", "Trial 1 ended."]
+    assert capsys.readouterr().err.splitlines() == [*lines, "3 images cannot be read."]

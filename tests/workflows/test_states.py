@@ -94,6 +94,7 @@ def test_an_exception_in_a_callback_leaves_the_reason_and_what_was_done(
     run = the_run(tmp_path)
     assert run.record.status == "failed"
     assert "my own mistake" in run.record.result["error"]
+    assert f"(epoch {1 if hook == 'on_train_begin' else 2})" in run.record.result["error"]
     if hook != "on_train_begin":
         assert run.record.result["last"]["epoch"] == len(read_history(run.history_csv)) >= 1
         assert run.best_weights.is_file()
@@ -251,7 +252,7 @@ def test_a_resumption_that_fails_leaves_the_record_as_it_was(tiny: str, colours:
         assert (run.path / "run.json").read_bytes() == before
     callback = Raises("on_train_begin", OSError())
     callback.epoch = 1
-    with pytest.raises(TrainingError):
+    with pytest.raises(TrainingError, match=r"\(epoch 2\)"):
         resume(run.path, settings={"label_smoothing": 0.2}, force=True, callbacks=[callback])
     assert Run.open(run.path).record == run.record
     assert resume(run.path).record.status == "finished"

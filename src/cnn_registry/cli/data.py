@@ -10,7 +10,7 @@ import click
 from cnn_registry.text import counted
 
 from .batches import max_pixels_option
-from .common import column_options, common_options, json_option
+from .common import RunType, column_options, common_options, json_option
 from .output import print_json, tell
 from .table import Column, print_table
 
@@ -28,7 +28,7 @@ COLUMNS = (Column("finding"), Column("number", number=True), Column("what", at_l
 @column_options
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=RunType(),
     metavar="FOLDS",
     help="The directory of a cross-validation on SOURCE, whose predictions show labels that are likely wrong.",
 )
@@ -46,7 +46,7 @@ def command(
     source: str,
     other: str | None,
     columns: dict[str, str],
-    run: Path | None,
+    run: str | Path | None,
     out: Path | None,
     max_pixels: int | None,
     as_json: bool,

@@ -38,17 +38,19 @@ SETTINGS = (Column("setting"), Column("value", at_least=12), Column("from", at_l
 def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_json: bool) -> None:
     """List the recipes, or print one.
 
-    NAME, a recipe or a .toml file, is printed with all of its settings as a .toml file. To train with settings of your
-    own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL --recipe mine.toml
+    NAME, a recipe, a .toml file, a run directory or hf://USER/NAME, is printed with all of its settings as a .toml
+    file. To train with settings of your own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL
+    --recipe mine.toml
     """
     from cnn_registry.recipes.load import load_recipe
     from cnn_registry.recipes.toml import toml_lines
+    from cnn_registry.runs.run import is_run, load_run
 
     if model:
         _print_resolved(name, model, wide=wide, as_toml=as_toml, as_json=as_json)
         return
     if name:
-        recipe = load_recipe(name).to_dict()
+        recipe = (load_run(name).record.recipe if is_run(name) else load_recipe(name)).to_dict()
         if as_json:
             print_json([recipe])
         else:

@@ -19,7 +19,7 @@ from cnn_registry.data.sources.load import load_images
 from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.inference.evaluate import source_of
+from cnn_registry.inference.evaluate import refuse_max_pixels, source_of
 from cnn_registry.inference.model import Weights, load_model
 from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
@@ -88,6 +88,8 @@ def export_run(
     Arguments, result and errors are those of `Run.export`.
     """
     kind = checked_format(format, precision)
+    if data is None:
+        refuse_max_pixels(max_pixels)
     backend.require_tensorflow()
     if out is None and run.is_fetched:
         raise UsageError("A run of a hub is in the cache, which is not written to; name the folder to write with -o.")
@@ -213,7 +215,7 @@ def _images(run: Run, data: str | Path | Manifest | None, max_pixels: int | None
         loaded = load_dataset(record.dataset, source_of(run, None))
     else:
         loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
-    limit = (None if data is None else max_pixels) or run.record.options.max_pixels
+    limit = max_pixels or run.record.options.max_pixels
     images = load_images(loaded, run.record.form, max_pixels=limit)
     if images.are_of(record.digest, record.unused):
         return images, True

@@ -103,7 +103,8 @@ def evaluate(
         weights: ``"best"`` or ``"last"``.
         tta: average the probabilities of each image and its mirror image, which takes twice the time: Krizhevsky et
             al. (2012), section 4.1.
-        max_pixels: of other images, the largest that is read, width times height; default that of the run's own.
+        max_pixels: of other images, the largest that is read, width times height; default that of the run's own, which
+            are read as in training.
         force: as for `load_model`.
 
     Returns:
@@ -111,7 +112,7 @@ def evaluate(
 
     Raises:
         DataError: the images are missing, have changed since the run, or have no class that the run knows.
-        UsageError: the data has no such part.
+        UsageError: the data has no such part, or ``max_pixels`` is given for the run's own images.
         RunError: there is no run, or the cross-validation is not complete.
         BackendError: Keras runs on another backend than TensorFlow.
         HubError, WeightsError, MissingPackageError: as `load_run`.
@@ -119,6 +120,8 @@ def evaluate(
     backend.require_tensorflow()
     runs = [run] if isinstance(run, Run) else open_runs(run)
     given = dataset is not None or data is not None
+    if not given:
+        refuse_max_pixels(max_pixels)
     if len(runs) > 1 and not given:
         if part in (None, "val"):
             each = [evaluate(fold, weights=weights, tta=tta, force=force) for fold in runs]
@@ -128,7 +131,7 @@ def evaluate(
     first = runs[0]
     own = (first.record.data.dataset, None if given else own_source(first))
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
-    limit = (max_pixels if given else None) or first.record.options.max_pixels
+    limit = max_pixels or first.record.options.max_pixels
     images = load_images(loaded, first.record.form, max_pixels=limit)
     _check_labels(first, images)
     if images.are_of(first.record.data.digest, first.record.data.unused):
@@ -151,6 +154,18 @@ def evaluate(
         what = f"{what}, each with its mirror image"
     each = [_evaluate_run(fold, images, indices, what, weights, tta=tta, force=force) for fold in runs]
     return each[0] if len(each) == 1 else averaged(each)
+
+
+def refuse_max_pixels(max_pixels: int | None) -> None:
+    """Refuse a limit for the run's own images: those that it lets in or leaves out would not be those of the run.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if max_pixels is not None:
+        raise UsageError(
+            "--max-pixels is for other images, which --data names; those of the run are read as in its training."
+        )
 
 
 def _check_labels(run: Run, images: LoadedImages) -> None:

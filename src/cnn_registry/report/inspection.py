@@ -170,7 +170,7 @@ def inspect(
         items, bad = [*items, *further], [*bad, *also_bad]
     same = _same(items)
     blank = tuple(item for item in items if item.look.blank)
-    suspects = tuple(_suspects(Path(run))) if run else ()
+    suspects = tuple(_suspects(run)) if run else ()
     found = [
         *_unreadable(bad),
         *_of_same(same),
@@ -285,7 +285,7 @@ def _of_blank(blank: Sequence[Item]) -> Iterable[Finding]:
         yield Finding("blank", len(blank), f"{counted(len(blank), 'image')} of one colour, for example {examples}.")
 
 
-def _suspects(run: Path) -> Iterable[Suspect]:
+def _suspects(run: str | Path) -> Iterable[Suspect]:
     """Likely wrong labels by the predictions of a cross-validation.
 
     Raises:

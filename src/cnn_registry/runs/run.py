@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -447,6 +448,11 @@ def load_run(path: str | Path) -> Run:
         MissingPackageError: a package that fetches it is not installed.
     """
     return Run.open(local_run(path))
+
+
+def is_run(name: str | Path) -> bool:
+    """Whether ``name`` is a run directory or the address of a repository, rather than the name of something else."""
+    return hub_address(name) is not None or os.path.exists(Path(name) / "run.json")  # noqa: PTH110 - for long names
 
 
 def local_run(path: str | Path) -> Path:

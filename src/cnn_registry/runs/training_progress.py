@@ -16,12 +16,14 @@ class TrainingProgress:
         step: steps done since the beginning.
         seconds: spent on those of the epoch that has begun.
         history: the epochs that have ended.
+        begun: the number of the epoch that has begun last, from 1; 0 before the first.
     """
 
     steps_per_epoch: int
     step: int = 0
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
+    begun: int = 0
 
     @property
     def epochs(self) -> int:

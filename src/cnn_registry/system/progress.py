@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
@@ -63,11 +64,40 @@ def collected_notes() -> Iterator[list[str]]:
         _collected.remove(lines)
 
 
+_known: ContextVar[set[str] | None] = ContextVar("known", default=None)
+_repeats: ContextVar[bool] = ContextVar("repeats", default=False)
+
+
+@contextmanager
+def same_work() -> Iterator[None]:
+    """Within the block, notes of `repeated` blocks are printed once, however often these are entered."""
+    token = _known.set(set() if _known.get() is None else _known.get())
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+@contextmanager
+def repeated() -> Iterator[None]:
+    """What may be done several times within `same_work`, with the same notes."""
+    token = _repeats.set(True)
+    try:
+        yield
+    finally:
+        _repeats.reset(token)
+
+
 def note(text: str) -> None:
     """Print one plain line about what is being done; a terminal gets it broken at spaces."""
     if _quiet:
         return
     line = printable(text)
+    known = _known.get()
+    if _repeats.get() and known is not None:
+        if line in known:
+            return
+        known.add(line)
     for lines in _collected:
         lines.append(line)
     write_line(_fitted(line), standard_stream())

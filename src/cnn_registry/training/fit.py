@@ -463,7 +463,7 @@ class Fit:
         )
 
     def _where(self) -> str:
-        epoch = min(self.progress.epochs + 1, self.recipe.epochs)
+        epoch = self.progress.begun or min(self.progress.epochs + 1, self.recipe.epochs)
         return f"Training failed after step {self.progress.step} (epoch {epoch})"
 
     def failed(self, error: BaseException) -> str:

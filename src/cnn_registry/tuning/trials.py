@@ -94,6 +94,9 @@ class Trials:
         kept = trial.user_attrs.get(OUT)
         out = Path(kept) if kept and Path(kept).is_dir() else self.folder / TRIALS / f"{trial.number:04d}"
         trial.set_user_attr(OUT, str(out.absolute()))
+        if self._is_surplus(trial.number):
+            give_back(self.study, self.study.trials[trial.number], lost=False)
+            return ""
         note(f"Trial {trial.number}: {', '.join(f'{key}={brief(value)}' for key, value in settings.items())}")
         try:
             with signs_of_life(self.storage, self.study, trial.number):
@@ -115,6 +118,14 @@ class Trials:
             return run.record.status
         self._tell(trial, run, pruned=pruned)
         return ""
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether there were enough trials: another process may have begun one since they were counted here."""
+        import optuna
+
+        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        before = sum(trial.number < number for trial in (*finished(self.study), *running))
+        return self.count is not None and before >= self.count
 
     def _trained(self, trial: optuna.Trial, out: Path, settings: Mapping[str, Any]) -> tuple[Run, bool]:
         """The run of a trial, begun or resumed, at its end; and whether it was pruned."""

@@ -17,7 +17,7 @@ from cnn_registry.runs.record import STOPPED
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.files import write_file
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, same_work, working
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import counted
 
@@ -117,7 +117,7 @@ def tune(
         raise UsageError(f"A tuning has at least one trial; got {trials}.")
     seconds = math.inf if time is None else _seconds(time)
     backend.require_tensorflow()
-    with warned_once():
+    with warned_once(), same_work():
         what = task_of(model, dataset, data, recipe, dict(settings or {}), space, max_pixels)
         name = study or f"{what.spec.name} on {what.plan.data.name}"
         folder = None if out is None else Path(out)

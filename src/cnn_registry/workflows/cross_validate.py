@@ -30,7 +30,7 @@ from cnn_registry.runs.record import ENDED, STOPPED
 from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, same_work, working
 from cnn_registry.training.options import OnNaN
 
 from .plan import Request, plan_training
@@ -148,7 +148,11 @@ def train_folds(
     settings = with_limit(settings, time_limit)
     request = Request(get_spec(model), dataset, data, recipe, settings, None, on_bad_image, max_pixels)
     stem = stamped(model.rpartition(":")[2], f"{count}-folds")
-    with warned_once(), nullcontext(Path(resume_from)) if resume_from else reserved(Path(out), stem) as path:
+    with (
+        warned_once(),
+        same_work(),
+        nullcontext(Path(resume_from)) if resume_from else reserved(Path(out), stem) as path,
+    ):
         before = _begun(path, model, count) if resume_from else {}
         if before:
             _refuse_others(before, request)

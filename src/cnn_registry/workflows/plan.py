@@ -41,9 +41,9 @@ from cnn_registry.runs.record import (
     SplitRecord,
     hashes_of,
 )
-from cnn_registry.runs.run import load_run
+from cnn_registry.runs.run import is_run, load_run
 from cnn_registry.system.hub import hub_address, pinned
-from cnn_registry.system.progress import note, working
+from cnn_registry.system.progress import note, repeated, working
 from cnn_registry.text import as_text, counted, either, without_credentials
 from cnn_registry.training.fit import Images
 from cnn_registry.training.network import check_parts
@@ -154,6 +154,7 @@ def check_request(request: Request) -> None:
         load_dataset(None, source)
 
 
+@repeated()
 @working("Preparing the training")
 def plan_training(request: Request, *, keep: bool = True) -> Plan:
     """The plan of a new training.
@@ -232,7 +233,7 @@ def _asked(
 ) -> tuple[str | Path | Recipe, Layer, Resolved]:
     """The recipe, the settings, and what both say, without what weights bring."""
     single = Layer(GIVEN, settings, own=True)
-    if isinstance(recipe, str | Path) and _is_run(recipe):
+    if isinstance(recipe, str | Path) and is_run(recipe):
         recipe = load_run(recipe).record.recipe
     asked = recipe or (FINE_TUNE if settings.get("fine_tuning.weights") else spec.default_recipe)
     resolved = resolve(asked, spec.recipe_settings, spec.name).with_layer(single)
@@ -244,12 +245,8 @@ def from_files(recipe: str | Path | Recipe | None, resolved: Resolved) -> set[st
     """The settings that come from a file or a run, by dotted key."""
     if recipe is None or isinstance(recipe, Recipe):
         return set()
-    is_run = _is_run(recipe)
-    return {key for key, _, origin in resolved.rows() if origin != GIVEN and (is_run or origin.endswith(".toml"))}
-
-
-def _is_run(recipe: str | Path) -> bool:
-    return hub_address(recipe) is not None or (Path(recipe) / "run.json").exists()
+    of_run = is_run(recipe)
+    return {key for key, _, origin in resolved.rows() if origin != GIVEN and (of_run or origin.endswith(".toml"))}
 
 
 def settled(resolved: Resolved, spec: ModelSpec, dataset: ImageDataset) -> Resolved:

@@ -32,7 +32,7 @@ from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumptio
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.system.hub import hub_address
-from cnn_registry.system.progress import muted, note, working
+from cnn_registry.system.progress import muted, note, repeated, working
 from cnn_registry.text import as_text, counted, listing, unstopped
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.network import check_parts
@@ -136,6 +136,7 @@ def resume(
                 return _resumed(run, plan, changed, options, record, distribution, force=force)
 
 
+@repeated()
 def plan_resumption(
     run: Run, data: str | Path | Manifest | None, settings: Mapping[str, Any], options: OptionsRecord
 ) -> tuple[Plan, list[str]]:

@@ -33,7 +33,7 @@ from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord,
 from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
-from cnn_registry.system.progress import muted, note, working
+from cnn_registry.system.progress import muted, note, repeated, working
 from cnn_registry.text import one_line
 from cnn_registry.tracking.trackers import Trackers, check_trackers, tracker_names
 from cnn_registry.training.fit import Fit
@@ -149,9 +149,10 @@ def train_new(
             run = created(fit.distribution, out, record)
             with run.locked():
                 note(f"{plan.line()}{fit.distribution.line()}, into {run.path}")
-                for finding in findings:
-                    note(finding)
-                note_forgetful(fit)
+                with repeated():
+                    for finding in findings:
+                        note(finding)
+                    note_forgetful(fit)
                 return carry_out(fit, plan, run, options, stop)
 
 

@@ -57,6 +57,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.best_by = best_by
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.progress.begun = epoch + 1
         self._began = time.perf_counter() - self.progress.seconds
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
