@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cnn_registry.tuning import trials
 from cnn_registry.tuning.study import OWNER
 from cnn_registry.tuning.trials import Trials
 
@@ -21,7 +20,8 @@ def test_of_two_processes_that_begin_the_last_trial_at_once_one_gives_it_back(
 ) -> None:
     study = optuna.create_study()
     states = optuna.trial.TrialState
-    ask, others = study.ask, []
+    ask = study.ask
+    others: list[Any] = []
 
     def ask_too_late() -> Any:
         if not others:
@@ -30,7 +30,7 @@ def test_of_two_processes_that_begin_the_last_trial_at_once_one_gives_it_back(
         return ask()
 
     monkeypatch.setattr(study, "ask", ask_too_late)
-    monkeypatch.setattr(trials.time, "sleep", lambda seconds: study.tell(others[0], 1.0))
+    monkeypatch.setattr("time.sleep", lambda seconds: study.tell(others[0], 1.0))
     what: Any = SimpleNamespace(space={})
     storage: Any = None
     assert Trials(what, study, storage, tmp_path, 1, math.inf).run() == ""

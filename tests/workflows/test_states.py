@@ -356,6 +356,7 @@ def damaged(record: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
         ("recipe.epochs", None),
         ("options", {"on_nan": "explode"}),
         ("split", {"name": "x"}),
+        ("model.spec.name", float("inf")),
     ],
 )
 def test_wrong_values_in_a_record_are_refused_in_one_line(trained: Path, where: str, value: object) -> None:

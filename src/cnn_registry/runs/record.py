@@ -52,7 +52,10 @@ class ModelRecord(BaseModel):
     @field_validator("spec")
     @classmethod
     def _names_a_model(cls, spec: dict[str, Any]) -> dict[str, Any]:
-        if fault := name_fault(str(spec.get("name"))):
+        name = spec.get("name")
+        if not isinstance(name, str):
+            raise ValueError("expected the model's name")
+        if fault := name_fault(name):
             raise ValueError(fault)
         provider = spec.get("provider")
         names = [provider.get(key, 0) for key in ("distribution", "version")] if isinstance(provider, dict) else [0]
