@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from cnn_registry.text import printable, wrapped
 
-from .silence import Work, in_notebook, is_terminal, standard_stream, watch, write_line
+from .silence import Work, in_notebook, is_terminal, standard_stream, announcer, write_line
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -129,7 +129,7 @@ def working(
 
     stream = None if _quiet or in_notebook() else _duplicate(sys.stderr)
     try:
-        with watch.during(Work(line, after=after, repeats=repeats, stream=stream)):
+        with announcer.during(Work(line, after=after, repeats=repeats, stream=stream)):
             yield state.advance
     finally:
         if stream:
@@ -226,7 +226,7 @@ class TerminalBar:
         )
         self._task = self._bar.add_task(description, total=total, completed=completed, measured="")
         self._work = Work(lambda: description, is_shown=True)
-        watch.begin(self._work)
+        announcer.begin(self._work)
         self._bar.start()
 
     def advance(self, amount: int) -> None:
@@ -243,7 +243,7 @@ class TerminalBar:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        watch.end(self._work)
+        announcer.end(self._work)
         self._bar.stop()
 
 
@@ -298,7 +298,7 @@ class LineBar:
         self._state = _State(description, total, completed, unit)
         self._work = Work(self._state.line)
         if not _quiet:
-            watch.begin(self._work)
+            announcer.begin(self._work)
 
     def advance(self, amount: int) -> None:
         """Add what has been finished."""
@@ -314,7 +314,7 @@ class LineBar:
 
     def close(self) -> None:
         """End the lines."""
-        watch.end(self._work)
+        announcer.end(self._work)
 
 
 class NotebookBar:
@@ -334,7 +334,7 @@ class NotebookBar:
         self._shown = time.monotonic()
         self._display = display(self._content(), raw=True, display_id=True)
         self._work = Work(self._state.line, is_shown=True)
-        watch.begin(self._work)
+        announcer.begin(self._work)
 
     def advance(self, amount: int) -> None:
         """Add what has been finished."""
@@ -358,7 +358,7 @@ class NotebookBar:
 
     def close(self) -> None:
         """Show the last state."""
-        watch.end(self._work)
+        announcer.end(self._work)
         self._display.update(self._content(), raw=True)
 
     def _content(self) -> dict[str, str]:

@@ -46,7 +46,7 @@ def standard_stream() -> TextIO | None:
 
 def write_line(line: str, stream: TextIO | None) -> None:
     """Write a line, if there is a stream and somebody reads it."""
-    watch.end_silence()
+    announcer.end_silence()
     if stream is not None:
         with suppress(OSError, ValueError):  # ValueError: it is closed
             print(line, file=stream, flush=True)
@@ -92,7 +92,7 @@ class Work:
         return line if is_new or not line else f"{line} ({time.monotonic() - self.began:.0f} s)"
 
 
-class Watch:
+class Announcer:
     """Says what is being done, of several things the innermost, from a thread that runs only meanwhile."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Watch:
 
     @contextmanager
     def during(self, work: Work) -> Iterator[None]:
-        """Watch over ``work``, which is the block."""
+        """Announcer over ``work``, which is the block."""
         try:
             self.begin(work)
             yield
@@ -115,7 +115,7 @@ class Watch:
             self.end(work)
 
     def begin(self, work: Work) -> None:
-        """Watch over ``work`` until its `end`, after which it has no line."""
+        """Announcer over ``work`` until its `end`, after which it has no line."""
         with self._changed:
             self._works.append(work)
             if self._thread is None:
@@ -159,8 +159,8 @@ class Watch:
         return any(work.is_shown for work in self._works)
 
 
-watch = Watch()
+announcer = Announcer()
 """That of this process."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=watch.__init__)  # type: ignore[misc]  # threads are not forked
+    os.register_at_fork(after_in_child=announcer.__init__)  # type: ignore[misc]  # threads are not forked
