@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from cnn_registry.text import printable, wrapped
 
-from .silence import Work, in_notebook, is_terminal, standard_stream, announcer, write_line
+from .silence import Work, announcer, in_notebook, is_terminal, standard_stream, write_line
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn

@@ -107,7 +107,7 @@ class Announcer:
 
     @contextmanager
     def during(self, work: Work) -> Iterator[None]:
-        """Announcer over ``work``, which is the block."""
+        """Announce ``work``, which is the block."""
         try:
             self.begin(work)
             yield
@@ -115,7 +115,7 @@ class Announcer:
             self.end(work)
 
     def begin(self, work: Work) -> None:
-        """Announcer over ``work`` until its `end`, after which it has no line."""
+        """Announce ``work`` until its `end`, after which it has no line."""
         with self._changed:
             self._works.append(work)
             if self._thread is None:
