@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.folder import load_folder
 from cnn_registry.data.form import Form
 from cnn_registry.data.image import decode
@@ -39,12 +40,23 @@ def test_pixels_differ_a_little(turn: int, resize: str) -> None:
     assert reduced.shape == (50, 40, 3)
 
 
-def test_files_that_are_small_or_of_other_formats_are_exact(tmp_path: Path) -> None:
-    small = photograph(79, 100)
-    np.testing.assert_array_equal(decode(small, REDUCED), decode(small, REDUCED.exact))
+@pytest.mark.parametrize(("width", "height", "format"), [(79, 100, "JPEG"), (160, 99, "JPEG"), (160, 120, "PNG")])
+def test_files_that_are_small_or_of_other_formats_are_decoded_whole(width: int, height: int, format: str) -> None:
+    stream = photograph(width, height)
+    if format != "JPEG":
+        with Image.open(stream) as image:
+            image.save(stream := BytesIO(), format)
+    with Image.open(stream) as image:
+        whole = np.asarray(image.resize((40, 50), Image.Resampling.HAMMING))
+    np.testing.assert_array_equal(decode(stream, REDUCED), whole)
+
+
+def test_arrays_in_memory_are_exact() -> None:
     with Image.open(photograph(160, 120)) as image:
-        image.save(tmp_path / "1.png")
-    np.testing.assert_array_equal(decode(tmp_path / "1.png", REDUCED), decode(tmp_path / "1.png", REDUCED.exact))
+        images = np.asarray(image)[None]
+    dataset = ImageDataset("one", ("a",), ("1",), np.zeros(1, np.int64), images, {}, None, "here", None)
+    one, other = (load_forms(dataset, (form,))[form].source.read(np.arange(1)) for form in (REDUCED, REDUCED.exact))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_only_training_on_images_that_do_not_fit_into_memory_is_reduced(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ FILL: dict[int, tuple[int, ...]] = {1: (117,), 3: (124, 116, 104), 4: (124, 116,
 """What letterbox lays around a picture, by the number of channels: ImageNet's mean colour, rounded, and its grey."""
 
 Decoding = Literal["exact", "reduced"]
-"""How JPEG files are decoded that are decoded whenever they are read, see `Form.reduced`."""
+"""How images are decoded that are decoded whenever they are read, see `Form.reduced`."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -42,7 +42,8 @@ class Form:
         crop_share: the share of height and width that is cut out of the centre: pictures are fitted to ``height /
             crop_share`` by ``width / crop_share`` pixels first, rounded down.
         reduced: whether a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size, where that is at least as large as
-            the frame in both directions. It takes about half the time, and changes pixels a little.
+            the frame in both directions, and images are resized with a shorter filter. It takes less than half the
+            time, and changes pixels a little.
     """
 
     height: int

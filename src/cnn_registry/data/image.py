@@ -62,7 +62,7 @@ def decode_forms(
     than 8 bits per value are scaled (see `cnn_registry.data.colour`). Without a channel for alpha, transparent areas
     become white, as on a page; with one, colours and alpha are resized independently, as they are. Only the first frame
     of an animation is used. The pixels of an RGB image that is squashed equal ``np.asarray(image.resize((width,
-    height), LANCZOS))``, as in tflearn, unless all forms are reduced.
+    height), LANCZOS))``, as in tflearn, unless the form is reduced.
 
     Args:
         source: a file in one of the readable formats (`cnn_registry.data.formats.readable`), or a seekable binary

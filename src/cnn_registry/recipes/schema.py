@@ -331,9 +331,10 @@ class Recipe(Settings):
             Touvron et al. 2019 (https://arxiv.org/abs/1906.06423).
         decode_size: size in pixels of the decoded images that training crops are cut from, as in ``train_sizes``;
             ``None`` for ``image_size``. Larger ones make sharper crops, and take more memory.
-        decoding: how JPEG files are decoded that are trained on and do not fit into memory: ``"exact"``, or
-            ``"reduced"`` for 1/2, 1/4 or 1/8 of their size, where that is large enough. It takes less time, and the
-            pixels differ a little. Images that fit into memory, evaluation and prediction are exact in any case.
+        decoding: how images are decoded that are trained on and do not fit into memory: ``"exact"``, or ``"reduced"``
+            to decode JPEG files at 1/2, 1/4 or 1/8 of their size, where that is large enough, and to resize with a
+            shorter filter. It takes less than half the time, and the pixels differ a little. Images that fit into
+            memory, evaluation and prediction are exact in any case.
         resize: how a picture of another shape becomes an image, in training, evaluation and prediction: ``"squash"``
             to resize all of it, ``"crop"`` to keep its shape and cut off what sticks out at two edges, ``"letterbox"``
             to keep its shape and surround it with ImageNet's mean colour.

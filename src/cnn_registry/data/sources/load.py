@@ -150,4 +150,4 @@ def _check_room(forms: Sequence[Form], needed: int) -> None:
 def _array_source(images: Bytes, form: Form, in_memory: bool) -> ImageSource:
     if not in_memory:
         return ResizedImages(images, form)
-    return ArrayImages(np.stack([pixels(as_image(image), form) for image in images]), form)
+    return ArrayImages(np.stack([pixels(as_image(image), form.exact) for image in images]), form)
