@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.report.plots import plot_confusion
 from docs.results_page.facts import Facts, place, table, write
 
@@ -129,7 +130,7 @@ def confusions(results: Sequence[Facts], pictures: Path) -> Iterator[str]:
         names, name = facts["runs"][0]["class_names"], f"{facts['model']}-{facts['recipe']['name']}"
         counts = np.sum([run["confusion"] for run in facts["runs"]], axis=0)
         title = f"{name}: last weights of {len(facts['runs'])} runs"
-        plot_confusion(counts, names, pictures / f"confusion-{name}.png", title=title)
+        plot_confusion(Confusion.of_rows(counts), names, pictures / f"confusion-{name}.png", title=title)
         yield f"### Classes of `{facts['model']}`, recipe {facts['recipe']['name']}\n"
         yield table(["class", "correct", "confused with"], list(class_rows(counts, names)))
         yield f"![Confusion matrix of {name}](images/confusion-{name}.png)\n"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import binomtest
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score, top_k_accuracy_score
 
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.report.measures import (
     area_under_curve,
     calibration,
@@ -41,7 +42,9 @@ def test_no_trials_say_nothing() -> None:
 def test_measures_agree_with_scikit_learn() -> None:
     labels, probabilities = drawn()
     guesses = probabilities.argmax(axis=1)
-    found = measures_of_counts(confusion_matrix(labels, guesses)) | measures_of_probabilities(labels, probabilities)
+    found = measures_of_counts(
+        Confusion.of_predictions(labels, guesses, probabilities.shape[1])
+    ) | measures_of_probabilities(labels, probabilities)
     assert found["accuracy"].value == pytest.approx((labels == guesses).mean())
     assert found["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(labels, guesses))
     assert found["macro_f1"].value == pytest.approx(f1_score(labels, guesses, average="macro"))
@@ -55,18 +58,18 @@ def test_measures_agree_with_scikit_learn() -> None:
 
 
 def test_a_class_without_images_does_not_count() -> None:
-    confusion = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
+    confusion = Confusion.of_rows([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
     found = measures_of_counts(confusion)
     assert found["balanced_accuracy"].value == pytest.approx(0.85)
     assert found["macro_f1"].value == pytest.approx((16 / 19 + 18 / 21) / 2)
     labels, probabilities = np.array([0, 0, 1, 1]), np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1]] * 2)
     assert area_under_curve(labels, probabilities) is not None
     assert area_under_curve(np.zeros(4, int), probabilities) is None
-    assert measures_of_counts(np.zeros((2, 2), int)) == {}
+    assert measures_of_counts(Confusion.of_rows(np.zeros((2, 2), int))) == {}
 
 
 def test_without_a_mistake_there_is_still_doubt() -> None:
-    found = measures_of_counts(np.diag([20, 20]))
+    found = measures_of_counts(Confusion.of_rows(np.diag([20, 20])))
     assert found["balanced_accuracy"].value == 1
     assert found["balanced_accuracy"].low is not None
     assert 0.8 < found["balanced_accuracy"].low < 1
@@ -79,7 +82,7 @@ def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
     for _ in range(trials):
         right = generator.binomial(50, recall, 3)
         rest = [generator.multinomial(50 - count, [0.5, 0.5]) for count in right]
-        confusion = np.array(
+        confusion = Confusion.of_rows(
             [np.insert(row, place, count) for place, (row, count) in enumerate(zip(rest, right, strict=True))]
         )
         for name in inside:

@@ -13,6 +13,7 @@ import pytest
 
 from cnn_registry import train
 from cnn_registry.errors import RunError
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.report.gallery import Thumbnail
 from cnn_registry.report.page import report_page
 from cnn_registry.report.render import write_page
@@ -260,6 +261,10 @@ def test_a_file_of_somebody_else_stays(cnnreg: Cnnreg, trained: Path) -> None:
     [
         {"confusion": [[1]]},
         {"confusion": [[-1, 0, 0]] * 3},
+        {"confusion": {"classes": 3, "cells": [[0, 3, 1]]}},
+        {"confusion": {"classes": 3, "cells": [[1, 0, 1], [1, 0, 1]]}},
+        {"confusion": {"classes": 3, "cells": [[0, 0, 0]]}},
+        {"confusion": {"classes": 9, "cells": []}},
         {"accuracy": "high"},
         {"classes": []},
         {"images": 1e400},
@@ -288,10 +293,10 @@ def test_the_matrix_of_many_classes_has_the_worst_as_a_table() -> None:
 
     counts = np.eye(TABLE + 1, dtype=int) * 9
     counts[3, 30], counts[30, 7] = 5, 2
-    shown = show_matrix(counts.tolist())
+    shown = show_matrix(Confusion.of_rows(counts))
     assert {3, 7, 30} <= set(shown.labels)
     assert len(shown.labels) == len(shown.rows) == 20
     assert (3, 30, 5) in shown.cells
     assert shown.image.startswith("data:image/png")
-    small = show_matrix(counts[:TABLE, :TABLE].tolist())
+    small = show_matrix(Confusion.of_rows(counts[:TABLE, :TABLE]))
     assert (len(small.labels), small.image) == (TABLE, "")

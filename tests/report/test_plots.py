@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 from PIL import Image
 
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.report.plots import plot_confusion, plot_curves, plot_rates
 from cnn_registry.runs.history import Epoch
 
@@ -60,10 +61,10 @@ def history(epochs: int, val_loss: float = 1.0) -> list[Epoch]:
     return [Epoch(n, 1 / n, 1 - 1 / n, val_loss, 0.5, 0.1, 1.0, 9.0) for n in range(1, epochs + 1)]
 
 
-def counts(classes: int) -> np.ndarray:
+def counts(classes: int) -> Confusion:
     generator = np.random.default_rng(0)
     confused = generator.random((classes, classes)) < 3 / classes
-    return np.asarray(np.diag(generator.integers(1, 90, classes)) + confused)
+    return Confusion.of_rows(np.diag(generator.integers(1, 90, classes)) + confused)
 
 
 def box(figure: Figure, drawn: Text | Axes) -> BboxBase:
@@ -227,9 +228,9 @@ def test_a_home_that_cannot_be_written_makes_no_noise(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-import numpy as np
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.report.plots import plot_confusion
-plot_confusion(np.eye(2, dtype=int), ["a", "b"], Path(sys.argv[1]), title="title")
+plot_confusion(Confusion.of_rows([[1, 0], [0, 1]]), ["a", "b"], Path(sys.argv[1]), title="title")
 """
     left_out = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}

@@ -11,6 +11,8 @@ import numpy as np
 from cnn_registry.system.extras import need
 from cnn_registry.text import listing
 
+from .confusion import Confusion
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -47,6 +49,11 @@ class Evaluation:
         true = self.probabilities[np.arange(len(self.labels)), self.labels]
         return float(-np.log(np.maximum(true, 1e-7)).mean())
 
+    @property
+    def confusion(self) -> Confusion:
+        """How many images of each class were predicted as each class."""
+        return Confusion.of_predictions(self.labels, self.predictions, len(self.class_names))
+
     def remarks(self) -> list[str]:
         """What a headline accuracy hides: a model that guesses, and classes that it never recognises; a line each."""
         counts = np.bincount(self.labels, minlength=len(self.class_names))
@@ -66,11 +73,13 @@ class Evaluation:
     def report(self) -> dict[str, Any]:
         """The accuracy, the loss, the confusion matrix, and per class precision, recall, F1 and number of images.
 
+        The matrix is a list of rows, the true classes; of many classes see `Confusion.written`.
+
         Raises:
             MissingPackageError: scikit-learn is not installed.
         """
         need("A report of an evaluation", "sklearn")
-        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+        from sklearn.metrics import precision_recall_fscore_support
 
         classes = list(range(len(self.class_names)))
         columns = precision_recall_fscore_support(self.labels, self.predictions, labels=classes, zero_division=0.0)
@@ -85,7 +94,7 @@ class Evaluation:
                 {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
                 for name, p, r, f, n in rows
             ],
-            "confusion": confusion_matrix(self.labels, self.predictions, labels=classes).tolist(),
+            "confusion": self.confusion.written(),
         }
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnn_registry.inference.confusion import Confusion
+
 Z = 1.959963984540054
 """Standard deviations of a normal distribution that hold 95 % of it to both sides."""
 
@@ -87,29 +89,28 @@ def share(successes: int, trials: int) -> Measure:
     return Measure(successes / max(trials, 1), float(low), float(high))
 
 
-def measures_of_counts(confusion: np.ndarray) -> dict[str, Measure]:
-    """Accuracy, balanced accuracy and macro F1 of a confusion matrix, int ``(num_classes, num_classes)``.
+def measures_of_counts(confusion: Confusion) -> dict[str, Measure]:
+    """Accuracy, balanced accuracy and macro F1 of a confusion matrix.
 
     Classes without images do not count.
     """
-    total = int(confusion.sum())
-    if not total:
+    if not confusion.total:
         return {}
     return {
-        "accuracy": share(int(np.trace(confusion)), total),
+        "accuracy": share(int(confusion.right.sum()), confusion.total),
         "balanced_accuracy": balanced_accuracy(confusion),
         "macro_f1": macro_f1(confusion),
     }
 
 
-def balanced_accuracy(confusion: np.ndarray) -> Measure:
+def balanced_accuracy(confusion: Confusion) -> Measure:
     """The mean of the recalls of all classes.
 
     The interval is made of Wilson's intervals of the recalls: Zou & Donner 2008, "Construction of confidence limits
     about effect measures", equation 4, for a mean.
     """
-    counts = confusion.sum(axis=1)
-    right, counts = np.diag(confusion)[counts > 0], counts[counts > 0]
+    counts = confusion.of_true
+    right, counts = confusion.right[counts > 0], counts[counts > 0]
     recalls = right / counts
     low, high = wilson(right, counts)
     mean, classes = float(recalls.mean()), len(counts)
@@ -117,17 +118,16 @@ def balanced_accuracy(confusion: np.ndarray) -> Measure:
     return Measure(mean, max(mean - below, 0.0), min(mean + above, 1.0))
 
 
-def macro_f1(confusion: np.ndarray) -> Measure:
+def macro_f1(confusion: Confusion) -> Measure:
     """The mean of the F1 of all classes.
 
     The interval is the bootstrap's: the middle 95 % over samples that are drawn from the images of each class. Where
     there is no mistake there is nothing to draw from, and no interval.
     """
-    counts = confusion.sum(axis=1)
+    counts = confusion.of_true
     known = np.flatnonzero(counts)
-    labels = np.repeat(np.arange(len(confusion)), counts)
-    true, predicted = np.nonzero(confusion)
-    guesses = np.repeat(predicted, confusion[true, predicted])  # row by row, as the labels are
+    labels = np.repeat(confusion.true, confusion.images)
+    guesses = np.repeat(confusion.predicted, confusion.images)
 
     def mean(drawn: np.ndarray) -> float:
         right = np.bincount(labels[drawn == labels], minlength=len(counts))

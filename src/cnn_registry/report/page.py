@@ -201,8 +201,8 @@ def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
         "figures": _figures(summary),
         "evaluated": evaluated,
         "label_rows": None,
-        "matrix": show_matrix(summary.confusion),
-        "matrix_pairs": most_confused(summary.confusion)[:20],
+        "matrix": show_matrix(summary.matrix),
+        "matrix_pairs": most_confused(summary.matrix)[:20],
         "class_rows": _class_rows(summary),
         "has_counts": summary.data is not None,
         "wrong": wrong[:MISTAKES],
@@ -215,9 +215,7 @@ def _results_context(run: Run, summary: Summary) -> dict[str, Any]:
 
 
 def _figures(summary: Summary) -> list[Figure]:
-    import numpy as np
-
-    measures = summary.measures or measures_of_counts(np.array(summary.confusion))
+    measures = summary.measures or measures_of_counts(summary.matrix)
     found = [
         Figure(key, TITLES[key], _value(key, measures[key]), _interval(key, measures[key]))
         for key in SHOWN
@@ -241,17 +239,13 @@ def _interval(key: str, measure: Measure) -> str:
 
 
 def _class_rows(summary: Summary) -> list[ClassRow]:
-    import numpy as np
-
-    confusion = np.array(summary.confusion)
-    right, counts = np.diag(confusion), confusion.sum(axis=1)
+    right, counts = summary.matrix.right, summary.matrix.of_true
     low, high = wilson(right, counts)
-    others = confusion - np.diag(right)
+    worst = {true: (other, images) for true, other, images in reversed(most_confused(summary.matrix))}
     train = summary.data.train if summary.data else (0,) * len(counts)
     rows = []
     for label, row in enumerate(summary.classes):
-        other = int(others[label].argmax())
-        images = int(others[label, other])
+        other, images = worst.get(label, (None, 0))
         rows.append(
             ClassRow(
                 label,
@@ -262,7 +256,7 @@ def _class_rows(summary: Summary) -> list[ClassRow]:
                 float(high[label]),
                 row.precision,
                 row.f1,
-                other if images else None,
+                other,
                 images,
             )
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.recipes.schema import BestBy
 from cnn_registry.runs.history import Epoch, best_epoch
 from cnn_registry.system.files import whole_file
@@ -100,7 +101,7 @@ def _draw(axes: Axes, history: Sequence[Epoch], name: str, best: Epoch) -> None:
 
 @quiet_matplotlib()
 def plot_confusion(
-    confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str, letters: Lettering | None = None
+    confusion: Confusion, class_names: Sequence[str], path: Path, *, title: str, letters: Lettering | None = None
 ) -> None:
     """True classes in rows, predicted ones in columns; shaded by the share of the true class.
 
@@ -108,8 +109,8 @@ def plot_confusion(
     whose name has a letter that no installed font has. A cell shows its count if there is room for it.
 
     Args:
-        confusion: int ``(num_classes, num_classes)``, counts.
-        class_names: in that order.
+        confusion: the matrix.
+        class_names: in its order.
         path: PNG to write.
         title: above the plot; long ones go over several lines.
         letters: fonts for the title and the names; default those that have their letters.
@@ -130,9 +131,11 @@ def plot_confusion(
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.suptitle("\n".join(lines), fontsize=TITLE, y=1 - 0.1 / height, va="top")
     axes = figure.add_axes((beside / width, beside / height, edge / width, edge / height))
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    shares = confusion.laid_out(confusion.shares, round(DPI * edge))
+    extent = (-0.5, classes - 0.5, classes - 0.5, -0.5)
     # With many classes, the few images that are confused would be too pale to be seen.
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(1.0 if classes <= MOST_NAMED else 0.5, 0.0, 1.0))
+    norm = PowerNorm(1.0 if classes <= MOST_NAMED else 0.5, 0.0, 1.0)
+    image = axes.imshow(shares, cmap="Blues", norm=norm, extent=extent)
     bar = ((beside + edge + 0.2) / width, (beside + 0.15 * edge) / height, 0.2 / width, 0.7 * edge / height)
     figure.colorbar(image, cax=figure.add_axes(bar), label="share of the true class")
     step = _step(classes, edge)
@@ -142,7 +145,7 @@ def plot_confusion(
     numbered = classes > MOST_NAMED or not all(map(letters.has, class_names))
     where = " (numbers: lines of labels.txt)" if numbered else ""
     axes.set(xlabel=f"predicted class{where}", ylabel=f"true class{where}")
-    _write_counts(axes, confusion, shares, 72 * edge / classes)
+    _write_counts(axes, confusion, 72 * edge / classes)
     _save(figure, path, letters)
 
 
@@ -208,15 +211,15 @@ def _step(classes: int, edge: float) -> int:
     return next(step for step in (2, 5, 10, 20, 50, 100, 200, 500, classes) if step * edge / classes >= 0.3)
 
 
-def _write_counts(axes: Axes, confusion: np.ndarray, shares: np.ndarray, cell: float) -> None:
+def _write_counts(axes: Axes, confusion: Confusion, cell: float) -> None:
     """Write each count that is not 0 into its cell of ``cell`` points, unless the largest has no room there."""
-    size = min(COUNT, 0.85 * cell / (DIGIT * len(str(confusion.max(initial=0)))))
+    size = min(COUNT, 0.85 * cell / (DIGIT * len(str(confusion.images.max(initial=0)))))
     if size < 5:
         return
-    for true, predicted in np.argwhere(confusion):
-        colour = "white" if shares[true, predicted] > 0.5 else "black"
-        count = str(confusion[true, predicted])
-        axes.text(predicted, true, count, ha="center", va="center", color=colour, fontsize=size)
+    cells = zip(confusion.true, confusion.predicted, confusion.images, confusion.shares, strict=True)
+    for true, predicted, images, share in cells:
+        colour = "white" if share > 0.5 else "black"
+        axes.text(predicted, true, str(images), ha="center", va="center", color=colour, fontsize=size)
 
 
 def _title_lines(title: str, room: float, letters: Lettering) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cnn_registry.errors import RunError
+from cnn_registry.inference.confusion import Confusion
 from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import check_own, read_regular
@@ -21,6 +24,9 @@ from .measures import Calibration, Measure, calibration, measures_of_counts, mea
 
 MAX_BYTES = 2**28
 """The largest ``report.json`` that is read."""
+
+MOST_IMAGES = 2**40
+"""More than any cell of a confusion matrix has."""
 
 
 class _Part(BaseModel):
@@ -75,6 +81,29 @@ class Predictions(_Part):
         return self
 
 
+class Cells(_Part):
+    """The cells of a confusion matrix that have images, where there are many classes.
+
+    Attributes:
+        classes: how many there are.
+        cells: the true class, the predicted one, and the images, row by row.
+    """
+
+    classes: int
+    cells: list[tuple[int, int, int]]
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        places = [cell[:2] for cell in self.cells]
+        if any(not 0 <= place < self.classes for pair in places for place in pair):
+            raise ValueError(f"expected cells of {self.classes} classes")
+        if any(first >= second for first, second in itertools.pairwise(places)):
+            raise ValueError("expected each cell once, row by row")
+        if not all(0 < images < MOST_IMAGES for *_, images in self.cells):
+            raise ValueError("expected counts in the confusion matrix")
+        return self
+
+
 class Summary(_Part):
     """The content of ``report.json``. What earlier versions did not write is absent.
 
@@ -84,7 +113,8 @@ class Summary(_Part):
         accuracy: share of images whose most probable class is the true one, or of which all labels are right.
         cross_entropy: mean, in nats, without label smoothing.
         classes: a row for each class.
-        confusion: images by true class (rows) and predicted class; empty where an image may show several.
+        confusion: images by true class (rows) and predicted class, or the cells that have some, see
+            `Confusion.written`; empty where an image may show several.
         remarks: what a headline accuracy hides, a line each.
         measures: further figures with their intervals, by name.
         calibration: see there.
@@ -97,7 +127,7 @@ class Summary(_Part):
     accuracy: float
     cross_entropy: float | None = Field(default=None, validation_alias=AliasChoices("cross_entropy", "loss"))
     classes: list[ClassFigures]
-    confusion: list[list[int]]
+    confusion: list[list[int]] | Cells
     remarks: list[str] = Field(default_factory=list)
     measures: dict[str, Measure] = Field(default_factory=dict)
     calibration: Calibration | None = None
@@ -109,16 +139,23 @@ class Summary(_Part):
         """Whether an image may show several classes."""
         return any(row.threshold is not None for row in self.classes)
 
+    @functools.cached_property
+    def matrix(self) -> Confusion:
+        """The confusion matrix."""
+        found = self.confusion
+        return Confusion.of_cells(found.classes, found.cells) if isinstance(found, Cells) else Confusion.of_rows(found)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         classes = len(self.classes)
         if self.multi_label and self.predictions:
             raise ValueError("expected no single predictions of images with several classes")
-        if (not self.multi_label and len(self.confusion) != classes) or any(
-            len(row) != classes for row in self.confusion
-        ):
+        found = self.confusion
+        rows = found if isinstance(found, list) else []
+        size = len(rows) if isinstance(found, list) else found.classes
+        if size != (0 if self.multi_label else classes) or any(len(row) != classes for row in rows):
             raise ValueError(f"expected a confusion matrix of {classes} classes")
-        if any(count < 0 for row in self.confusion for count in row):
+        if not all(0 <= count < MOST_IMAGES for row in rows for count in row):
             raise ValueError("expected counts in the confusion matrix")
         if self.data and any(len(part) != classes for part in (self.data.train, self.data.val, self.data.test)):
             raise ValueError(f"expected counts of {classes} classes")
@@ -145,7 +182,7 @@ def summarise(
     if not np.isfinite(evaluation.loss):
         del report["cross_entropy"], report["loss"]
     labels, probabilities, predicted = evaluation.labels, evaluation.probabilities, evaluation.predictions
-    measures, calibrated = measures_of_counts(np.array(report["confusion"])), None
+    measures, calibrated = measures_of_counts(evaluation.confusion), None
     if np.isfinite(probabilities).all():
         measures |= measures_of_probabilities(labels, probabilities)
         calibrated = calibration(labels, probabilities)

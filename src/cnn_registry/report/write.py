@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.split import positions
@@ -40,7 +38,7 @@ def write_report(run: Run, history: Sequence[Epoch], summary: Summary) -> None:
     if summary.multi_label:
         return
     plot_confusion(
-        np.array(summary.confusion),
+        summary.matrix,
         class_names,
         run.path / "confusion.png",
         title=f"{name}: {summary.accuracy:.1%} of {summary.images} {summary.part}, best weights",

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnn_registry import backend
 from cnn_registry.backend.strategy import Distribute
 from cnn_registry.data.manifest import Manifest
@@ -246,7 +244,7 @@ def _report(folds: Folds, dataset: str | None, data: str | Path | Manifest | Non
     if first.model.multi_label:
         return
     plot_confusion(
-        np.array(report["confusion"]),
+        evaluation.confusion,
         evaluation.class_names,
         folds.path / "confusion.png",
         title=f"{first.model.spec['name']} on {first.data.name}: {evaluation.accuracy:.1%} of {evaluation.part}",
