@@ -82,7 +82,8 @@ class Confusion:
 
         Args:
             values: ``(cells,)``, none below 0.
-            edge: rows and columns of a picture of the matrix. Of more classes, several share one: the largest counts.
+            edge: rows and columns of a picture of the matrix. Where there are more classes, several share one, and the
+                largest value counts.
 
         Returns:
             ``(size, size)``, where ``size`` is the number of classes, at most ``edge``.
