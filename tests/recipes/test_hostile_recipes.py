@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ def test_recipe_files_make_a_recipe_or_one_line(tmp_path: Path, content: bytes) 
     file = tmp_path / "hostile.toml"
     file.write_bytes(content)
     check(lambda: load_recipe(file))
+
+
+@pytest.mark.parametrize("line", ["epochs = {a = 1}", "augmentation.crop_area = {a = 1}", "optimizer.nesterov = {}"])
+def test_a_table_in_place_of_an_inherited_value_is_one_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine.toml").write_text(f'extends = "default"\n{line}\n')
+    with pytest.raises(RecipeError, match=re.escape(f"{tmp_path / 'mine.toml'}: {line.partition(' ')[0]}")) as refused:
+        load_recipe(tmp_path / "mine.toml")
+    assert str(refused.value).isprintable()
 
 
 def test_a_setting_below_an_option_is_not_taken_for_the_option() -> None:

@@ -254,6 +254,15 @@ def test_of_several_works_the_innermost_is_spoken_of(
     assert last == "said by the converter"
 
 
+def test_work_is_announced_while_ipython_is_imported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))  # as it is at the beginning
+    with working("Importing", after=0.02):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "Importing\n"
+
+
 def test_above_a_bar_work_has_one_line(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "SILENCE", 0.05)
 

@@ -14,7 +14,7 @@ from typing import Any
 from cnn_registry.errors import RecipeError
 from cnn_registry.system.files import read_regular
 from cnn_registry.system.objects import value_of
-from cnn_registry.text import natural_key, quoted
+from cnn_registry.text import LONGEST_NAME, natural_key, quoted, shorten
 
 from .installed import MAX_BYTES, installed_recipes, read_installed
 from .schema import Recipe, is_name, validated
@@ -110,7 +110,8 @@ def _read(wanted: str, files: list[Path]) -> tuple[dict[str, Any], str]:
     except RecipeError:
         raise
     except (OSError, ValueError) as error:
-        raise RecipeError(f"The recipe file {path} cannot be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RecipeError(f"The recipe file {shorten(str(path), LONGEST_NAME)} cannot be read: {reason}.") from error
     files.append(path)
     return _parsed(text, str(path)), str(path)
 
@@ -144,5 +145,5 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
 
 def _merged(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with what ``data`` has in its place, table by table."""
-    both = {key: _merged(base[key], value) for key, value in data.items() if isinstance(value, dict) and base.get(key)}
-    return {**base, **data, **both}
+    tables = {key for key, value in data.items() if isinstance(value, dict) and isinstance(base.get(key), Mapping)}
+    return {**base, **data, **{key: _merged(base[key], data[key]) for key in tables}}

@@ -35,8 +35,8 @@ def is_terminal() -> bool:
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of one."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", None)  # another thread may be importing it
+    return getattr(shell and shell(), "kernel", None) is not None
 
 
 def standard_stream() -> TextIO | None:
