@@ -46,6 +46,9 @@ def test_files_folders_patterns_and_lists_name_pictures_in_order(folder: Path) -
     named = ["d/b/[x].png", "d/a/deep/1.png", "missing.png"]
     assert found("@list.txt") == named
     assert found("-", content=(folder / "list.txt").read_bytes()) == named
+    marked = b"\xef\xbb\xbf" + (folder / "list.txt").read_bytes()  # as editors on Windows begin a file
+    (folder / "marked.txt").write_bytes(marked)
+    assert found("@marked.txt") == found("-", content=marked) == named
 
 
 def test_an_image_on_standard_input_is_one_picture(folder: Path) -> None:

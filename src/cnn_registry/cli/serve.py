@@ -65,6 +65,7 @@ def _served(run: str, weights: str, force: bool, predictor: Predictor) -> Served
     from cnn_registry.serve.service import Served
 
     predictor(np.zeros((1, *predictor.form.shape), np.uint8))
+    _ = predictor.class_names  # published ones are fetched
     return Served(_title(run), predictor, _maps(run, weights, force))
 
 

@@ -29,7 +29,7 @@ from cnn_registry.system.progress import Advance, working
 from cnn_registry.text import counted
 
 from .evaluation import Evaluation
-from .model import Weights, load_model
+from .model import Weights, load_model, refuse_not_finite
 from .multi_label import MultiLabelEvaluation
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def evaluate_model(
 
     Where an image may show several classes, these are those that reach their ``thresholds``; ``None`` chooses them.
     ``traced`` computes the outputs of a batch; default the model, which is traced for it.
+
+    Raises:
+        WeightsError: an output is NaN or infinite.
     """
     batches = evaluation_batches(images, indices, batch_size=batch_size, pixels=pixels)
     what = f"Evaluating {counted(len(indices), 'image')}"
@@ -65,6 +68,7 @@ def evaluate_model(
         left_out = {index: images.unreadable.reasons[index] for index in np.setdiff1d(indices, readable).tolist()}
         report_bad([BadImage(images.dataset.ids[i], why) for i, why in left_out.items()], len(indices), "skip")
         indices = readable
+    refuse_not_finite(outputs)
     found = (images.dataset.class_names, images.dataset.labels[indices], outputs, part)
     if not images.dataset.multi_label:
         return Evaluation(*found)
@@ -115,7 +119,8 @@ def evaluate(
         UsageError: the data has no such part, or ``max_pixels`` is given for the run's own images.
         RunError: there is no run, or the cross-validation is not complete.
         BackendError: Keras runs on another backend than TensorFlow.
-        HubError, WeightsError, MissingPackageError: as `load_run`.
+        WeightsError: the network gives NaN or infinity, or as `load_run`.
+        HubError, MissingPackageError: as `load_run`.
     """
     backend.require_tensorflow()
     runs = [run] if isinstance(run, Run) else open_runs(run)

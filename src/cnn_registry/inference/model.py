@@ -8,7 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cnn_registry.errors import RunError, UnknownNameError, UnknownProviderError
+import numpy as np
+
+from cnn_registry.errors import RunError, UnknownNameError, UnknownProviderError, WeightsError
 from cnn_registry.networks.build import build_model
 from cnn_registry.networks.fingerprint import fingerprint
 from cnn_registry.networks.weights.keras_file import load_exactly
@@ -18,6 +20,7 @@ from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.system.files import is_own_file
 from cnn_registry.system.progress import note, working
+from cnn_registry.text import counted
 
 if TYPE_CHECKING:
     import keras
@@ -135,6 +138,19 @@ def _absence(distribution: str, version: str | None) -> str:
             "CNNREG_DISABLE_PLUGINS."
         )
     return f"and the installed {installed} does not provide it. {helps}"
+
+
+def refuse_not_finite(outputs: np.ndarray) -> None:
+    """Refuse outputs ``(N, outputs)`` that are NaN or infinite: the first class would be named for each such image.
+
+    Raises:
+        WeightsError: there are some.
+    """
+    if bad := np.count_nonzero(~np.isfinite(outputs).all(axis=1)):
+        raise WeightsError(
+            f"The network gives NaN or infinity for {bad:,} of {counted(len(outputs), 'image')}: its weights are "
+            f"damaged, or values overflow."
+        )
 
 
 def requirement(distribution: str, version: str | None) -> str:

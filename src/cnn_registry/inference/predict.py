@@ -109,7 +109,7 @@ def predict(
         RunError, ModelBuildError: as `load_model`.
         ExportError, MissingPackageError: the network cannot be converted to the runtime, or that is not installed.
         DownloadError, WeightsError: a repository, published weights, or the names of their classes, could not be
-            fetched or used.
+            fetched or used, or the network gives NaN or infinity.
     """
     if top < 1:
         raise UsageError(f"The number of classes to show must be at least 1; got {top}.")

@@ -29,7 +29,7 @@ from cnn_registry.system.isolation import isolated
 from cnn_registry.system.progress import working
 from cnn_registry.text import either, one_line, suggestion
 
-from .model import Weights, load_model
+from .model import Weights, load_model, refuse_not_finite
 from .pictures import Picture, decoded_batches
 
 if TYPE_CHECKING:
@@ -91,9 +91,15 @@ class Predictor:
             return _computation(self._runtime)(networks, self.pixels, shape)
 
     def __call__(self, images: Bytes) -> np.ndarray:
-        """Probabilities, float32 ``(N, num_classes)``, for uint8 ``(N, height, width, channels)``."""
+        """Probabilities, float32 ``(N, num_classes)``, for uint8 ``(N, height, width, channels)``.
+
+        Raises:
+            WeightsError: one is NaN or infinite.
+        """
         with self._lock, backend.standard_settings():
-            return self._outputs(images)
+            outputs = self._outputs(images)
+        refuse_not_finite(outputs)
+        return outputs
 
 
 def check_runtime(runtime: str) -> None:

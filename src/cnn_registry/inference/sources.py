@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -158,11 +159,13 @@ def _lines(stream: Peekable | BinaryIO) -> Iterator[str]:
     Raises:
         DataError: one is longer than any path or address.
     """
+    mark = BOM_UTF8  # which editors on Windows put before the first line
     while line := stream.readline(MAX_LINE + 1):
         if len(line) > MAX_LINE:
             raise DataError(
                 f"A list has a line of more than {MAX_LINE:,} bytes; expected a path or an address per line."
             )
+        line, mark = line.removeprefix(mark), b""
         if (text := os.fsdecode(line.rstrip(b"\r\n"))).strip():
             yield text
 

@@ -60,8 +60,8 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service.working():
-            yield
+        yield
+        service.end()
 
     app = FastAPI(
         title=served.title,

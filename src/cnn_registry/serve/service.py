@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,8 +62,34 @@ class DecodedUpload(NamedTuple):
     seen: tuple[float, float, float, float]
 
 
+class Workers:
+    """What works for the requests of one event loop: threads that decode, and one for the network.
+
+    Attributes:
+        loop: the event loop.
+        decoders, network: the threads.
+        batcher: gives pictures to the network.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.decoders = ThreadPoolExecutor(usable_cpus(), "decoder")
+        self.network = ThreadPoolExecutor(1, "network")
+        self.batcher = Batcher(predictor, self.network, pictures_at_a_time(predictor.form))
+        self._task = self.loop.create_task(self.batcher.run())
+
+    def end(self) -> None:
+        """End the threads when they have done what they began."""
+        if not self.loop.is_closed():
+            self._task.cancel()
+        for pool in (self.network, self.decoders):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 class Service:
     """Predicts uploaded pictures.
+
+    It begins with the first request: an application that is mounted in another one is not told when that begins.
 
     Args:
         served: the model.
@@ -73,20 +98,19 @@ class Service:
 
     def __init__(self, served: Served, max_pixels: int) -> None:
         self._served, self._max_pixels = served, max_pixels
-        self._decoders = ThreadPoolExecutor(usable_cpus(), "decoder")
-        self._network = ThreadPoolExecutor(1, "network")
-        self._batcher = Batcher(served.predictor, self._network, pictures_at_a_time(served.predictor.form))
+        self._workers: Workers | None = None
 
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Pictures are predicted within this context."""
-        task = asyncio.create_task(self._batcher.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            for pool in (self._network, self._decoders):
-                pool.shutdown(wait=False, cancel_futures=True)
+    def end(self) -> None:
+        """End what works for it, until there is another request."""
+        if self._workers:
+            self._workers.end()
+        self._workers = None
+
+    def _working(self) -> Workers:
+        if self._workers and self._workers.loop is not asyncio.get_running_loop():
+            self.end()
+        self._workers = self._workers or Workers(self._served.predictor)
+        return self._workers
 
     async def predict(self, uploads: Sequence[Upload], *, top: int, explain: bool) -> list[PicturePrediction]:
         """The predictions of pictures, in their order.
@@ -99,14 +123,14 @@ class Service:
         Raises:
             UnreadableError: not one can be read.
         """
-        loop = asyncio.get_running_loop()
-        decoding = [loop.run_in_executor(self._decoders, self._decode, upload, explain) for upload in uploads]
+        loop, workers = asyncio.get_running_loop(), self._working()
+        decoding = [loop.run_in_executor(workers.decoders, self._decode, upload, explain) for upload in uploads]
         found = await asyncio.gather(*decoding)
         readable = [item for item in found if isinstance(item, DecodedUpload)]
         if not readable:
             raise UnreadableError([item for item in found if isinstance(item, BadImageError)])
-        rows = iter(await self._batcher([item.taken for item in readable]))
-        explained = iter(await loop.run_in_executor(self._network, self._explain, readable) if explain else ())
+        rows = iter(await workers.batcher([item.taken for item in readable]))
+        explained = iter(await loop.run_in_executor(workers.network, self._explain, readable) if explain else ())
         answers = []
         for upload, item in zip(uploads, found, strict=True):
             if isinstance(item, BadImageError):

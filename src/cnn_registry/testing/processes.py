@@ -81,6 +81,11 @@ class Process:
         """The memory that it uses, in bytes."""
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self.close()
+
     def close(self) -> None:
         """End it."""
         self._process.communicate()
@@ -104,13 +109,18 @@ def ask(backend_name: str, model: keras.Model, images: np.ndarray, *, keras_file
         folder = Path(name)
         np.save(folder / IMAGES, images)
         faults = _saved(model, folder, keras_file=keras_file)
-        if backend_name not in _running:
-            _running[backend_name] = Process(backend_name)
+        process = _running.pop(backend_name, None) or Process(backend_name)
         current = current_policy()
         allowed = [None if current.allow is None else sorted(current.allow), sorted(current.deny)]
-        found = _running[backend_name].ask({"paths": sys.path, "policy": allowed, "folder": name, **question})
-        if "process" in found or _running[backend_name].memory > LARGEST:
-            _running.pop(backend_name).close()
+        try:
+            found = process.ask({"paths": sys.path, "policy": allowed, "folder": name, **question})
+        except BaseException:  # its answer would be taken for that to the next question
+            process.kill()
+            raise
+        if "process" in found or process.memory > LARGEST:
+            process.close()
+        else:
+            _running[backend_name] = process
         # What could not be saved cannot be read either; the first fault says more.
         outputs = {path.stem: np.load(path) for path in folder.glob("*.npy") if path.name != IMAGES}
         return Answer(found | faults, outputs)
