@@ -62,8 +62,8 @@ class DecodedUpload(NamedTuple):
     seen: tuple[float, float, float, float]
 
 
-class Workers:
-    """What works for the requests of one event loop: threads that decode, and one for the network.
+class ServiceThreads:
+    """The threads for the requests of one event loop: those that decode, and one for the network.
 
     Attributes:
         loop: the event loop.
@@ -79,7 +79,7 @@ class Workers:
         self._task = self.loop.create_task(self.batcher.run())
 
     def end(self) -> None:
-        """End the threads when they have done what they began."""
+        """End each thread when it has done what it began."""
         if not self.loop.is_closed():
             self._task.cancel()
         for pool in (self.network, self.decoders):
@@ -98,19 +98,19 @@ class Service:
 
     def __init__(self, served: Served, max_pixels: int) -> None:
         self._served, self._max_pixels = served, max_pixels
-        self._workers: Workers | None = None
+        self._threads: ServiceThreads | None = None
 
     def end(self) -> None:
-        """End what works for it, until there is another request."""
-        if self._workers:
-            self._workers.end()
-        self._workers = None
+        """End its threads, until there is another request."""
+        if self._threads:
+            self._threads.end()
+        self._threads = None
 
-    def _working(self) -> Workers:
-        if self._workers and self._workers.loop is not asyncio.get_running_loop():
+    def _started(self) -> ServiceThreads:
+        if self._threads and self._threads.loop is not asyncio.get_running_loop():
             self.end()
-        self._workers = self._workers or Workers(self._served.predictor)
-        return self._workers
+        self._threads = self._threads or ServiceThreads(self._served.predictor)
+        return self._threads
 
     async def predict(self, uploads: Sequence[Upload], *, top: int, explain: bool) -> list[PicturePrediction]:
         """The predictions of pictures, in their order.
@@ -123,14 +123,14 @@ class Service:
         Raises:
             UnreadableError: not one can be read.
         """
-        loop, workers = asyncio.get_running_loop(), self._working()
-        decoding = [loop.run_in_executor(workers.decoders, self._decode, upload, explain) for upload in uploads]
+        loop, threads = asyncio.get_running_loop(), self._started()
+        decoding = [loop.run_in_executor(threads.decoders, self._decode, upload, explain) for upload in uploads]
         found = await asyncio.gather(*decoding)
         readable = [item for item in found if isinstance(item, DecodedUpload)]
         if not readable:
             raise UnreadableError([item for item in found if isinstance(item, BadImageError)])
-        rows = iter(await workers.batcher([item.taken for item in readable]))
-        explained = iter(await loop.run_in_executor(workers.network, self._explain, readable) if explain else ())
+        rows = iter(await threads.batcher([item.taken for item in readable]))
+        explained = iter(await loop.run_in_executor(threads.network, self._explain, readable) if explain else ())
         answers = []
         for upload, item in zip(uploads, found, strict=True):
             if isinstance(item, BadImageError):
