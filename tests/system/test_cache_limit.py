@@ -57,6 +57,18 @@ def test_what_was_unused_for_longest_makes_room_unless_it_is_in_use(
     assert (own_cache / "weights" / "net").exists()
 
 
+def test_what_a_killed_process_has_left_makes_room(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = own_cache / "decoded"
+    for name in (".left", ".written"):
+        (decoded / name / "entry").mkdir(parents=True)
+        (decoded / name / "entry" / "pixels.npy").write_bytes(bytes(1_000_000))
+    for path in (*decoded.glob(".left/**/*"), decoded / ".left"):
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+    monkeypatch.setenv(LIMIT, "0.0021")
+    assert write(decoded, "new", 0)
+    assert {path.name for path in decoded.iterdir()} == {".written", "new"}
+
+
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
 def test_a_limit_that_is_not_a_size_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(LIMIT, text)

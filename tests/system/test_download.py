@@ -172,6 +172,15 @@ def test_a_part_as_long_as_the_file_starts_over(server: Server, target: Path) ->
     assert target.read_bytes() == CONTENT
 
 
+def test_what_was_left_of_another_file_is_not_completed(server: Server, target: Path) -> None:
+    target.parent.mkdir()
+    (target.parent / "file.tgz.part").write_bytes(bytes(1000))
+    download([server.url()], target, size=len(CONTENT), digest=f"md5:{MD5}")
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("/file.tgz", "bytes=1000-"), ("/file.tgz", None)]
+    assert left(target) == ["file.tgz"]
+
+
 def test_wrong_content_is_deleted_and_reported(server: Server, target: Path) -> None:
     server.content = b"<html>Please log in</html>"
     came = hashlib.md5(server.content).hexdigest()

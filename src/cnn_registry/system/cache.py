@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cnn_registry.errors import UsageError
@@ -27,6 +27,9 @@ LIMIT = "CNNREG_CACHE_GB"
 
 DROPPED = ("decoded", "hashes")
 """Kinds of entries that make room for others."""
+
+LEFT = timedelta(hours=1)
+"""Time without a change after which a hidden folder is what a killed process has left, not what is being written."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def cache_limit() -> int | None:
 def make_room(needed: int) -> bool:
     """Drop entries, the longest unused first, until ``needed`` more bytes do not exceed the limit of the cache.
 
+    What killed processes have left half written is dropped as well.
+
     Returns:
         Whether they fit now.
 
@@ -117,7 +122,7 @@ def make_room(needed: int) -> bool:
     for entry in entries:
         if total + needed <= limit:
             break
-        if entry.kind in DROPPED and not entry.path.name.startswith(".") and _drop(entry.path):
+        if entry.kind in DROPPED and not _is_being_written(entry) and _drop(entry.path):
             total -= entry.bytes
             removed.append(entry)
     limited = f"{LIMIT}={os.environ[LIMIT]}"
@@ -127,6 +132,10 @@ def make_room(needed: int) -> bool:
     if total + needed > limit:
         note(f"{_in_words(needed)} of decoded images are not cached, as {limited} leaves too little room.")
     return total + needed <= limit
+
+
+def _is_being_written(entry: CacheEntry) -> bool:
+    return entry.path.name.startswith(".") and datetime.now().astimezone() - entry.used < LEFT
 
 
 def _in_words(size: int) -> str:

@@ -85,14 +85,26 @@ def _download(urls: Sequence[str], target: Path, size: int | None, digest: str, 
     failures = []
     for url in urls:
         try:
-            _fetch(url, part, size, patience)
-            _check(part, size, digest)
+            _complete(url, part, size, digest, patience)
         except (DownloadError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             failures.append(f"{url}: {_reason(error)}")
         else:
             part.replace(target)
             return
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)}).")
+
+
+def _complete(url: str, part: Path, size: int | None, digest: str, patience: Patience) -> None:
+    """Complete ``part``, from its beginning where what an earlier download has left is damaged or of another file."""
+    had = _size(part)
+    _fetch(url, part, size, patience)
+    try:
+        _check(part, size, digest)
+    except DownloadError:
+        if not had:
+            raise
+        _fetch(url, part, size, patience)
+        _check(part, size, digest)
 
 
 def fetch(url: str, *, limit: int, seconds: float = 60.0, accept: str = "*/*") -> bytes:

@@ -36,15 +36,18 @@ def retrained(what: Task, folder: Path, best: FrozenTrial) -> tuple[Run, float |
         settings |= {"early_stopping": None, "epochs": best.user_attrs["best_epoch"]}
     with FileLock(folder / ".lock"):
         before = newest(out)
-        if before and before.record.status in ENDED and "report" in before.record.result:
+        if before and before.record.status in ENDED:
             run = before
-        elif before and before.record.status not in ENDED:
+        elif before:
             run = resume(before.path, distribute="none")
         else:
             note(f"Training with the settings of trial {best.number} on all training images")
             arguments = what.arguments(settings)
             run = train(what.model, **arguments, out=out, distribute="none")
-    return run, run.record.result.get("report", {}).get("accuracy")
+    result = run.record.result
+    if run.record.status in ENDED and "accuracy" not in result.get("report", {}):  # it was ended before its report
+        return run, result["last"]["val_accuracy"]
+    return run, result.get("report", {}).get("accuracy")
 
 
 def _stopping(what: Task, best: FrozenTrial) -> dict[str, Any] | None:
