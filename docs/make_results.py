@@ -16,11 +16,11 @@ from docs.results_page.facts import Facts, conditions, read, read_all, table
 from docs.results_page.pictures import batches, decoding, exports, prediction, serving
 from docs.results_page.scaling import scaling
 from docs.results_page.settings import imbalance, lr_find
-from docs.results_page.steps import first_step, throughput
+from docs.results_page.steps import first_step, memory, throughput
 
 ROOT = Path(__file__).parents[1]
 
-MEASURED = ("throughput/*", "first_step", "decoding", "prediction", "scaling", "exports")
+MEASURED = ("throughput/*", "first_step", "memory", "decoding", "prediction", "scaling", "exports")
 """Files that the scripts of these names write; ``throughput`` writes one for each kind of CPU."""
 
 CHANGES = {"article_96": ' SET="name=article_96 image_size=96"'}
@@ -58,6 +58,7 @@ def page(results: Path, pictures: Path) -> str:
         "imbalance": imbalance,
         "lr_find": lr_find,
         "first_step": first_step,
+        "memory": memory,
         "decoding": decoding,
         "prediction": prediction,
         "batches": batches,

@@ -90,3 +90,24 @@ def first_step(facts: Facts) -> Iterator[str]:
             for row in facts["rows"]
         ],
     )
+
+
+def memory(facts: Facts) -> Iterator[str]:
+    """The memory that a training needs at its peak."""
+    yield "## Memory\n"
+    yield (
+        "The most memory that a process held, in GB, with its libraries, while it took some training steps at batch "
+        f"{facts['batch_size']}; medians. Plain Keras and PyTorch are scripts with Adam in float32. Ours is `train`, "
+        "with validation and a checkpoint: with the recipe `article`, which has the same network, optimizer and "
+        "precision, and with `default`. The ratios are to plain Keras and to PyTorch.\n"
+    )
+    sides = list(facts["rows"][0]["peaks"])
+    scripts = [side for side in sides if not side.startswith("ours")]
+    ratios = [(ours, script) for ours in sides if ours not in scripts for script in scripts]
+    rows = []
+    for row in facts["rows"]:
+        peaks = {side: float(np.median(found)) for side, found in row["peaks"].items()}
+        shares = [f"{peaks[ours] / peaks[script]:.2f}" for ours, script in ratios]
+        rows.append([f"`{row['model']}`", row["size"], *(f"{peaks[side] / 1e9:.2f}" for side in sides), *shares])
+    heads = [PEERS.get(side, side) for side in sides]
+    yield table(["model", "pixels", *heads, *(f"{ours} / {PEERS[script]}" for ours, script in ratios)], rows)

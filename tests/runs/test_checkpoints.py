@@ -137,7 +137,7 @@ def test_a_checkpoint_with_other_files_is_refused(checkpoints: Checkpoints, dama
     assert checkpoints.latest(LAYOUT) is None
 
 
-CALLS = [(os, "fsync"), (os, "replace"), (os, "mkdir"), (np, "savez"), (Path, "write_text")]
+CALLS = [(os, "fsync"), (os, "replace"), (os, "mkdir"), (np.lib.format, "write_array"), (Path, "write_text")]
 """Whatever writes, flushes, renames or makes a directory."""
 
 

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +113,7 @@ class Checkpoints:
         if os.path.lexists(directory) and not _is_ours(directory):
             raise RunError(f"{directory} cannot be written: it holds other files than a checkpoint. Move it elsewhere.")
         with whole_directory(directory) as temporary:
-            for group in GROUPS:
-                arrays = snapshot.arrays[group].values()
-                np.savez(temporary / f"{group}.npz", allow_pickle=False, **_numbered(arrays))
+            variables = {group: _write(temporary / f"{group}.npz", snapshot.arrays[group]) for group in GROUPS}
             if self.best.exists():
                 _link(self.best, temporary / BEST)
             state = {
@@ -124,10 +122,7 @@ class Checkpoints:
                 "seconds": snapshot.seconds,
                 "averaged": snapshot.averaged,
                 "history": [epoch.to_dict() for epoch in snapshot.history],
-                "variables": {
-                    group: [(path, value.shape, value.dtype.name) for path, value in snapshot.arrays[group].items()]
-                    for group in GROUPS
-                },
+                "variables": variables,
             }
             if snapshot.callbacks:  # which versions before them cannot read
                 state["callbacks"] = snapshot.callbacks
@@ -379,8 +374,15 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _numbered(arrays: Iterable[np.ndarray]) -> dict[str, Any]:
-    return {f"{index:06d}": array for index, array in enumerate(arrays)}
+def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> list[ArraySpec]:
+    """Write arrays as `numpy.savez` does, but one after another, and return the form of each."""
+    specs = []
+    with ZipFile(file, "w", ZIP_STORED) as archive:
+        for index, (path, value) in enumerate(arrays.items()):
+            with archive.open(f"{index:06d}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, value, allow_pickle=False)
+            specs.append(ArraySpec(path, value.shape, value.dtype.name))
+    return specs
 
 
 def _link(existing: Path, new: Path) -> None:

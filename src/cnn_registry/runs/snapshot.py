@@ -94,8 +94,8 @@ class Snapshot:
     @property
     def is_finite(self) -> bool:
         """Whether no weight and no state of the optimizer is infinite or NaN."""
-        values = [*self.arrays["model"].values(), *self.arrays["optimizer"].values()]
-        return all(np.isfinite(value).all() for value in values)
+        groups = (self.arrays["model"], self.arrays["optimizer"])
+        return all(np.isfinite(value).all() for group in groups for value in group.values())
 
 
 def unique(paths: Iterable[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +21,26 @@ if TYPE_CHECKING:
 
 Variables = Mapping[str, Any]
 """Variables by their paths."""
+
+
+class Values(Mapping[str, np.ndarray]):
+    """The values of variables by their paths, which change with the variables."""
+
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        variable = self._variables[path]
+        try:
+            return np.asarray(memoryview(backend.tensorflow().convert_to_tensor(variable.value)))
+        except ValueError:  # bfloat16, which buffers cannot name
+            return _numpy(variable)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
 
 
 class Average(Protocol):
@@ -59,17 +79,22 @@ class TrainingState:
         return Layout(self.progress.steps_per_epoch, groups)
 
     def snapshot(self) -> Snapshot:
-        """The state between two steps."""
+        """A copy of the state between two steps."""
+        view = self.view()
+        return replace(view, arrays={name: _copied(values) for name, values in view.arrays.items()})
+
+    def view(self) -> Snapshot:
+        """The state between two steps, which holds until the next one: its arrays are the variables' own memory.
+
+        With Adam, a copy would need three times the memory of the weights.
+        """
         progress, average = self.progress, self.average
         return Snapshot(
             progress.step,
             progress.seconds,
             tuple(progress.history),
             (average.begins_after, average.read) if average else (0, 0),
-            {
-                name: {path: np.array(_numpy(variable)) for path, variable in group.items()}
-                for name, group in self._variables().items()
-            },
+            {name: Values(group) for name, group in self._variables().items()},
             states(self.callbacks),
         )
 
@@ -177,6 +202,10 @@ def _described(snapshot: Snapshot) -> dict[str, Any]:
 def _named(variables: Sequence[Any], holders: Sequence[Any] | None = None) -> Variables:
     """Variables, or what holds their values, by the paths of the variables."""
     return dict(zip(unique(variable.path for variable in variables), holders or variables, strict=True))
+
+
+def _copied(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {path: np.array(value) for path, value in arrays.items()}
 
 
 def _specs(variables: Variables) -> list[ArraySpec]:

@@ -356,10 +356,9 @@ def _keep(fit: Fit, run: Run, options: RunOptions) -> None:
     Raises:
         RunError: it cannot be written, and the options do not allow to continue without checkpoints.
     """
-    snapshot = fit.state.snapshot()  # of all workers, if there are several
     try:
         if run.writes:
-            run.checkpoints.save(snapshot)
+            run.checkpoints.save(fit.state.view())
     except RunError as error:
         if not options.keep_going:
             raise

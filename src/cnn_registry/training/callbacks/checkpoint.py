@@ -93,7 +93,7 @@ class CheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
         if not self._works:
             return
         began = time.monotonic()
-        snapshot = self.training.snapshot()
+        snapshot = self.training.view()
         if not snapshot.is_finite:
             raise Diverged
         try:
