@@ -53,7 +53,7 @@ chaos: .venv/installed-dev ## kill a training run 50 times, damage its checkpoin
 
 bench: .venv/installed-dev ## measure command-line start, steps compared with plain Keras, the input pipeline, how cost grows
 	$(BIN)/pytest benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
-	for script in throughput first_step prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
+	for script in throughput first_step memory prediction scaling; do $(BIN)/python -m benchmarks.$$script || exit 1; done
 	$(BIN)/python -m benchmarks.decoding $(if $(DATA),--data $(DATA))
 
 bench-accuracy: .venv/installed ## train MODEL with SEEDS seeds on the 17 flowers in DATA [RECIPE= SET="key=value ..." SPLIT= RUNS=]

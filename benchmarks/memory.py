@@ -31,7 +31,7 @@ from .common import CLASSES, DEFAULT_FLAGS, Facts, begin, environment, random_pi
 BATCH, STEPS = 32, 4
 
 IMAGES = 170
-"""Of which `train` holds a fifth out."""
+"""`train` holds out a fifth of them."""
 
 SIZES = {"alexnet": 224, "vgg16": 96, "inception_v2": 128}
 """The networks, and the sizes of their images in pixels."""
