@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from unicodedata import category
 
 JOINER = "\u200d"
@@ -113,6 +115,18 @@ def cell_width(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def shell_path(path: str | PathLike[str]) -> str:
+    """A path as a word of a command to copy: quoted for a shell, and not to be taken for an option.
+
+    >>> shell_path("my runs")
+    "'my runs'"
+    >>> shell_path("-runs")
+    './-runs'
+    """
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def shorten(text: str, width: int, mark: str = "\u2026", head: float = 0.5) -> str:

@@ -62,10 +62,12 @@ def test_an_image_on_standard_input_is_one_picture(folder: Path) -> None:
 
 def test_what_names_nothing_is_refused_before_anything_is_read(folder: Path) -> None:
     (folder / "empty").mkdir()
+    picture = next(folder.rglob("*.png"))
     for given, error, message in (
         (["d/a", "empty"], DataError, "empty holds no pictures; expected JPEG"),
         (["d/a", "d/*.gif"], DataError, r"No file matches 'd/\*\.gif'"),
         (["@none.txt"], DataError, r"The list none\.txt cannot be read: No such file"),
+        ([f"@{picture}"], DataError, r"\.png is not a list of paths, one per line\. Name an image without @"),
         (["-"], DataError, "Standard input is empty"),
         (["-", "-"], UsageError, "can be read once"),
     ):
@@ -146,5 +148,8 @@ def test_an_address_is_fetched_within_bounds(server: str, monkeypatch: pytest.Mo
 
 
 def test_a_list_without_ends_of_lines_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a" * 70_000)
     with pytest.raises(DataError, match="a line of more than 65,536 bytes"):
-        list(find_pictures(["@/dev/zero"], io.BufferedReader(io.BytesIO())))
+        list(find_pictures([f"@{tmp_path / 'list.txt'}"], io.BufferedReader(io.BytesIO())))
+    with pytest.raises(DataError, match="is not a list of paths, one per line"):
+        find_pictures(["@/dev/zero"], io.BufferedReader(io.BytesIO()))

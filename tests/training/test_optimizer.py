@@ -205,6 +205,8 @@ def test_an_optimizer_may_be_any_of_keras_or_an_object(name: str, options: dict[
         ({"optimizer.name": "keras.layers:Dense"}, "The optimizer cannot be made by Dense"),
         ({"optimizer.name": "types:SimpleNamespace"}, "must make a keras.Optimizer; it made SimpleNamespace"),
         ({"optimizer.options": {"beta": 1}}, "The optimizer cannot be made by SGD with .*beta=1"),
+        ({"accumulate": 11, "epochs": 2}, "change after 11 steps, and the training has 10 steps"),
+        ({"optimizer.options": {"use_ema": True}}, "sgd averages the weights .*Use the recipe's ema"),
         ({"schedule.name": "builtins:max"}, "must return a keras.optimizers.schedules.LearningRateSchedule"),
     ],
 )

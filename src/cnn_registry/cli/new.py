@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
+
+from cnn_registry.text import shell_path
 
 from .commands import COMMANDS
 from .common import common_options
@@ -48,7 +49,7 @@ def command(name: str, dataset: bool, template: str | None, models: str | None, 
     chosen = "dataset" if dataset else template or "plain"
     folder = new_package(name, template=chosen, models=several, author=author, out=out)
     tell(f"Wrote {folder}. Next:")
-    tell(f"  cd {shlex.quote(str(folder))}", wrap=False)
+    tell(f"  cd {shell_path(folder)}", wrap=False)
     tell("  pip install -e .")
     tell(f"  cnnreg {f'check --plugin {folder.name}' if several else _first_use(name, chosen)}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
@@ -11,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cnn_registry.system.progress import muted, note
+from cnn_registry.text import shell_path
 
 from .app import INTERRUPTED, TERMINATED
 from .common import ImageSizeType, common_options, json_option, training_options
@@ -360,7 +360,7 @@ def _report(run: Run, as_json: bool) -> None:
         else:
             _print_result(run, status, run.record.result)
             if status in EXIT_CODES:
-                tell(f"resume with: cnnreg train --resume {_quoted(run.path)}", wrap=False)
+                tell(f"resume with: cnnreg train --resume {shell_path(run.path)}", wrap=False)
     if status in EXIT_CODES:
         click.get_current_context().exit(EXIT_CODES[status])
 
@@ -380,11 +380,7 @@ def _print_result(run: Run, status: str, result: dict[str, Any]) -> None:
     tell(f"run directory: {path}", wrap=False)
     if (path / "report.html").is_file():
         tell(f"report: {path / 'report.html'}", wrap=False)
-    tell(f"next: cnnreg evaluate {_quoted(path)}   or   cnnreg predict {_quoted(path)} IMAGE...", wrap=False)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+    tell(f"next: cnnreg evaluate {shell_path(path)}   or   cnnreg predict {shell_path(path)} IMAGE...", wrap=False)
 
 
 def _report_folds(found: Folds, as_json: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+
+from cnn_registry.text import shell_path
 
 from .batches import max_pixels_option
 from .common import common_options, json_option, training_options, wide_option
@@ -132,7 +133,7 @@ def command(
 
 def _report(found: Tuned, wide: bool, as_json: bool) -> None:
     """Print what was found, and exit accordingly."""
-    folder = shlex.quote(str(found.path))
+    folder = shell_path(found.path)
     if as_json:
         print_json(
             {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +19,7 @@ from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, load_run
 from cnn_registry.system.files import is_own_file
 from cnn_registry.system.progress import note, working
-from cnn_registry.text import counted
+from cnn_registry.text import counted, shell_path
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +62,7 @@ def load_network(run: Run, spec: ModelSpec, weights: Weights = "best", *, force:
             if run.is_fetched
             else "Train it again."
             if run.record.status in ENDED
-            else f"Resume it with: cnnreg train --resume {shlex.quote(str(run.path))}"
+            else f"Resume it with: cnnreg train --resume {shell_path(run.path)}"
         )
         raise RunError(f"{run.location} has no {path.name}: the run is {run.status!r}. {helps}")
     model = run.record.model

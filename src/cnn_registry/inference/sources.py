@@ -61,7 +61,8 @@ def find_pictures(sources: Sequence[str], stdin: Peekable, *, must_exist: bool =
         must_exist: refuse files that are missing; otherwise they are pictures that cannot be read.
 
     Raises:
-        DataError: a folder or a list cannot be read or is empty, or a pattern matches nothing.
+        DataError: a folder or a list cannot be read, a folder is empty, a list is an image, or a pattern matches
+            nothing.
         BadImageError: a file is missing and ``must_exist``.
         UsageError: standard input is named twice.
     """
@@ -133,6 +134,9 @@ def _of_list(file: Path) -> Iterator[Picture]:
         stream = file.open("rb")
     except OSError as error:
         raise DataError(f"The list {file} cannot be read: {error.strerror or error}.") from error
+    if _IMAGE.match(stream.peek(64)[:64]):
+        stream.close()
+        raise DataError(f"{file} is not a list of paths, one per line. Name an image without @.")
     return _of_open_list(stream)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError
+from cnn_registry.text import shell_path
 
 from .record import ENDED
 from .run import Run, local_run
@@ -35,7 +35,7 @@ def open_runs(path: str | Path) -> list[Run]:
     if len(finished) != count:
         raise RunError(
             f"{path} holds {len(finished)} finished folds of {count}. Resume the cross-validation with: cnnreg train "
-            f"{runs[0].record.model.spec['name']} --folds {count} --resume {shlex.quote(str(path))}, with the same "
+            f"{runs[0].record.model.spec['name']} --folds {count} --resume {shell_path(path)}, with the same "
             f"options."
         )
     return [finished[number] for number in sorted(finished)]

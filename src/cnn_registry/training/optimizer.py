@@ -11,7 +11,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.networks.acceleration import FULL_STEP
 from cnn_registry.recipes.schema import OptimizerSettings, Recipe
 from cnn_registry.system.objects import called, named_object, takes
-from cnn_registry.text import suggestion
+from cnn_registry.text import counted, suggestion
 
 from .schedule import learning_rate
 
@@ -37,9 +37,15 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
         shares: variables that get less than the full learning rate.
 
     Raises:
-        UsageError: there is no such optimizer or schedule, or it does not take its arguments.
+        UsageError: there is no such optimizer or schedule, it does not take its arguments, or it averages weights;
+            or it would never change them.
     """
-    settings = recipe.optimizer
+    settings, steps = recipe.optimizer, recipe.epochs * steps_per_epoch
+    if recipe.accumulate > steps:
+        raise UsageError(
+            f"The weights would change after {recipe.accumulate} steps, and the training has {counted(steps, 'step')}. "
+            f"Lower accumulate or batch_size, or train for more epochs."
+        )
     rate = settings.learning_rate  # which is set by the clock where there is a limit
     if not recipe.time_limit:
         rate = learning_rate(recipe.schedule, rate, recipe.epochs, steps_per_epoch)
@@ -50,6 +56,11 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int, shares: Shares = ()) -
     optimizer = called(maker, "The optimizer", learning_rate=rate, **arguments)
     if not isinstance(optimizer, backend.keras().optimizers.Optimizer):
         raise UsageError(f"{settings.name} must make a keras.Optimizer; it made {type(optimizer).__name__}.")
+    if optimizer.use_ema:
+        raise UsageError(
+            f"{settings.name} averages the weights (use_ema), and Keras puts the average in their place at the end of "
+            f"each fit, so a resumed training would take another course. Use the recipe's ema, in epochs."
+        )
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     if shares:

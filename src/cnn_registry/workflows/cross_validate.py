@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note, same_work, working
+from cnn_registry.text import shell_path
 from cnn_registry.training.options import OnNaN
 
 from .plan import Request, plan_training
@@ -176,7 +176,7 @@ def train_folds(
 
 
 def _resume_command(model: str, count: int, path: Path) -> str:
-    return f"cnnreg train {model} --folds {count} --resume {shlex.quote(str(path))}, with the same options"
+    return f"cnnreg train {model} --folds {count} --resume {shell_path(path)}, with the same options"
 
 
 def _begun(path: Path, model: str, count: int) -> dict[str, Run]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,7 +32,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
 from cnn_registry.system.hub import hub_address
 from cnn_registry.system.progress import muted, note, repeated, working
-from cnn_registry.text import as_text, counted, listing, unstopped
+from cnn_registry.text import as_text, counted, listing, shell_path, unstopped
 from cnn_registry.training.fit import Fit, Images
 from cnn_registry.training.network import check_parts
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -209,7 +208,7 @@ def _refuse_finished(run: Run, settings: Mapping[str, Any]) -> None:
     if record.status in ENDED and not (isinstance(epochs, int) and epochs > done):
         raise RunError(
             f"{run.path} has already finished; there is nothing to resume. To train it on, ask for more epochs: "
-            f"cnnreg train --resume {shlex.quote(str(run.path))} --epochs {2 * record.recipe.epochs}"
+            f"cnnreg train --resume {shell_path(run.path)} --epochs {2 * record.recipe.epochs}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -34,7 +33,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, repeated, working
-from cnn_registry.text import one_line
+from cnn_registry.text import one_line, shell_path
 from cnn_registry.tracking.trackers import Trackers, check_trackers, tracker_names
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -425,8 +424,9 @@ def _record_failure(fit: Fit, plan: Plan, run: Run, error: BaseException) -> Non
     if trained.history and not isinstance(error, ClusterError):  # which is to be resumed, and soon
         with suppress(Exception):
             fit.save_last(run)
-        with suppress(Exception):
-            _reported(fit, plan, run, trained.history)
+        if run.best_weights.is_file():
+            with suppress(Exception):
+                _reported(fit, plan, run, trained.history)
 
 
 def _reported(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> Run:
@@ -481,7 +481,7 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         write_run_page(run, history, summary, images.dataset, cam)
     except Exception as error:
         reason = reason_of(error)
-        helps = f"Make it with: cnnreg report {shlex.quote(str(run.path))}"
+        helps = f"Make it with: cnnreg report {shell_path(run.path)}"
         note(f"The page of {run.path} could not be written: {reason}. {helps}")
     found = {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}
     return found if evaluation.thresholds is None else found | {"thresholds": evaluation.thresholds.tolist()}
