@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -52,6 +54,13 @@ def test_an_application_may_be_part_of_another_one() -> None:
     outer.mount("/colours", make_app(Served("colours", ByColour())))
     with serving(outer) as address:
         assert first_class(f"{address}/colours") == "red"
+        page = requests.get(f"{address}/colours", timeout=10)
+        linked = re.findall(r'(?:href|src)="([^":]+)"', page.text)
+        assert sorted(linked) == ["page.css", "page.js"]
+        files = [requests.get(urljoin(page.url, link), timeout=10) for link in linked]
+        asked = [address for file in files for address in re.findall(r'fetch\(["`]([^"`$]+)', file.text)]
+        assert [file.status_code for file in files] == [200, 200]
+        assert sorted(asked) == ["health", "predict"], "beside the page, wherever that is"
 
 
 def test_names_of_classes_that_cannot_be_had_end_the_command(cnnreg: Cnnreg, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ async function ask(entry) {
   form.append("file", entry.file, entry.file.name || "picture");
   const query = find("explain").checked ? "?explain=true" : "";
   for (let attempt = 0; ; attempt += 1) {
-    const response = await fetch(`/predict${query}`, { method: "POST", body: form });
+    const response = await fetch(`predict${query}`, { method: "POST", body: form });
     if (response.status === 503 && attempt < 20) {
       await new Promise((resolve) => setTimeout(resolve, 500));
       continue;
@@ -131,7 +131,7 @@ find("clear").addEventListener("click", () => {
   show();
 });
 
-fetch("/health").then((response) => response.json()).then((health) => {
+fetch("health").then((response) => response.json()).then((health) => {
   find("title").textContent = document.title = health.model;
   find("about").textContent = `${health.classes.toLocaleString("en")} ${health.classes === 1 ? "class" : "classes"}`;
   find("explain").checked = health.explains;
