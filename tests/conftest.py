@@ -343,14 +343,18 @@ def own_colours(colours: Path, tmp_path: Path) -> Path:
 
 UNVARIED: dict[str, Any] = {
     **dict.fromkeys((f"augmentation.{name}" for name in ("rotation", "brightness", "contrast", "saturation")), 0),
-    **{"augmentation.crop_area": [1, 1], "mixing.mixup": 0, "mixing.cutmix": 0},
+    **{"augmentation.crop_area": [1, 1], "mixing.mixup": 0, "mixing.cutmix": 0, "precision": "float32"},
 }
-"""Settings of a training that hardly varies its images. It is traced in two thirds of the time."""
+"""Settings of a training that hardly varies its images, in the same precision on every processor. It is traced in two
+thirds of the time."""
 
 UNVARIED_OPTIONS = [f"--set={name}=0" for name, value in UNVARIED.items() if value == 0]
 """Most of them as options of ``cnnreg train``."""
 
-SETTINGS = UNVARIED | {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
+SETTINGS = UNVARIED | {
+    **{"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1},
+    "precision": "auto",  # of the run that tests of evaluation, reports and exports share
+}
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.inference.model import load_model
 from cnn_registry.runs.history import best_epoch, read_history
 from cnn_registry.runs.run import Run
-from tests.conftest import UNVARIED
+from tests.conftest import SETTINGS
 
 if TYPE_CHECKING:
     from tests.conftest import FakePlugins
@@ -29,8 +29,6 @@ keras = backend.keras()
 
 train = partial(cnn_registry.train, report=False)
 """Most tests here do not look at the report, which takes as long as the training."""
-
-SETTINGS: dict[str, Any] = UNVARIED | {"epochs": 3, "batch_size": 8, "image_size": 16, "optimizer.learning_rate": 0.1}
 
 
 def test_it_learns(trained: Path) -> None:
