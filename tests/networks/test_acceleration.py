@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
-from cnn_registry.networks.acceleration import accelerate
+from cnn_registry.networks import acceleration
+from cnn_registry.networks.acceleration import Products, accelerate
 from cnn_registry.networks.precision import set_precision
 from tests.networks.conftest import Build, network, random_maps, step
 
@@ -19,14 +20,17 @@ AVX512_BF16 = frozenset({"avx2", "avx512f", "avx512_bf16"})
 
 AMX = AVX512_BF16 | {"amx_bf16"}
 
-LARGE, SMALL = (40, 30), (14, 14)
+LARGE, SMALL, SMALLEST = (40, 30), (14, 14), (4, 4)
 
 IN_BFLOAT16 = [
     (LARGE, 192, 3, AVX512_BF16, True),
     (LARGE, 64, 1, AVX512_BF16, True),
     (LARGE, 191, 3, AVX512_BF16, False),
     (LARGE, 64, 1, AMX, True),
-    (SMALL, 512, 3, AMX, False),
+    (SMALL, 512, 3, AMX, True),
+    (SMALL, 256, 3, AMX, False),
+    (SMALLEST, 96, 3, AMX, True),
+    (SMALLEST, 64, 3, AMX, False),
     (LARGE, 192, 3, frozenset({"avx2"}), False),
     (LARGE, 64, 1, frozenset({"avx2", "avx512f"}), False),
 ]
@@ -79,6 +83,39 @@ def test_gradients_of_a_convolution_are_those_of_keras(
     plain, ours = both(size, 128, build)
     assert "Conv2DBackpropFilter" in plain
     assert "Conv2DBackpropFilter" not in ours
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [((14, 14), 3, 1), ((3, 3), 3, 1), ((13, 8), (3, 2), (2, 1)), ((8, 9), (1, 7), 1), ((9, 7), 2, 3), ((7, 6), 3, 2)],
+)
+def test_gradients_of_a_convolution_of_small_maps_are_those_of_keras(
+    size: tuple[int, int], kernel: Any, strides: Any, padding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(acceleration.FASTER, "avx2", Products("float32", channels=1))
+    plain, ours = both(size, 5, lambda x: layers.Conv2D(7, kernel, strides, padding)(x))
+    assert "Conv2DBackpropFilter" in plain
+    assert "GatherV2" in ours
+    assert "Conv2DBackpropFilter" not in ours
+
+
+@pytest.mark.parametrize(("strides", "padding"), [(1, "same"), (2, "same"), (2, "valid")])
+def test_gradients_of_a_convolution_are_those_of_keras_for_maps_of_any_size(
+    strides: int, padding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(acceleration.FASTER, "avx2", Products("float32", channels=1))
+    models = [
+        network((8, 8), 5, lambda x: layers.Conv2D(7, 3, strides, padding)(x), accelerated=faster)
+        for faster in (False, True)
+    ]
+    for model in models:
+        model.input_spec = None
+    maps = tf.TensorSpec((None, None, None, 5))
+    plain, ours = (tf.function(step).get_concrete_function(model, maps) for model in models)
+    assert "Conv2DBackpropFilter" not in {operation.type for operation in ours.graph.get_operations()}
+    for size in ((8, 8), (7, 12)):
+        assert_same(*(list(traced(random_maps(2, *size, 5))) for traced in (plain, ours)))
 
 
 @pytest.mark.parametrize(

@@ -46,21 +46,28 @@ class Products:
 
     Attributes:
         dtype: the type in which they are.
-        channels: the fewest on each side: products of smaller matrices are slower. Infinite for 1x1 alone.
+        channels: the fewest on each side: products of smaller matrices are slower.
         macs: the fewest multiply-adds for one image: below, the gradient gains less than its tracing costs.
+        per_position: the fewest channels on each side for each position of the outputs: where maps are large, the
+            products' copies of the inputs cost more than oneDNN's sums over positions.
     """
 
     dtype: str
-    channels: float
+    channels: int
     macs: int = 0
+    per_position: float = 0.0
 
 
 FASTER = {
     "avx2": Products("float32", channels=16, macs=30_000_000),
     "avx512_bf16": Products("bfloat16", channels=192, macs=30_000_000),
-    "amx_bf16": Products("bfloat16", channels=math.inf),
+    "amx_bf16": Products("bfloat16", channels=96, per_position=1.5),
 }
 """The products that pay, by the processor's instructions."""
+
+COPIED_AT_ONCE = 14 * 14
+"""Positions of outputs up to which the inputs of all products are copied at once: a few operations instead of dozens,
+which are traced in a third of the time. The copies of larger maps take too much memory."""
 
 FULL_STEP = "full_step"
 """The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
@@ -83,7 +90,8 @@ def accelerate(model: keras.Model) -> Callable[[], None]:
       them pass through the whole map.
     - The gradient of a convolution's kernel is a product of matrices for each of the kernel's positions. oneDNN's own
       is slower on processors with AVX2, most of all where maps are large; in bfloat16 with AVX-512, most of all where
-      they are small; and with AMX for 1x1 kernels. Elsewhere it is not, and stays; `FASTER` has the limits.
+      they are small; and with AMX for 1x1 kernels and small maps. Elsewhere it is not, and stays; `FASTER` has the
+      limits.
     - In bfloat16, the gradient of a bias is a product of a matrix with ones, whose sums are in float32. TensorFlow's is
       summed in bfloat16.
     - The step of an optimizer is one operation per variable, see `one_operation_step`.
@@ -232,9 +240,10 @@ def _gains(layer: Any, products: Products) -> bool:
         return False
     if layer.kernel_size == (1, 1):
         return bool(layer.strides == (1, 1))
-    if min(layer.kernel.shape[2:]) < products.channels or math.prod(layer.kernel_size) > LARGEST_KERNEL:
+    positions, channels = math.prod(layer.output.shape[1:3]), min(layer.kernel.shape[2:])
+    if channels < max(products.channels, products.per_position * positions):
         return False
-    return macs(layer) >= products.macs
+    return math.prod(layer.kernel_size) <= LARGEST_KERNEL and macs(layer) >= products.macs
 
 
 def _convolution(layer: Any) -> Callable[[Tensor, Any], Tensor]:
@@ -294,15 +303,38 @@ def _kernel_gradient(
     if (height, width) == (1, 1):
         return tf.reshape(tf.matmul(tf.reshape(inputs, (-1, channels[0])), upstream_rows, transpose_a=True), shape)
     # From a kernel's position at the first output to that at the last.
-    spans = (tf.shape(upstream)[1:3] - 1) * strides + 1
+    spans = (_edges(upstream) - 1) * strides + 1
     if padding == "SAME":
-        missing = tf.maximum(spans - 1 + tf.constant([height, width]) - tf.shape(inputs)[1:3], 0)
-        around = tf.stack([missing // 2, missing - missing // 2], axis=1)
-        inputs = tf.pad(inputs, tf.pad(around, [[1, 1], [0, 0]]))
+        inputs = _padded(inputs, spans - 1 + [height, width])
+    met = [
+        (slice(y, y + spans[0], strides[0]), slice(x, x + spans[1], strides[1]))
+        for y in range(height)
+        for x in range(width)
+    ]
+    if upstream.shape[1:3].is_fully_defined() and math.prod(upstream.shape[1:3]) <= COPIED_AT_ONCE:
+        places = np.arange(math.prod(inputs.shape[1:3]), dtype=np.int32).reshape(inputs.shape[1:3])
+        columns = np.stack([places[window] for window in met], axis=-1).ravel()
+        copies = tf.gather(tf.reshape(inputs, (-1, places.size, channels[0])), columns, axis=1)
+        rows = tf.reshape(copies, (-1, len(met) * channels[0]))
+        return tf.reshape(tf.matmul(rows, upstream_rows, transpose_a=True), shape)
     products: list[Tensor] = []
-    for y in range(height):
-        for x in range(width):
-            with tf.control_dependencies(products[-1:]):  # one after the other, or all copies are in memory at once
-                met = inputs[:, y : y + spans[0] : strides[0], x : x + spans[1] : strides[1]]
-            products.append(tf.matmul(tf.reshape(met, (-1, channels[0])), upstream_rows, transpose_a=True))
+    for window in met:
+        with tf.control_dependencies(products[-1:]):  # one after the other, or all copies are in memory at once
+            rows = tf.reshape(inputs[:, *window], (-1, channels[0]))
+        products.append(tf.matmul(rows, upstream_rows, transpose_a=True))
     return tf.reshape(tf.stack(products), shape)
+
+
+def _padded(inputs: Tensor, edges: Any) -> Tensor:
+    """Maps with zeros around them, as many on both sides or one more at the end, if they are smaller than ``edges``."""
+    tf = backend.tensorflow()
+    missing = edges - _edges(inputs)
+    missing = np.maximum(missing, 0) if isinstance(missing, np.ndarray) else tf.maximum(missing, 0)
+    before, after = missing // 2, missing - missing // 2
+    return tf.pad(inputs, [[0, 0], [before[0], after[0]], [before[1], after[1]], [0, 0]])
+
+
+def _edges(maps: Tensor) -> Any:
+    """Height and width; as numbers where they are known, with which a step is traced faster."""
+    edges = maps.shape[1:3]
+    return np.array(edges) if edges.is_fully_defined() else backend.tensorflow().shape(maps)[1:3]
