@@ -20,6 +20,8 @@ def test_a_network_that_gives_nan_is_refused(trained: Path, colours: Path) -> No
     fault = r"gives NaN or infinity for {} of {} images?: its weights are damaged"
     with pytest.raises(WeightsError, match=fault.format(1, 1)):
         predict(trained, colours / "red" / "0.png")
+    with pytest.raises(WeightsError, match=fault.format(2, 2)):
+        run.explain([colours / "red" / "0.png", colours / "green" / "0.png"])
     count = len(run.record.validated)
     with pytest.raises(WeightsError, match=fault.format(count, count)):
         evaluate(run)

@@ -18,7 +18,7 @@ from cnn_registry.data.dataset import Bytes
 from cnn_registry.data.pipeline.batches import scale
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.halves import Halves, halves_at
-from cnn_registry.inference.model import Weights, load_network, spec_of
+from cnn_registry.inference.model import Weights, load_network, refuse_not_finite, spec_of
 from cnn_registry.registry.spec import Feature, Pixels
 from cnn_registry.runs.run import Run
 from cnn_registry.text import suggestion
@@ -95,6 +95,10 @@ class GradCam:
             images: uint8 ``(N, height, width, channels)`` in the network's form.
             classes: the class to explain of each image; default by ``rank``.
             rank: 0 for the most probable class, 1 for the runner-up, and so on.
+
+        Raises:
+            UsageError: the model has no class at that rank.
+            WeightsError: a probability is NaN or infinite.
         """
         if classes is None:
             if not rank < self._num_classes:
@@ -105,7 +109,9 @@ class GradCam:
             batch = slice(start, start + BATCH_SIZE)
             given = (scale(images[batch], self._pixels).astype(np.float32), np.array(classes[batch], np.int64), rank)
             parts.append([part.numpy() for part in self._explained(*map(tf.constant, given))])
-        return Maps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        maps = Maps(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        refuse_not_finite(maps.probabilities)
+        return maps
 
 
 Explained = Callable[[Any, Any, Any], tuple[Any, Any, Any]]

@@ -142,6 +142,7 @@ def explain_images(
         BadImageError: a file is missing or is not a picture.
         DataError: a folder holds no pictures.
         RunError, ModelBuildError: as `cnn_registry.load_model`.
+        WeightsError: the network gives NaN or infinity, or as `cnn_registry.load_model`.
     """
     run = run if isinstance(run, Run) else load_run(run)
     pictures = list(given(images).pictures)
