@@ -18,7 +18,7 @@ from cnn_registry.system import hub as client
 from cnn_registry.system.hub import Address, hub_address
 from tests.conftest import Cnnreg
 from tests.hub.conftest import NAME
-from tests.hub.fake import Hub, Repository
+from tests.hub.fake import Handler, Hub, Repository
 
 
 def safetensors(metadata: dict[str, str], tensors: dict[str, int]) -> bytes:
@@ -77,6 +77,15 @@ def test_what_is_too_large_is_not_downloaded(hub: Hub, monkeypatch: pytest.Monke
     with pytest.raises(HubError, match=r"history.csv in hf://user/colours has .* at most 10 are read"):
         load_run(NAME)
     assert not [request for request in hub.requests if "resolve" in request]
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize("size", [{"a": 1}, ["x"], -5, "5", 1e300])
+def test_a_size_that_is_not_a_number_of_bytes_is_refused(monkeypatch: pytest.MonkeyPatch, size: object) -> None:
+    entry = Handler._entry
+    monkeypatch.setattr(Handler, "_entry", lambda self, name, data: entry(self, name, data) | {"size": size})
+    with pytest.raises(HubError, match=r"has an unknown number of bytes; at most .* are read"):
+        load_run(NAME)
 
 
 @pytest.mark.usefixtures("published")

@@ -40,6 +40,9 @@ SCHEME = "hf://"
 MAIN = "main"
 """The revision where none is named."""
 
+UNKNOWN_SIZE = 2**62
+"""Stands for the size of a file that the hub does not tell; it is larger than any that is read."""
+
 ANSWER_SECONDS = 60.0
 """Within which the hub has to answer a question."""
 
@@ -157,10 +160,11 @@ def fetched(address: Address, choose: Callable[[Contents], Mapping[str, int]], f
     contents = contents or contents_of(commit)
     wanted = choose(contents)
     for name, limit in wanted.items():
-        if contents.files[name] > limit:
+        size = contents.files[name]
+        if size > limit:
+            found = "an unknown number of" if size == UNKNOWN_SIZE else f"{size:,}"
             raise HubError(
-                f"{name} in {address} has {contents.files[name]:,} bytes; at most {limit:,} are read. Nothing was "
-                f"downloaded."
+                f"{name} in {address} has {found} bytes; at most {limit:,} are read. Nothing was downloaded."
             )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
@@ -191,7 +195,8 @@ def contents_of(address: Address) -> Contents:
     files, digests = {}, {}
     for entry in info.siblings or ():
         large = getattr(entry, "lfs", None)
-        files[str(entry.rfilename)] = int(entry.size if entry.size is not None else 2**62)
+        is_known = isinstance(entry.size, int) and entry.size >= 0
+        files[str(entry.rfilename)] = entry.size if is_known else UNKNOWN_SIZE
         digests[str(entry.rfilename)] = str(large.sha256 if large else entry.blob_id)
     if not _COMMIT.fullmatch(str(info.sha)) or (address.is_pinned and info.sha != address.revision):
         raise HubError(f"The hub does not say which commit of {address} it has.")
