@@ -42,14 +42,14 @@ def command(name: str | None, model: str | None, as_toml: bool, wide: bool, as_j
     file. To train with settings of your own: cnnreg recipes default > mine.toml, change it, and cnnreg train MODEL
     --recipe mine.toml
     """
-    from cnn_registry.recipes.load import load_recipe
-    from cnn_registry.recipes.toml import toml_lines
-    from cnn_registry.runs.run import is_run, load_run
-
     if model:
         _print_resolved(name, model, wide=wide, as_toml=as_toml, as_json=as_json)
         return
     if name:
+        from cnn_registry.recipes.load import load_recipe
+        from cnn_registry.recipes.toml import toml_lines
+        from cnn_registry.runs.run import is_run, load_run  # which imports NumPy, and the list does not
+
         recipe = (load_run(name).record.recipe if is_run(name) else load_recipe(name)).to_dict()
         if as_json:
             print_json([recipe])
