@@ -71,6 +71,7 @@ def test_only_what_is_wrong_is_broken(plugins: FakePlugins, decorator: str, reas
         ({"aux_heads": {"aux": "0.3"}}, r"aux_heads\['aux'\] of 'net' must be of type int \| float; got '0.3'"),
         ({"recipe_settings": {"default": 3}}, r"recipe_settings\['default'\] of 'net' must be of type Mapping"),
         ({"weights": {"w": "https://x"}}, r"weights\['w'\] of 'net' must be of type Pretrained; got 'https"),
+        ({"macs": "x" * 5000}, r"^macs of 'net' must be of type int; got .{200}\.$"),
         ({"min_size": True}, "min_size of 'net' must be of type int; got True"),
         (
             FACTS | {"input_shape": (8, 8, 3.0)},

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from cnn_registry.errors import DeclarationError
-from cnn_registry.text import suggestion
+from cnn_registry.text import quoted, suggestion
 
 from .discovery import loading
 from .spec import SPEC_ATTRIBUTE, Rejected
@@ -40,7 +40,7 @@ def declaration(register: Callable[P, Decorator]) -> Callable[P, Decorator]:
         def decorate(function: Any) -> Any:
             try:
                 if not hasattr(function, "__name__"):
-                    raise DeclarationError(f"{register.__name__} decorates a function; got {function!r}.")
+                    raise DeclarationError(f"{register.__name__} decorates a function; got {quoted(function)}.")
                 if args or _unfit(parameters, kwargs):
                     raise _wrong_arguments(register, function, parameters, kwargs)
                 return register(**kwargs)(function)  # type: ignore[call-arg]  # there are no positional ones

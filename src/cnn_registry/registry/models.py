@@ -12,6 +12,7 @@ from cnn_registry.errors import (
     InputShapeError,
     UnknownOptionError,
 )
+from cnn_registry.text import quoted
 
 from .catalogue import Ambiguous, Listed
 from .current import current_registry
@@ -192,7 +193,7 @@ def checked_input_shape(spec: ModelSpec, input_shape: Sequence[int | None] | Non
         return spec.input_shape
     if not isinstance(input_shape, tuple | list) or len(input_shape) != 3 or not all(map(is_count, input_shape)):
         raise InputShapeError(
-            f"input_shape must be (height, width, channels), three positive integers; got {input_shape!r}."
+            f"input_shape must be (height, width, channels), three positive integers; got {quoted(input_shape)}."
         )
     height, width, channels = map(int, input_shape)
     if min(height, width) < spec.min_size:

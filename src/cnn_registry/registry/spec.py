@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from cnn_registry.errors import DeclarationError
-from cnn_registry.text import either
+from cnn_registry.text import either, quoted
 
 from .frozen import frozen
 
@@ -238,7 +238,7 @@ class ModelSpec(Spec):
         for name, published in self.weights.items():
             if published.pixels not in (known := get_args(Pixels)):
                 what, came = f"pixels of the weights {name!r} of {self.name!r}", published.pixels
-                raise DeclarationError(f"{what} must be {either(known)}; got {came!r}.")
+                raise DeclarationError(f"{what} must be {either(known)}; got {quoted(came)}.")
 
     @property
     def total_params(self) -> int:
@@ -299,13 +299,13 @@ def _require_type(what: str, name: str, value: object, expected: Any) -> None:
     is_wrong_bool = isinstance(value, bool) and expected is not bool  # a bool would pass as an int
     if not isinstance(value, expected) or is_wrong_bool:
         wanted = getattr(expected, "__name__", re.sub(r"[a-z_]+\.", "", str(expected)))  # a union has no name
-        raise DeclarationError(f"{what} of {name!r} must be of type {wanted}; got {value!r}.")
+        raise DeclarationError(f"{what} of {name!r} must be of type {wanted}; got {quoted(value)}.")
 
 
 def _require_shape(what: str, name: str, shape: object) -> None:
     is_shape = isinstance(shape, tuple) and len(shape) == 3
     if not is_shape or not all(type(size) is int and size > 0 for size in shape):  # type: ignore[attr-defined]
-        raise DeclarationError(f"{what} of {name!r} must be (height, width, channels); got {shape!r}.")
+        raise DeclarationError(f"{what} of {name!r} must be (height, width, channels); got {quoted(shape)}.")
 
 
 def _plain(value: Any) -> Any:
