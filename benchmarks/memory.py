@@ -17,6 +17,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,7 @@ def _arrays(model: str) -> tuple[Any, Any]:
     return images.source.read(np.arange(STEPS * BATCH)) / np.float32(255), images.dataset.labels[: STEPS * BATCH]
 
 
-SIDES = {
+SIDES: Mapping[str, Callable[[str], None]] = {
     "plain": plain_side,
     "pytorch": pytorch_side,
     "ours, article": lambda model: our_side(model, "article"),
