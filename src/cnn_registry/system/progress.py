@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from cnn_registry.text import printable, wrapped
 
-from .silence import Work, announcer, in_notebook, is_terminal, standard_stream, write_line
+from .silence import SILENCE, Work, announcer, in_notebook, is_terminal, standard_stream, write_line
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
@@ -109,7 +109,7 @@ def _fitted(line: str) -> str:
 
 @contextmanager
 def working(
-    description: str, *, total: int | None = None, after: float = 2.0, repeats: bool = True
+    description: str, *, total: int | None = None, after: float = SILENCE, repeats: bool = True
 ) -> Iterator[Advance]:
     """Print ``description`` as a plain line if the block takes longer, and then how far it is, or how long it takes.
 
