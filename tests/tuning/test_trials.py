@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,8 @@ def test_of_two_processes_that_begin_the_last_trial_at_once_one_gives_it_back(
         return ask()
 
     monkeypatch.setattr(study, "ask", ask_too_late)
-    monkeypatch.setattr("time.sleep", lambda seconds: study.tell(others[0], 1.0))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: study.tell(others[0], 1.0))
+    monkeypatch.setattr("cnn_registry.tuning.trials.time", clock)
     what: Any = SimpleNamespace(space={})
     storage: Any = None
     assert Trials(what, study, storage, tmp_path, 1, math.inf).run() == ""

@@ -73,7 +73,8 @@ class Evaluation:
     def report(self) -> dict[str, Any]:
         """The accuracy, the loss, the confusion matrix, and per class precision, recall, F1 and number of images.
 
-        The matrix is a list of rows, the true classes; of many classes see `Confusion.written`.
+        The matrix is a list of rows, the true classes. With more than 100 classes, and where that is shorter, it is a
+        dict of the cells that have images: ``{"classes": 1000, "cells": [[true, predicted, images], ...]}``.
 
         Raises:
             MissingPackageError: scikit-learn is not installed.

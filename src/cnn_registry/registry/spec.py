@@ -298,7 +298,7 @@ def _require_items(spec: Spec, name: str, expected: Any) -> None:
 def _require_type(what: str, name: str, value: object, expected: Any) -> None:
     is_wrong_bool = isinstance(value, bool) and expected is not bool  # a bool would pass as an int
     if not isinstance(value, expected) or is_wrong_bool:
-        wanted = getattr(expected, "__name__", re.sub(r"[a-z_]+\.", "", str(expected)))  # a union has no name
+        wanted = expected.__name__ if isinstance(expected, type) else re.sub(r"[a-z_]+\.", "", str(expected))  # a union
         raise DeclarationError(f"{what} of {name!r} must be of type {wanted}; got {quoted(value)}.")
 
 
