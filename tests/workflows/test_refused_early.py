@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cnn_registry import train
-from cnn_registry.errors import DataError
+from cnn_registry.errors import DataError, UsageError
 
 ASKED = """
 import json, sys
@@ -50,4 +51,11 @@ def test_a_split_that_cannot_be_drawn_is_refused_before_images_are_read(tmp_path
         (tmp_path / "pictures" / name / "1.jpg").write_bytes(b"not an image")
     with pytest.raises(DataError, match="'cats' has 1 image, too few to hold out 20%"):
         train("lenet5", data=tmp_path / "pictures", out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0, float("nan"), float("inf"), True, "10"])
+def test_minutes_between_checkpoints_are_a_positive_number(tmp_path: Path, minutes: Any) -> None:
+    with pytest.raises(UsageError, match=f"checkpoint_minutes must be a number greater than 0; got {minutes!r}"):
+        train("lenet5", dataset="digits", out=tmp_path / "runs", checkpoint_minutes=minutes)
     assert not (tmp_path / "runs").exists()

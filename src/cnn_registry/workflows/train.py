@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -33,7 +34,7 @@ from cnn_registry.runs.run import Run
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, repeated, working
-from cnn_registry.text import one_line, shell_path
+from cnn_registry.text import one_line, quoted, shell_path
 from cnn_registry.tracking.trackers import Trackers, check_trackers, tracker_names
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
@@ -228,11 +229,14 @@ def check_run_options(options: RunOptions) -> None:
 
     Raises:
         MissingPackageError: a package for splits or plots is not installed.
-        UsageError: ``on_nan`` is neither of the two.
+        UsageError: ``on_nan`` is neither of the two, or checkpoints have no minutes between them.
     """
     need("Training", "jinja2", "matplotlib", "scipy", "sklearn")
     if options.on_nan not in get_args(OnNaN):
         raise UsageError(f"on_nan must be 'stop' or 'rollback'; got {options.on_nan!r}.")
+    minutes = options.checkpoint_minutes
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not 0 < minutes < math.inf:
+        raise UsageError(f"checkpoint_minutes must be a number greater than 0; got {quoted(minutes)}.")
 
 
 def chosen_trackers(
