@@ -177,11 +177,11 @@ def test_gradients_of_a_dense_layer_in_bfloat16_are_about_those_in_float32() -> 
 
 
 def assert_near(expected: Any, found: Any) -> None:
-    """As near as 8 bits of precision in each of a few operations let them be."""
+    """As near as 8 bits of precision let them be, also where partial sums are rounded to them."""
     assert len(expected) == len(found)
     for one, other in zip(expected, found, strict=True):
         error, scale = np.linalg.norm(np.asarray(one) - other), np.linalg.norm(one)
-        assert error <= 0.02 * scale
+        assert error <= 0.03 * scale
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"axis": 3, "epsilon": 1e-5}])
