@@ -379,6 +379,7 @@ class Fit:
     def _fit_epochs(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """All epochs that are left, the first of them from where it was left."""
         recipe, progress, images = self.recipe, self.progress, self.images
+        # Keras reads the first batches of a dataset that ends once more, in vain. One that is repeated has no end.
         validation = self.distribution.dataset(
             lambda: evaluation_batches(
                 images.evaluation,
@@ -386,7 +387,7 @@ class Fit:
                 batch_size=recipe.batch_size,
                 pixels=recipe.pixels,
                 replicas=self.distribution.replicas,
-            )
+            ).repeat()
         )
         while progress.epochs < recipe.epochs and not self._is_over():
             step = progress.step
@@ -399,6 +400,7 @@ class Fit:
                 epochs=progress.epochs + 1 if progress.batch or self.clock else recipe.epochs,
                 steps_per_epoch=progress.steps_per_epoch - progress.batch,
                 validation_data=validation,
+                validation_steps=self._val_steps,
                 callbacks=list(callbacks),
                 shuffle=False,  # the pipeline has chosen the order
                 verbose=0,
@@ -409,7 +411,10 @@ class Fit:
                 raise TrainingError(f"{self._where()}: a callback made Keras skip the epochs that are left.")
 
     def batches(self, epochs: int) -> Dataset:
-        """The batches of a training of so many epochs, from the step that it has come to; see `training_batches`."""
+        """The batches of a training of so many epochs, from the step that it has come to, again and again.
+
+        See `training_batches`.
+        """
         recipe, images = self.recipe, self.images
         return self.distribution.dataset(
             lambda: training_batches(
@@ -426,7 +431,7 @@ class Fit:
                 sizes=recipe.sizes(self.form.input_shape),
                 first_step=self.progress.step,
                 replicas=self.distribution.replicas,
-            )
+            ).repeat()
         )
 
     def _planned_epochs(self) -> int:
