@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import BackendError
+from cnn_registry.system.garbage import importing
 from cnn_registry.system.processors import usable_cpus
 from cnn_registry.system.progress import working
 from cnn_registry.system.quiet import quiet_matplotlib
@@ -83,7 +84,8 @@ def prepared_imports() -> Iterator[None]:
     finders = [_BeforeTensorflow(), _WhenUsed()]
     sys.meta_path[:0] = finders
     try:
-        yield
+        with importing():
+            yield
     finally:
         for finder in finders:
             with suppress(ValueError):  # the code within may have replaced the list

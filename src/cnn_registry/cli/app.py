@@ -15,6 +15,7 @@ import click
 from cnn_registry import __version__
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.registry.current import current_registry
+from cnn_registry.system.garbage import exempt_imports
 from cnn_registry.system.progress import note, shows_bars, working
 from cnn_registry.text import shorten, suggestion
 
@@ -75,6 +76,7 @@ def main() -> NoReturn:
     _open_streams()
     warnings.showwarning = _show_warning
     current_registry().plugins.keeps = True
+    exempt_imports()
     if isinstance(sys.stdout, TextIOWrapper):  # a plugin's texts may not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     code = _run()

@@ -16,6 +16,7 @@ from cnn_registry.text import counted, listing, suggestion
 
 from .dataset import ImageDataset, Indices, Split
 from .grouping import spread
+from .stratified import stratified
 
 STRATIFIED = "stratified"
 """The name of the split that is drawn at random, with the same share of each class."""
@@ -143,21 +144,17 @@ def _drawn(dataset: ImageDataset, indices: Indices, val_fraction: float, seed: i
     """Two parts of ``indices``, each with its share of every class; the second has ``val_fraction`` of them."""
     if dataset.groups is not None or dataset.multi_label:
         return _spread(dataset, indices, (1 - val_fraction, val_fraction), 1, seed)
-    need("A stratified split", "sklearn")
-    from sklearn.model_selection import train_test_split
-
     labels = dataset.labels[indices]
     counts = np.bincount(labels, minlength=len(dataset.class_names))
     smallest = int(counts.argmin())
     for_validation = math.ceil(len(indices) * val_fraction)
     if counts[smallest] < 2 or for_validation < len(counts) or len(indices) - for_validation < len(counts):
         raise _too_few(dataset, smallest, counts, val_fraction)
-    parts = train_test_split(indices, test_size=val_fraction, stratify=labels, random_state=seed)
-    for part in parts:
+    train, val = (indices[part].astype(np.int64) for part in stratified(labels, val_fraction, seed))
+    for part in (train, val):
         drawn = np.bincount(dataset.labels[part], minlength=len(counts))
         if not drawn.all():
             raise _too_few(dataset, int(drawn.argmin()), counts, val_fraction)
-    train, val = (np.sort(part).astype(np.int64) for part in parts)
     return train, val
 
 

@@ -23,6 +23,7 @@ from cnn_registry.networks.build import create_model
 from cnn_registry.networks.weights.keras_file import load_exactly
 from cnn_registry.registry.current import refresh, use_policy
 from cnn_registry.registry.policy import Policy
+from cnn_registry.system.garbage import exempt_imports
 from cnn_registry.text import one_line
 
 from .processes import IMAGES, KERAS_FILE, WEIGHTS_FILE
@@ -103,4 +104,5 @@ def _save_outputs(path: Path, model: Any, images: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
+    exempt_imports()
     main()

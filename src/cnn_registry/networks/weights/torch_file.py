@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from cnn_registry.errors import MissingPackageError, WeightsError
+from cnn_registry.system.garbage import exempt_imports, importing
 from cnn_registry.text import one_line
 
 ARRAYS = "arrays.npz"
@@ -66,7 +67,8 @@ def _unreadable(path: Path, reason: str) -> WeightsError:
 def _answer(path: str, folder: str) -> dict[str, str | list[str]]:
     """Write the arrays into ``folder``; return their keys, or why there are none."""
     try:
-        import torch
+        with importing():
+            import torch
     except Exception as error:  # an installation may be broken in any way
         return {"missing": one_line(error)}
     try:
@@ -79,4 +81,5 @@ def _answer(path: str, folder: str) -> dict[str, str | list[str]]:
 
 
 if __name__ == "__main__":
+    exempt_imports()
     print(json.dumps(_answer(*sys.argv[1:])))
