@@ -346,6 +346,13 @@ def test_weights_need_names(install: Install) -> None:
     assert re.match(r"expected the same paths of weights in two builds; got 'scale/variable_\d+' in only one", message)
 
 
+def test_a_network_is_not_built_where_its_weights_have_no_names_to_compare(install: Install) -> None:
+    offline = f"    if dropout == 0.5:\n        raise OSError('no network')\n{INPUTS}"
+    published = ('lambda: {"c1": "first"}, "unit")', 'dict, "unit", options={"dropout": 0.5})')
+    name = install("downloaded", published, (INPUTS, offline))
+    assert check_model(name, only=["weights-table"])[0].outcome == "passed"
+
+
 def test_layers_without_weights_need_no_names(install: Install) -> None:
     results = check_model(install("unnamed", ('(name="average")', "()")), only=["names", "weights-file"])
     assert [result.outcome for result in results] == ["passed", "passed"]

@@ -58,6 +58,8 @@ _FIX = "Correct the Pretrained."
 
 def _check_names(subject: Subject, name: str, published: Pretrained) -> None:
     names = dict(published.names())
+    if not names:  # all are those of the layers, and some networks are downloaded when they are built
+        return
     options: dict[str, Any] = dict(published.options)
     forms = [options, options | {"aux_heads": True}] if subject.spec.aux_heads else [options]
     graphs = [subject.graph(None, published.num_classes, **form) for form in forms]
