@@ -26,7 +26,11 @@ def resize_rule(form: Form) -> str:
     }[form.resize]
     mode = {1: "grey", 3: "RGB", 4: "RGBA, each channel of which is resized by itself"}[form.channels]
     cut = "" if form.frame == form.size else f", then cut {form} pixels out of the centre"
-    return f"Turn the picture upright as its EXIF data says, convert it to {mode}, and {how}{cut}."
+    white = "" if form.channels == 4 else "lay it over white where it is transparent, "
+    return (
+        f"Turn the picture upright as its EXIF data says, scale values of more than 8 bits to 8 bits, {white}convert "
+        f"it to {mode}, and {how}{cut}."
+    )
 
 
 def facts_of(run: Run, kind: ExportFormat, precision: WeightPrecision, weights: str) -> dict[str, Any]:

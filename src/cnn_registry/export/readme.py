@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cnn_registry.data.form import FILL, MODES, Form
+from cnn_registry.data.form import FILL, Form
 from cnn_registry.text import printable
 
 from .formats import INPUT, OUTPUT, ExportFormat, FormatName
 
-PICTURE = 'picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")'
+OPENED = [
+    "picture = ImageOps.exif_transpose(Image.open(sys.argv[1]))",
+    'assert picture.mode[0] not in "IF", "expected 8 bits per value; scale the picture first"',
+]
+"""Lines that open a picture. Pillow would cut grey values of more bits off, not scale them as the training did."""
+
+OVER_WHITE = 'picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))'
+"""Lays it over white where it is transparent; converting it to RGB alone would show what nobody sees."""
+
+COLOURS = {
+    1: f'{OVER_WHITE}.convert("RGB").convert("L")',
+    3: f'{OVER_WHITE}.convert("RGB")',
+    4: 'picture = picture.convert("RGBA")',
+}
+"""The line that makes its channels, by their number."""
 
 FIT = {
     "squash": "{picture}.resize({frame}, Image.LANCZOS)",
@@ -103,17 +117,15 @@ def code(name: FormatName, form: Form, *, several: bool = False) -> str:
 def picture_lines(form: Form) -> str:
     """Lines from the name of a file to a picture in the form."""
     frame, fill = form.frame[::-1], FILL[form.channels]
-    opened = PICTURE.format(mode=MODES[form.channels])
+    lines = [*OPENED, COLOURS[form.channels]]
     if form.channels == 4:  # Pillow would multiply the colours by alpha
         each = FIT[form.resize].format(picture="band", frame=frame, fill="fill")
         pairs = f"zip(picture.split(), {fill})" if form.resize == "letterbox" else "picture.split()"
         names = "band, fill" if form.resize == "letterbox" else "band"
-        lines = [opened, f'picture = Image.merge("RGBA", [{each} for {names} in {pairs}])']
-    elif form.resize == "squash":
-        lines = [opened + FIT["squash"].format(picture="", frame=frame)]
+        lines.append(f'picture = Image.merge("RGBA", [{each} for {names} in {pairs}])')
     else:
         shown = fill[0] if form.channels == 1 else fill
-        lines = [opened, f"picture = {FIT[form.resize].format(picture='picture', frame=frame, fill=shown)}"]
+        lines.append(f"picture = {FIT[form.resize].format(picture='picture', frame=frame, fill=shown)}")
     if form.frame != form.size:
         top, left = form.corner
         lines.append(f"picture = picture.crop({(left, top, left + form.width, top + form.height)})")
