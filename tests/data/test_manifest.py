@@ -113,6 +113,18 @@ def test_splits_groups_and_weights(table: Table, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == ""
 
 
+def test_columns_whose_names_differ_in_capitals_are_pointed_out(
+    table: Table, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = table("Path,Group,Split,WEIGHT,notes", *(f"{row},train,2,x" for row in ROWS))
+    said = f"The column 'Split' of {file} is not used. To use it: --split-column Split\n"
+    found = load_manifest(file, path_column="Path", label_column="Group", weight_column="")
+    assert (found.class_names, found.default_split) == (("ash", "beech"), None)
+    assert capsys.readouterr().err == said
+    load_manifest(file, path_column="Path", label_column="Group", weight_column="WEIGHT", split_column="Split")
+    assert said not in capsys.readouterr().err
+
+
 def test_rows_that_say_nothing_are_counted(table: Table, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ("a/1.png,ash,", "a/2.png,,x", ",ash,x", "", "./a/1.png,ash,", "b/3.png,beech,x", ",,")
     file = table("path,label,group", *rows)

@@ -17,7 +17,7 @@ from cnn_registry.text import as_text, counted, listing, natural_key, quoted
 from .dataset import MAX_FLAGS, ImageDataset, Split
 from .folder import alike
 from .label_columns import label_reader
-from .manifest_rows import Entry, read_entries, used_columns
+from .manifest_rows import Entry, note_unused, read_entries, used_columns
 from .parts import ROLES, Role
 from .table import SUFFIXES, is_table, open_table
 
@@ -169,8 +169,10 @@ def load_manifest(
         what = "a folder" if file.is_dir() else "not a table"
         raise UsageError(f"{file} is {what}; columns are those of a table ({', '.join(SUFFIXES)}).")
     table = open_table(file)
-    columns = used_columns(table, [path_column, split_column, group_column, weight_column])
+    given = [path_column, split_column, group_column, weight_column]
+    columns = used_columns(table, given)
     reader = label_reader(table, set(columns), label_column, labels_column, label_separator, class_columns)
+    note_unused(table, given, {*columns, *reader.columns})
     entries = read_entries(table, columns, reader)
     files = _files(file, list(entries))
     every = list(entries.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -55,6 +55,14 @@ def used_columns(table: Table, given: Sequence[str | None]) -> ColumnNames:
         else:
             found.append(usual if usual in table.header else "")
     return ColumnNames(*found)
+
+
+def note_unused(table: Table, given: Sequence[str | None], used: Collection[str]) -> None:
+    """Print a note of each column that is not ``used``, and whose name is a usual one in other capital letters."""
+    for usual, name in zip(ColumnNames._fields, given, strict=True):
+        for other in table.header:
+            if name is None and other.lower() == usual and other not in used:
+                note(f"The column {quoted(other)} of {table.file} is not used. To use it: --{usual}-column {other}")
 
 
 def read_entries(table: Table, columns: ColumnNames, reader: LabelReader) -> dict[str, Entry]:
