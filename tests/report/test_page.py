@@ -206,6 +206,19 @@ def test_moved_images_take_one_line(cnnreg: Cnnreg, tiny: str, poor: tuple[Path,
         shutil.copytree(tmp_path / "moved", data)
 
 
+def test_a_wrong_place_of_the_images_leaves_the_page_as_it_is(
+    cnnreg: Cnnreg, tiny: str, poor: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, other = own_run(poor, tmp_path), Path(shutil.copytree(poor[1], tmp_path / "other"))
+    before = (run / "report.html").read_bytes()
+    shutil.rmtree(next(other.iterdir()))
+    for place, said in (tmp_path / "mistyped", "There is no folder"), (other, "images are not in"):
+        ended = cnnreg("report", run, "--data", place)
+        assert (ended.code, ended.out) == (1, "")
+        assert said in ended.err
+        assert (run / "report.html").read_bytes() == before
+
+
 def test_a_run_without_its_network_has_thumbnails_without_maps(
     cnnreg: Cnnreg, tiny: str, poor: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -243,6 +256,21 @@ def test_a_run_of_an_earlier_version_is_evaluated_again(
     (run / "history.csv").unlink()
     assert cnnreg("report", run).code == 0
     assert "Provenance" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_file_of_somebody_else_is_refused_before_the_work(
+    cnnreg: Cnnreg, trained: Path, colours: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("<h1>mine</h1>")
+    (trained / "best.weights.h5").unlink()  # of which report and compare would print a line
+    (colours / "notes.txt").write_text("notes")  # of which data would
+    for command in (["report", trained], ["compare", trained, trained], ["data", colours]):
+        ended = cnnreg(*command, "-o", mine)
+        assert (ended.code, ended.out) == (1, "")
+        assert "was not written by cnnreg" in ended.err
+        assert not any(said in ended.err for said in ("Grad-CAM", "measured", "passed over"))
+    assert mine.read_text() == "<h1>mine</h1>"
 
 
 def test_a_file_of_somebody_else_stays(cnnreg: Cnnreg, trained: Path) -> None:

@@ -28,11 +28,13 @@ def command(runs: tuple[str | Path, ...], out: Path | None, wide: bool, as_json:
     McNemar's test says whether one is really better on the validation images, which have to be the same.
     """
     from cnn_registry.report.compare import PAGE, cells, compare_runs, shown_columns, write_comparison
+    from cnn_registry.report.render import check_page
     from cnn_registry.runs.run import load_run
 
-    comparison = compare_runs([load_run(run) for run in runs])
     beside = Path() if isinstance(runs[0], str) else runs[0].absolute().parent
     path = out or beside / PAGE
+    check_page(path)
+    comparison = compare_runs([load_run(run) for run in runs])
     write_comparison(comparison, path)
     rows = comparison.rows()
     letters = [row["letter"] for row in rows]

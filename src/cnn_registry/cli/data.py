@@ -59,11 +59,12 @@ def command(
     from cnn_registry.data.manifest import Manifest
     from cnn_registry.report.data_page import data_page
     from cnn_registry.report.inspection import inspect
-    from cnn_registry.report.render import write_page
+    from cnn_registry.report.render import check_page, write_page
     from cnn_registry.system.extras import need
 
     if out:
         need("A page", "jinja2")
+        check_page(out)
 
     def with_columns(given: str) -> Any:
         return Manifest(given, **columns) if columns else given

@@ -36,7 +36,17 @@ def write_page(path: Path, page: str) -> None:
     """Write a page, whole or not at all; a file that is not a page of this package stays.
 
     Raises:
-        RunError: there is such a file, or the page cannot be written.
+        RunError: as `check_page`, or the page cannot be written.
+    """
+    check_page(path)
+    write_file(path, page)
+
+
+def check_page(path: Path) -> None:
+    """Refuse a place for a page before the work whose results it shows.
+
+    Raises:
+        RunError: there is a file that is not a page of this package.
     """
     check_own(path)
     if path.exists():
@@ -47,7 +57,6 @@ def write_page(path: Path, page: str) -> None:
             raise RunError(f"{path} cannot be read: {error.strerror or error}.") from error
         if not ours:
             raise RunError(f"{path} was not written by cnnreg; move it elsewhere, or name another file with -o.")
-    write_file(path, page)
 
 
 def render_page(template: str, context: Mapping[str, Any]) -> str:

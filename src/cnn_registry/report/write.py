@@ -21,7 +21,7 @@ from .fonts import lettering
 from .gallery import MISTAKES, Example, Thumbnail, confused_pairs, draw, mistakes
 from .page import report_page, title_of
 from .plots import plot_confusion, plot_curves
-from .render import write_page
+from .render import check_page, write_page
 from .summary import Summary, read_summary, summarise, summary_text
 
 PAGE = "report.html"
@@ -88,7 +88,7 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
 
     Args:
         run: the run.
-        data: where its images are now; default where they were.
+        data: where its images are now; default where they were, if they still are there.
         out: as for `write_run_page`.
 
     Returns:
@@ -96,17 +96,21 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
 
     Raises:
         RunError: as `write_run_page`, or a file of the run is damaged.
+        DataError: its images are not where ``data`` says.
         UsageError: the run comes from a hub, and there is no ``out``.
     """
     need("A report", "jinja2", "sklearn", "scipy")
     if out is None and run.is_fetched:
         raise UsageError("A run of a hub is in the cache, which is not written to; name the file to write with -o.")
+    check_page(out or run.path / PAGE)
     history = read_history(run.history_csv) if run.history_csv.exists() else []
     summary, dataset, notes = read_summary(run), None, []
     try:
         dataset = load_dataset(run.record.data.dataset, source_of(run, data))
         positions(dataset, run.record.validated)
     except CnnRegistryError as error:
+        if data is not None:
+            raise
         dataset = None
         notes.append(f"{error} This report has no thumbnails.")
     if dataset and history and (summary is None or (summary.predictions is None and not summary.multi_label)):
