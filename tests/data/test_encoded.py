@@ -44,11 +44,11 @@ def test_splits_become_parts_and_contents_become_files(tmp_path: Path) -> None:
 
 def test_lists_of_classes_are_rows_and_a_single_part_needs_no_split() -> None:
     splits = {"all": [(b"one", [0, 2]), (b"two", []), (b"three", None)]}
-    found = encoded_dataset("lib:tags", "abc", splits, multi_label=True, source="", split_name="lib")
+    found = encoded_dataset("lib:tags", ["a", "b", "c"], splits, multi_label=True, source="", split_name="lib")
     assert found.labels.tolist() == [[1, 0, 1], [0, 0, 0]]
     assert (dict(found.splits), found.default_split) == ({}, None)
 
 
 def test_a_dataset_without_a_label_is_one_line() -> None:
     with pytest.raises(DataError, match=r"lib:x has no image with a label\."):
-        encoded_dataset("lib:x", "ab", {"train": [(b"one", -1)]}, source="", split_name="lib")
+        encoded_dataset("lib:x", ["a", "b"], {"train": [(b"one", -1)]}, source="", split_name="lib")

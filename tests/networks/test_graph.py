@@ -53,7 +53,7 @@ def test_without_the_top(two: str, pooling: str | None, shape: tuple[int | None,
     ("arguments", "words"),
     [
         ({"features": ("stride3",)}, r"no feature 'stride3'.*Did you mean 'stride.'.*stride2, stride4"),
-        ({"features": "stride2"}, "features must be names"),
+        ({"features": "stride2"}, "features must be a list"),
         ({"features": ()}, "features must be names"),
         ({"pooling": "avg"}, "include_top=False"),
         ({"include_top": False, "pooling": "mean"}, "'avg', 'max' or None"),

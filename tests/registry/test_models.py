@@ -418,7 +418,7 @@ def test_a_size_that_is_too_small_is_refused(tiny_model: str, height: int, width
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, "7", None, True])
 def test_an_invalid_number_of_classes_is_refused(tiny_model: str, count: Any) -> None:
-    with pytest.raises(UsageError, match=rf"num_classes must be a positive integer; got {count!r}"):
+    with pytest.raises(UsageError, match=rf"num_classes must be an? (positive )?integer; got {count!r}"):
         create_model(tiny_model, num_classes=count)
 
 

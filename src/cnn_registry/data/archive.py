@@ -11,6 +11,7 @@ from stat import S_ISREG
 from typing import IO, Any, Self
 
 from cnn_registry.errors import DataError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.text import one_line, quoted
 
 MAX_MEMBERS = 100_000
@@ -23,7 +24,10 @@ CHUNK = 2**20
 """Bytes that are copied at a time."""
 
 
-def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES) -> None:
+@checked_arguments
+def extract(
+    archive: str | Path, target: str | Path, *, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES
+) -> None:
     """Extract a tar archive, compressed or not, into a new folder.
 
     Only regular files and folders with plain relative names are accepted; owners, modes and times are ignored.
@@ -38,6 +42,7 @@ def extract(archive: Path, target: Path, *, max_members: int = MAX_MEMBERS, max_
     Raises:
         DataError: the archive cannot be read, or holds something that is not accepted; nothing is left behind.
     """
+    archive, target = Path(archive), Path(target)
     if target.exists():
         return
     _check_file(archive, max_bytes + 4 * tarfile.BLOCKSIZE * max_members)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.errors import DataError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.paths import datasets_dir
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted
@@ -21,6 +22,7 @@ PARTS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "d
 """What libraries call their splits, and the parts that they are."""
 
 
+@checked_arguments
 def encoded_dataset(
     name: str,
     class_names: Sequence[str],

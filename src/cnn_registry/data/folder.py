@@ -12,6 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from cnn_registry.errors import DataError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.progress import note
 from cnn_registry.text import as_text, counted, listing, quoted
 
@@ -35,8 +36,9 @@ Classes = Mapping[str, Sequence[str]]
 """The images of each class by its name, as paths relative to the root, in natural order."""
 
 
+@checked_arguments
 def load_folder(
-    root: Path, *, min_classes: int = 2, name: str | None = None, image_size: int | tuple[int, int] | None = None
+    root: str | Path, *, min_classes: int = 2, name: str | None = None, image_size: int | tuple[int, int] | None = None
 ) -> ImageDataset:
     """Find the images of a folder. Each class is a folder, and its images lie at any depth in it.
 
@@ -61,6 +63,7 @@ def load_folder(
             of the validation part are missing in the training part, or folders look like parts of a dataset and cannot
             be used as such.
     """
+    root = Path(root)
     try:
         _check_root(root)
         walk = Walk(root)

@@ -10,18 +10,20 @@ import numpy as np
 
 from cnn_registry.errors import CnnRegistryError, DataError, UsageError
 from cnn_registry.registry.datasets import default_dataset, get_dataset_spec
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line, quoted
 
 from .dataset import MAX_WEIGHT, ImageDataset, Split
 from .folder import load_folder
 from .form import MODES
-from .manifest import Manifest, load_manifest
+from .manifest import Manifest, as_source, load_manifest
 from .packed import is_packed, load_packed
 from .table import is_table
 
 
-def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classes: int = 2) -> ImageDataset:
+@checked_arguments
+def load_dataset(name: str | None, source: str | Path | Manifest | None, *, min_classes: int = 2) -> ImageDataset:
     """Find the images. Nothing is decoded.
 
     Args:
@@ -40,6 +42,7 @@ def load_dataset(name: str | None, source: Path | Manifest | None, *, min_classe
         DownloadError: they could not be downloaded.
         BrokenPluginError: the plugin that provides the dataset cannot be used.
     """
+    source = as_source(source)
     if isinstance(source, Manifest):
         if name is not None:
             raise UsageError(f"Columns are those of a table; the dataset {quoted(name)} reads {source.path} by itself.")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn_registry.errors import DataError, UsageError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.progress import note
 from cnn_registry.text import as_text, counted, listing, natural_key, quoted
 
@@ -111,6 +112,7 @@ def weights_digest(dataset: ImageDataset) -> str:
     return hashlib.sha256(np.asarray(dataset.weights).astype("<f4").tobytes()).hexdigest()
 
 
+@checked_arguments
 def load_manifest(
     file: str | Path,
     *,

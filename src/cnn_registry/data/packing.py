@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_registry.errors import BadImageError, DataError, UsageError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import is_own_file, is_temporary, whole_file, write_file
 from cnn_registry.system.progress import note, progress, working
 from cnn_registry.system.sealed import json_digest
@@ -79,6 +80,7 @@ class Packing:
     bytes: int
 
 
+@checked_arguments
 @working("Packing")
 def pack(
     source: str | Path | Manifest | ImageDataset,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_registry.errors import DataError, UsageError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note
 from cnn_registry.text import counted, listing, suggestion
@@ -33,6 +34,7 @@ FOLD = re.compile(r"fold-([1-9]\d{0,3})-of-([1-9]\d{0,3})")
 """Names of the splits of a stratified cross-validation: ``"fold-2-of-5"`` validates on the second of five parts."""
 
 
+@checked_arguments
 def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float = VAL_FRACTION, seed: int) -> Split:
     """The named split: one of the dataset's own, or one that is drawn.
 

@@ -15,6 +15,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.inference.model import Weights
 from cnn_registry.inference.pictures import Picture, given
 from cnn_registry.runs.run import Run, load_run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.text import suggestion
 
 from .colours import WHOLE, overlay
@@ -111,6 +112,7 @@ class Explainer:
         ]
 
 
+@checked_arguments
 def explain_images(
     run: Run | str | Path,
     images: Any,

@@ -24,6 +24,7 @@ from cnn_registry.inference.model import Weights, load_model
 from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.run import Run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import size_of, whole_directory
 from cnn_registry.system.progress import working
 
@@ -71,6 +72,7 @@ class Export:
     part: str
 
 
+@checked_arguments
 @working("Exporting")
 def export_run(
     run: Run,

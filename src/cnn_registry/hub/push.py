@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_registry.errors import HubError, RunError, UsageError
 from cnn_registry.runs.run import Run, load_run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import read_regular
 from cnn_registry.system.hub import (
     UPLOAD_RATE,
@@ -59,6 +60,7 @@ class Pushed:
     removed: tuple[str, ...]
 
 
+@checked_arguments
 @working("Pushing")
 def push(
     run: Run | str | Path,

@@ -25,6 +25,7 @@ from cnn_registry.registry.spec import Pixels
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.record import hashes_of
 from cnn_registry.runs.run import Run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.progress import Advance, working
 from cnn_registry.text import counted
 
@@ -84,6 +85,7 @@ def _outputs(traced: Callable[[Any], Any], batches: Dataset, advance: Advance) -
     return np.concatenate(outputs).astype("float32")
 
 
+@checked_arguments
 @working("Evaluating")
 def evaluate(
     run: Run | str | Path,

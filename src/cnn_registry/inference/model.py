@@ -17,6 +17,7 @@ from cnn_registry.registry.models import get_spec, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
 from cnn_registry.runs.record import ENDED
 from cnn_registry.runs.run import Run, load_run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import is_own_file
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted, shell_path
@@ -28,6 +29,7 @@ Weights = Literal["best", "last"]
 """Those of the best epoch, by validation loss unless the recipe says otherwise, or of the last one."""
 
 
+@checked_arguments
 def load_model(run: Run | str | Path, weights: Weights = "best", *, force: bool = False) -> keras.Model:
     """Build the run's model and load its weights.
 

@@ -17,6 +17,7 @@ from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.registry.models import get_spec, list_models
 from cnn_registry.runs.folds import open_runs
 from cnn_registry.runs.run import Run, local_run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.progress import progress
 from cnn_registry.text import counted, either
 
@@ -67,6 +68,7 @@ class Prediction:
         return True
 
 
+@checked_arguments
 def predict(
     run: Run | str | Path,
     images: Any,
@@ -184,6 +186,7 @@ def predictions(
             yield Prediction(picture.name, classes, labels=labels_shown(row, predictor))
 
 
+@checked_arguments
 def preprocess(run: Run, images: Any, *, max_pixels: int | None = None) -> Any:
     """Pictures in the form in which the model of a run takes them.
 

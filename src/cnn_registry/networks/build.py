@@ -15,6 +15,7 @@ from cnn_registry.errors import (
 )
 from cnn_registry.registry.models import checked_input_shape, get_spec, is_count, refuse_unknown_options
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.isolation import isolated
 from cnn_registry.text import counted, listing, one_line, suggestion
 
@@ -37,6 +38,7 @@ OTHER_SIZE = 33
 ONE_OUTPUT = "return one output, or declare auxiliary heads with register_model(aux_heads=...)"
 
 
+@checked_arguments
 def create_model(
     name: str,
     *,

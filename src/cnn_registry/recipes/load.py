@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_registry.errors import RecipeError
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import read_regular
 from cnn_registry.system.objects import value_of
 from cnn_registry.text import LONGEST_NAME, natural_key, quoted, shorten
@@ -34,6 +35,7 @@ def recipe_names() -> list[str]:
     return [*built_in, *(name for name in installed_recipes() if name not in built_in)]
 
 
+@checked_arguments
 def load_recipe(name: str | Path) -> Recipe:
     """A recipe by name, built-in or of a plugin, or one from a TOML file by its path.
 

@@ -12,6 +12,7 @@ from cnn_registry.errors import (
     InputShapeError,
     UnknownOptionError,
 )
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.text import quoted
 
 from .catalogue import Ambiguous, Listed
@@ -135,6 +136,7 @@ def _options(builder: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
+@checked_arguments
 def list_models(pattern: str | None = None) -> list[str]:
     """Names of all models, naturally sorted: ``vgg11`` before ``vgg100``. No plugin is imported.
 
@@ -154,6 +156,7 @@ def listed_models(pattern: str | None = None) -> list[Listed | Broken | Ambiguou
     return current_registry().models.listing(pattern)
 
 
+@checked_arguments
 def get_spec(name: str) -> ModelSpec:
     """The `ModelSpec` of a model. Keras is not imported.
 

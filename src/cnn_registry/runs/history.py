@@ -11,6 +11,7 @@ from typing import Any
 
 from cnn_registry.errors import RunError
 from cnn_registry.recipes.schema import BestBy
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import check_own, read_regular
 from cnn_registry.text import one_line
 
@@ -92,7 +93,8 @@ def csv_text(history: Sequence[Epoch]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def read_history(path: Path) -> list[Epoch]:
+@checked_arguments
+def read_history(path: str | Path) -> list[Epoch]:
     """The rows of a run's history.
 
     Args:
@@ -103,6 +105,7 @@ def read_history(path: Path) -> list[Epoch]:
     """
     import csv
 
+    path = Path(path)
     check_own(path)
     try:
         text = io.StringIO(read_regular(path, MAX_BYTES).decode(), newline="")

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from cnn_registry.data.split import FOLD
 from cnn_registry.errors import RunError, UsageError
 from cnn_registry.networks.weights.hub import fetched_run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.files import check_own, write_file
 from cnn_registry.system.hub import fetched_from, hub_address, is_fetched
 from cnn_registry.text import counted, printable, quoted, shorten, suggestion
@@ -434,6 +435,7 @@ def _changed(file: Path) -> float:
         return 0.0
 
 
+@checked_arguments
 def load_run(path: str | Path) -> Run:
     """The run in the directory ``path``, as ``cnnreg train`` left it, or in a repository of a hub.
 

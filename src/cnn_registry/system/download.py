@@ -18,6 +18,7 @@ import urllib3
 
 from cnn_registry.errors import DownloadError
 
+from .arguments import checked_arguments
 from .files import is_own_file
 from .progress import progress
 
@@ -45,8 +46,9 @@ class Patience:
     requests: int = 50
 
 
+@checked_arguments
 def download(
-    urls: Sequence[str], target: Path, *, size: int | None = None, digest: str, patience: Patience | None = None
+    urls: Sequence[str], target: str | Path, *, size: int | None = None, digest: str, patience: Patience | None = None
 ) -> None:
     """Download a file from the first of ``urls`` that has it.
 
@@ -68,6 +70,7 @@ def download(
     """
     from filelock import FileLock
 
+    target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     was_there = target.exists()
     lock = target.with_name(f".{target.name}.lock")

@@ -13,6 +13,7 @@ from cnn_registry.errors import UsageError, reason_of
 from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.text import suggestion
 
 from . import data, declared, graphs, learning, outputs, recipe, saved, weights
@@ -212,6 +213,7 @@ def _chosen(checks: tuple[Check[Any], ...], only: Sequence[str]) -> list[Check[A
     return [check for check in checks if not only or check.name in only]
 
 
+@checked_arguments
 def check_model(
     model: str | ModelSpec, on_fail: OnFail | None = "raise", *, only: Sequence[str] = (), full: bool = False
 ) -> list[CheckResult]:
@@ -233,6 +235,7 @@ def check_model(
     return _results(model_checks(model, only=only, full=full), on_fail)
 
 
+@checked_arguments
 def check_dataset(
     dataset: str | DatasetSpec, data: Path | str | None = None, on_fail: OnFail | None = "raise"
 ) -> list[CheckResult]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cnn_registry.errors import UsageError
 from cnn_registry.registry.spec import ModelSpec
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.text import suggestion
 
 from .checks import BoundCheck, model_checks
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pytest
 
 
+@checked_arguments
 def parametrize_with_checks(
     names: Iterable[str | ModelSpec],
     *,

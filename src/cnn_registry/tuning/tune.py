@@ -14,6 +14,7 @@ from cnn_registry.data.manifest import Manifest
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.runs.record import STOPPED
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.files import write_file
@@ -54,6 +55,7 @@ class Opened:
     folder: Path
 
 
+@checked_arguments
 @working("Tuning")
 def tune(
     model: str,

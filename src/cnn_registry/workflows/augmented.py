@@ -24,6 +24,7 @@ from cnn_registry.errors import BadImageError, DataError, UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import checked_input_shape, get_spec
 from cnn_registry.report.sheet import SheetCell, draw_sheet
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
 from cnn_registry.text import counted
@@ -41,6 +42,7 @@ LEAST_SHARE = 0.005
 """Labels with a smaller share of a mixed image are not written."""
 
 
+@checked_arguments
 @working("Drawing images")
 def augmented(
     model: str,

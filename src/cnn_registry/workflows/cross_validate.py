@@ -25,6 +25,7 @@ from cnn_registry.report.plots import plot_confusion
 from cnn_registry.runs.new_directory import reserved, stamped
 from cnn_registry.runs.record import ENDED, STOPPED
 from cnn_registry.runs.run import Run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.files import write_file
 from cnn_registry.system.progress import note, same_work, working
@@ -87,6 +88,7 @@ class Folds:
         }
 
 
+@checked_arguments
 @working("Training")
 def train_folds(
     model: str,

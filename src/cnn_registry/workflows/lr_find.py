@@ -12,6 +12,7 @@ from cnn_registry.data.sources.unreadable import OnBadImage
 from cnn_registry.errors import UsageError
 from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import note, working
@@ -30,6 +31,7 @@ from cnn_registry.training.range_test import (
 from .plan import Request, check_request, plan_training
 
 
+@checked_arguments
 @working("Looking for a learning rate")
 def find_learning_rate(
     model: str,

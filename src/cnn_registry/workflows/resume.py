@@ -30,6 +30,7 @@ from cnn_registry.runs.machine import training_process, versions
 from cnn_registry.runs.record import ENDED, DataRecord, OptionsRecord, Resumption, RunRecord, SplitRecord
 from cnn_registry.runs.run import Run
 from cnn_registry.runs.snapshot import Snapshot
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.hub import hub_address
 from cnn_registry.system.progress import muted, note, repeated, working
 from cnn_registry.text import as_text, counted, listing, shell_path, unstopped
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     import keras
 
 
+@checked_arguments
 @working("Training")
 def resume(
     path: str | Path,

@@ -31,6 +31,7 @@ from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName, hashes_of
 from cnn_registry.runs.run import Run
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, repeated, working
@@ -54,6 +55,7 @@ SETS_THE_RATE = ("LearningRateScheduler", "ReduceLROnPlateau")
 """Keras' callbacks that assign the learning rate, which a schedule does not allow."""
 
 
+@checked_arguments
 def train(
     model: str,
     *,
