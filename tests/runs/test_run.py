@@ -78,6 +78,26 @@ def test_a_run_has_its_classes_and_its_history(trained: Path) -> None:
         _ = run.history
 
 
+def test_a_run_that_was_stopped_in_its_first_epoch_has_no_history(trained: Path) -> None:
+    run = Run.open(trained).finish("interrupted", {})
+    run.history_csv.unlink()
+    assert run.history == []
+
+
+def test_a_run_whose_folder_is_elsewhere_is_not_to_be_trained_again(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    run = Run.open(Path(trained.name))
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "notes")
+    with pytest.raises(RunError, match=r"There is no folder run in .*notes\. Change back to where the run was opened"):
+        run.model()
+    moved = Run(tmp_path / "gone", run.record)
+    with pytest.raises(RunError, match=r"There is no folder .*gone any more\."):
+        moved.model()
+
+
 def test_open_reads_what_was_saved(trained: Path) -> None:
     run = Run.open(trained)
     run.save()

@@ -58,6 +58,13 @@ def load_network(run: Run, spec: ModelSpec, weights: Weights = "best", *, force:
     path = run.best_weights if weights == "best" else run.last_weights
     if os.path.lexists(path) and not is_own_file(path):
         raise RunError(f"{run.location} has no {path.name} of its own: expected a file, not a link. Restore it.")
+    if not run.path.is_dir():
+        hint = (
+            "any more. Load the run from where it is now"
+            if run.path.is_absolute()
+            else f"in {Path.cwd()}. Change back to where the run was opened, or load it by its whole path"
+        )
+        raise RunError(f"There is no folder {run.location} {hint}.")
     if not path.is_file():
         helps = (
             "A repository of a hub has only the best weights."

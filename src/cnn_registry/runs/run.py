@@ -27,7 +27,7 @@ from .checkpoints import Checkpoints
 from .history import Epoch, read_history
 from .layout import check_kinds, check_own_files, label_line
 from .new_directory import file_name, new_directory, stamped
-from .record import RecordChanges, RunRecord, Status
+from .record import ENDED, RecordChanges, RunRecord, Status
 from .record_file import read_record, record_text
 
 if TYPE_CHECKING:
@@ -129,11 +129,14 @@ class Run:
 
     @property
     def history(self) -> list[Epoch]:
-        """What was measured in each epoch.
+        """What was measured in each epoch; nothing if the training was stopped in its first one.
 
         Raises:
-            RunError: ``history.csv`` cannot be read.
+            RunError: ``history.csv`` cannot be read, or the run has ended and lacks it.
         """
+        has_not_ended = self.record.status not in ENDED and self.path.is_dir()
+        if has_not_ended and not os.path.lexists(self.history_csv):
+            return []
         return read_history(self.history_csv)
 
     def model(self, weights: Literal["best", "last"] = "best", *, force: bool = False) -> keras.Model:
