@@ -87,7 +87,8 @@ def test_lists_of_parquet_are_labels(table: Callable[..., Path]) -> None:
     ("lines", "options", "message"),
     [
         (["path,ash,beech", "a/1.png,1,0", "a/2.png,2,0"], {}, "line 3: expected 0 or 1 in the column 'ash'.*got '2'"),
-        (["path,ash,beech", "a/1.png,x,0"], {}, "has no column 'label'"),
+        (["path,ash,beech", "a/1.png,x,0"], {}, "has no column 'label'.*Name the column with --label-column\\.$"),
+        (["path,ash,beech,notes", "a/1.png,1,0,x"], {}, "of 0 and 1, one for each class, with --class-columns\\.$"),
         (["path,labels", "a/1.png,ash"], {"class_columns": "ash,oak"}, "has no column 'ash'.*--class-columns"),
         (["path,labels", "a/1.png,"], {}, "Expected 2 or more classes in .*; it has none"),
         (["path,labels", "a/1.png,x|y", "a/1.png,x"], {}, "labels 'x', 'y' in line 2 and 'x' in line 3"),

@@ -57,6 +57,7 @@ def test_an_unknown_split_is_answered_with_those_there_are(dataset: Made) -> Non
     [
         ((10, 1, 10), "The class 'class 1' has 1 image, too few to hold out 20% of 21 images for validation"),
         ((2, 2, 2, 2), "The class 'class 0' has 2 images"),
+        ((30, 1, 4, 5), r"'class 1' has 1 image, .* per class.. 2 classes have fewer: 'class 1', 'class 2'\.$"),
         ((200, 2), "The class 'class 1' has 2 images, too few .*add images .at least 5 per class."),
     ],
 )

@@ -74,16 +74,20 @@ def label_reader(
         return OneColumnEach(tuple(column(table, name.strip(), "--class-columns") for name in classes.split(",")))
     if labels or (not label and LABEL not in table.header and LABELS in table.header):
         return SeveralLabels(table, column(table, labels or LABELS, "--labels-column"), separator)
-    free = tuple(name for name in table.header if name and name not in others)
-    if label or LABEL in table.header or len(free) < 2 or not _are_flags(table, free):
+    if label or LABEL in table.header:
         return OneLabel(column(table, label or LABEL, "--label-column"))
-    return OneColumnEach(free)
+    free = tuple(name for name in table.header if name and name not in others)
+    flags = _flags(table, free) if len(free) > 1 else ()
+    if len(flags) > 1 and flags == free:
+        return OneColumnEach(free)
+    several = ", or those of 0 and 1, one for each class, with --class-columns" if len(flags) > 1 else ""
+    return OneLabel(column(table, LABEL, f"--label-column{several}"))
 
 
-def _are_flags(table: Table, columns: tuple[str, ...]) -> bool:
-    """Whether the first row has 0 or 1 in all of ``columns``."""
-    first = next(iter(table.rows(columns)), None)
-    return first is not None and all(cell.lower() in (*_YES, *_NO) for cell in first[1])
+def _flags(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of ``columns`` that have 0 or 1 in the first row."""
+    _, cells = next(iter(table.rows(columns)), (0, [""] * len(columns)))
+    return tuple(name for name, cell in zip(columns, cells, strict=True) if cell.lower() in (*_YES, *_NO))
 
 
 class OneLabel:

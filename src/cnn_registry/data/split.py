@@ -221,7 +221,10 @@ def _note_groups(dataset: ImageDataset, groups: Indices, split: Split) -> None:
 
 def _too_few(dataset: ImageDataset, label: int, counts: NDArray[np.int64], val_fraction: float) -> DataError:
     enough = max(2, math.ceil(1 / min(val_fraction, 1 - val_fraction)))
+    fewer = [name for name, count in zip(dataset.class_names, counts, strict=True) if count < enough]
+    others = f" {counted(len(fewer), 'class')} have fewer: {listing(fewer)}." if len(fewer) > 1 else ""
     return DataError(
         f"The class {dataset.class_names[label]!r} has {counted(int(counts[label]), 'image')}, too few to hold out "
         f"{val_fraction:.0%} of {int(counts.sum())} images for validation; add images (at least {enough} per class)."
+        f"{others}"
     )
