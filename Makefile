@@ -30,7 +30,7 @@ test-fast: .venv/installed-dev ## run the tests that neither install packages no
 test-exports: .venv/installed-dev ## export every model to every format, and compare the files' predictions: about 20 minutes
 	$(BIN)/pytest -m exports
 
-test-applications: .venv/installed-dev ## check further networks, among them all of keras.applications: about an hour
+test-applications: .venv/installed-dev ## check further networks, among them all of keras.applications: about two hours, 20 GB of memory
 	$(PYTEST) -m applications
 
 test-torch: .venv/installed-dev ## compare the networks with torchvision's and timm's; installs PyTorch into .venv
