@@ -184,3 +184,30 @@ def test_a_streamed_image_that_goes_bad_ends_a_training_by_its_name(
     [path] = (tmp_path / "runs").iterdir()
     record = Run.open(path).record
     assert (record.status, record.result["error"]) == ("failed", str(caught.value))
+
+
+IS_SLOW = "This processor has no instructions for bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "is_slow"),
+    [({"avx2"}, "bfloat16", True), ({"avx2"}, "float32", False), ({"amx_bf16"}, "bfloat16", False)],
+)
+def test_a_precision_that_the_processor_imitates_is_called_slow_and_can_be_changed(
+    tiny: str,
+    colours: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: set[str],
+    precision: str,
+    is_slow: bool,
+) -> None:
+    monkeypatch.setattr("cnn_registry.backend.precision.cpu_flags", lambda: frozenset(flags))
+    run = train(tiny, data=colours, settings=FAST | {"precision": precision}, out=tmp_path)
+    assert (IS_SLOW in capsys.readouterr().err) == is_slow
+    for chosen, slow in ((precision, is_slow), ("auto", False)):
+        settings = {"epochs": len(run.history) + 1, "precision": chosen}
+        run = cnn_registry.resume(run.path, settings=settings, force=True, report=False)
+        assert (IS_SLOW in capsys.readouterr().err) == slow
+    assert run.record.recipe.precision == ("bfloat16" if "amx_bf16" in flags else "float32")

@@ -12,7 +12,7 @@ from .environment import (
 )
 from .limits import computes_in_main_memory, is_lack_of_memory, memory_limit
 from .memory import forget
-from .precision import best_precision, computes_bfloat16
+from .precision import best_precision, computes_bfloat16, imitates_bfloat16
 from .process import deterministic, process_kept
 from .settings import standard_settings
 
@@ -24,6 +24,7 @@ __all__ = [
     "cpu_flags",
     "deterministic",
     "forget",
+    "imitates_bfloat16",
     "is_lack_of_memory",
     "keras",
     "memory_limit",

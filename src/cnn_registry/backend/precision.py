@@ -29,6 +29,15 @@ def computes_bfloat16() -> bool:
 
     CPUs with AVX-512 BF16 or AMX do, through oneDNN. Known on Linux only, and not where TensorFlow finds a GPU.
     """
-    if not cpu_flags() & {"avx512_bf16", "amx_bf16"} or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        return False
-    return not tensorflow().config.list_physical_devices("GPU")
+    return _has_bfloat16() and not tensorflow().config.list_physical_devices("GPU")
+
+
+def imitates_bfloat16() -> bool:
+    """Whether training runs on a CPU that is known to lack instructions for bfloat16, so that float32 is far faster."""
+    known = bool(cpu_flags())
+    return known and not _has_bfloat16() and not tensorflow().config.list_physical_devices("GPU")
+
+
+def _has_bfloat16() -> bool:
+    instructions = cpu_flags() & {"avx512_bf16", "amx_bf16"}
+    return bool(instructions) and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"

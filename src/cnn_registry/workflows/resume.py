@@ -48,6 +48,7 @@ from .train import (
     check_run_options,
     chosen_trackers,
     listed_callbacks,
+    note_slow,
     options_record,
 )
 from .workers import check_same, fitting, opened
@@ -324,6 +325,7 @@ def _resumed(
         elif not snapshot:
             note(f"{run.path} has no checkpoint; its training starts again.")
         note(f"{plan.spec.name} on {plan.data.name} resumes in {run.path} after {counted(step, 'step')}")
+        note_slow(plan.recipe)
         return carry_out(fit, plan, run, options, request, before)
 
 

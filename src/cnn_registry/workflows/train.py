@@ -155,6 +155,7 @@ def train_new(
                     for finding in findings:
                         note(finding)
                     note_forgetful(fit)
+                    note_slow(plan.recipe)
                 return carry_out(fit, plan, run, options, stop)
 
 
@@ -286,6 +287,15 @@ def note_forgetful(fit: Fit) -> None:
         note(
             f"What {', '.join(listed)} may keep is not in checkpoints: it has no get_state and set_state, so a resumed "
             f"training makes a new one."
+        )
+
+
+def note_slow(recipe: Recipe) -> None:
+    """Say that a precision is imitated: with AVX2 alone, a step in bfloat16 takes eight times as long as in float32."""
+    if recipe.precision == "bfloat16" and backend.imitates_bfloat16():
+        note(
+            "This processor has no instructions for bfloat16, so steps take several times as long as in float32. "
+            "--set precision=auto chooses what is fastest."
         )
 
 
