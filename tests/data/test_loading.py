@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,6 +31,9 @@ def given(train: list[float], val: list[float]) -> dict[str, Any]:
     return {"splits": {"given": Split(np.array(train), np.array(val), np.empty(0, np.int64))}}
 
 
+listed: Any = Split(*cast(Any, ([0, 1], [2, 3], [])))
+
+
 @pytest.fixture(autouse=True)
 def _empty_session(plugins: object) -> None:
     """What a test registers goes with it."""
@@ -39,7 +42,7 @@ def _empty_session(plugins: object) -> None:
 def test_a_name_finds_its_loader_and_a_path_alone_is_a_folder(dataset: Made, folder: Callable[..., Path]) -> None:
     made = dataset(2, 2)
     register(made)
-    assert load_dataset("shapes", None) is made
+    assert load_dataset("shapes", None).images is made.images
     assert load_dataset(None, folder("a/1.png", "b/1.png")).class_names == ("a", "b")
 
 
@@ -91,12 +94,20 @@ def test_a_loaders_own_error_stays_as_it_is() -> None:
         (given([0.5], [2]), r"its split 'given' must have positions"),
         (given([0, 1], [1, 2]), "its split 'given' uses an image twice"),
         (given([], []), "its split 'given' is empty"),
+        ({"splits": {"given": listed}}, "its split 'given' must have arrays of positions, not list"),
+        ({"images": [np.zeros((6, 6, 3), np.uint8)] * 4}, "its images must be one array, or paths of files"),
+        ({"images": ["1.png"] * 4}, "its images must be one array, or paths of files"),
     ],
 )
 def test_an_inconsistent_result_of_a_loader_is_reported(dataset: Made, changes: dict[str, Any], fault: str) -> None:
     register(replace(dataset(2, 2), **changes))
     with pytest.raises(DataError, match=rf"loader of the dataset 'shapes' .* is broken: .*{fault}"):
         load_dataset("shapes", None)
+
+
+def test_a_dataset_has_the_name_that_finds_it_again(dataset: Made) -> None:
+    register(replace(dataset(2, 2), name="photos"))
+    assert load_dataset("shapes", None).name == "shapes"
 
 
 def test_a_loader_of_something_else_is_reported() -> None:

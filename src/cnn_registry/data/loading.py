@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.isolation import isolated
 from cnn_registry.text import one_line, quoted
 
-from .dataset import MAX_WEIGHT, ImageDataset, Split
+from .dataset import MAX_WEIGHT, EncodedImage, ImageDataset, Split
 from .folder import load_folder
 from .form import MODES
 from .manifest import Manifest, as_source, load_manifest
@@ -68,7 +69,8 @@ def load_dataset(name: str | None, source: str | Path | Manifest | None, *, min_
     if fault := _loader_fault(loaded):
         raise DataError(f"The loader of the dataset {quoted(spec.name)} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)
-    return loaded
+    # A run finds its dataset again by this name, which a loader easily leaves to the folder's.
+    return replace(loaded, name=f"{spec.name}:{str(name).partition(':')[2]}" if spec.parameter else spec.name)
 
 
 def _loader_fault(loaded: object) -> str:
@@ -94,6 +96,8 @@ def _loader_fault(loaded: object) -> str:
             return f"its labels must be 0 and 1 of shape ({len(labels)}, {classes}), not {labels.shape}"
     elif labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
         return f"its labels must be integers from 0 to {classes - 1}"
+    if not isinstance(images, np.ndarray) and not all(isinstance(image, EncodedImage) for image in images):
+        return "its images must be one array, or paths of files"
     if isinstance(images, np.ndarray) and (
         images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in MODES
     ):
@@ -123,7 +127,10 @@ def _type_fault(loaded: Any) -> str:
 
 def _split_fault(name: str, split: Split, labels: np.ndarray) -> str:
     """What is wrong with one of its splits, or an empty string."""
-    used = np.concatenate([np.asarray(part).reshape(-1) for part in (split.train, split.val, split.test)])
+    parts = (split.train, split.val, split.test)
+    if others := {type(part).__name__ for part in parts if not isinstance(part, np.ndarray)}:
+        return f"its split {quoted(name)} must have arrays of positions, not {' and '.join(sorted(others))}"
+    used = np.concatenate([part.reshape(-1) for part in parts])
     if not len(used):
         return f"its split {quoted(name)} is empty"
     if not np.issubdtype(used.dtype, np.integer) or used.min() < 0 or used.max() >= len(labels):

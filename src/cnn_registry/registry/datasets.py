@@ -48,8 +48,8 @@ def register_dataset(
         embedded: whether it needs no download; default false.
         is_default: whether ``train`` uses it when neither a dataset nor a folder is named; default false.
         parameter: makes the loader one of many datasets, ``def prefix(source: Path | None, *, name: str)``, which gets
-            what follows ``prefix:`` as ``name``. The text stands for it in listings, ``"NAME"`` for instance. The
-            `ImageDataset` must be called ``prefix:name``, by which runs find it again. Default none.
+            what follows ``prefix:`` as ``name``. The text stands for it in listings, ``"NAME"`` for instance.
+            Default none.
         paper: the publication it comes from; default none.
         aliases: other names that find it; default none.
         deprecated_aliases: former names that still find it, with a `FutureWarning`; default none.
