@@ -110,6 +110,35 @@ def test_what_is_bad_only_now_is_tried_again(
     assert load_images(dataset, 8).bad == ()
 
 
+def test_images_beside_a_file_that_cannot_be_opened_are_decoded_once(
+    folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(*PATHS)
+    bad = root / "a" / "3.png"
+    whole = bad.read_bytes()
+    bad.unlink()
+    bad.symlink_to("nowhere.png")
+    dataset = load_folder(root)
+
+    def said() -> str:
+        images = load_images(dataset, 8)
+        readable = [file for file in dataset.images if Path(str(file)).is_file()]
+        np.testing.assert_array_equal(
+            images.source.read(np.arange(len(readable))), np.stack([decode(file, 8) for file in readable])
+        )
+        return capsys.readouterr().err
+
+    left_out = "1 of 12 images cannot be read and are left out: a/3.png ({}).\n"
+    assert said() == "Decoding 12 images\n" + left_out.format("no such file or directory")
+    assert said() == left_out.format("no such file or directory")
+    bad.unlink()
+    bad.mkdir()
+    assert said() == left_out.format("not a regular file")
+    bad.rmdir()
+    bad.write_bytes(whole)
+    assert said() == "Decoding 12 images\n"
+
+
 def test_larger_images_are_read_where_that_is_asked_for(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = load_folder(folder(*PATHS))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # the images have 320; Pillow itself refuses above 200

@@ -52,7 +52,11 @@ def cached(
                 found[form] = read_entry(entries[form], len(files), form.shape)
             found[form] = found[form] or Content(decoded[form], reasons)
     every = {form: content for form, content in found.items() if content is not None}
-    return {form: content.pixels for form, content in every.items()}, next(iter(every.values())).reasons
+    reasons = next(iter(every.values())).reasons
+    for index in [index for index in reasons if not files.digest(index)]:  # which may be for another reason now
+        result = files.attempt(index, forms=keys, max_pixels=max_pixels)
+        reasons[index] = result.reason if isinstance(result, BadImageError) else reasons[index]
+    return {form: content.pixels for form, content in every.items()}, reasons
 
 
 def _decode_all(
@@ -70,7 +74,8 @@ def _decode_all(
                 changed.append(str(files.images[index]))
             elif isinstance(result, BadImageError):
                 reasons[index] = result.reason
-                lasting = lasting and lasts(result)
+                # The entry is of the files' digests: one that cannot be opened has none, and has one when it can be.
+                lasting = lasting and (lasts(result) or not files.digest(index))
             else:
                 for own, image in zip(kept.values(), result, strict=True):
                     own[done] = image
