@@ -77,6 +77,13 @@ def test_what_names_nothing_is_refused_before_anything_is_read(folder: Path) -> 
         find_pictures(["d/a", "none.png"], stdin(), must_exist=True)
 
 
+def test_an_image_whose_name_begins_with_at_is_not_a_list(folder: Path) -> None:
+    (folder / "d/top.png").rename(folder / "@2x.png")
+    with pytest.raises(DataError, match=r"The list 2x\.png cannot be read: .* is written \./@2x\.png\.$"):
+        found("@2x.png")
+    assert found("./@2x.png") == ["@2x.png"]
+
+
 def test_a_large_folder_is_read_as_it_is_needed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found("d/a")) == 3
     monkeypatch.setattr(sources, "SORTED_UP_TO", 1)

@@ -133,7 +133,9 @@ def _of_list(file: Path) -> Iterator[Picture]:
     try:
         stream = file.open("rb")
     except OSError as error:
-        raise DataError(f"The list {file} cannot be read: {error.strerror or error}.") from error
+        named = f"@{file}"
+        hint = f" An image of the name {quoted(named)} is written ./{named}." if Path(named).is_file() else ""
+        raise DataError(f"The list {file} cannot be read: {error.strerror or error}.{hint}") from error
     if _IMAGE.match(stream.peek(64)[:64]):
         stream.close()
         raise DataError(f"{file} is not a list of paths, one per line. Name an image without @.")
