@@ -103,8 +103,11 @@ def hidden_output(descriptor: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _process_unchanged() -> Iterator[None]:
-    """Undo what packages change: environment variables, and the alias ``numpy.object`` that tf2onnx needs."""
-    environment = dict(os.environ)
+    """Undo what packages change: environment variables, and the alias ``numpy.object`` that tf2onnx needs.
+
+    Their first log record also gives the root logger a handler, with which `logging.basicConfig` would do nothing.
+    """
+    environment, handlers = dict(os.environ), list(logging.root.handlers)
     has_alias = "object" in vars(np)
     if not has_alias:
         np.object = object  # type: ignore[attr-defined]  # Keras adds it also, once per process
@@ -116,6 +119,8 @@ def _process_unchanged() -> Iterator[None]:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
+        for handler in set(logging.root.handlers).difference(handlers):
+            logging.root.removeHandler(handler)
 
 
 def without_telemetry(module: str) -> Any:
