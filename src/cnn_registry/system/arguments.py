@@ -15,7 +15,7 @@ from cnn_registry.errors import UsageError
 from cnn_registry.text import quoted, suggestion
 
 P = ParamSpec("P")
-Result = TypeVar("Result")
+R = TypeVar("R")
 
 NAMES: dict[Any, str] = {
     types.NoneType: "None",
@@ -28,7 +28,7 @@ NAMES: dict[Any, str] = {
 """What an annotation is called in a message."""
 
 
-def checked_arguments(function: Callable[P, Result]) -> Callable[P, Result]:
+def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """A function that refuses an argument of another type than its annotation, before it does anything.
 
     NumPy's numbers count as Python's, and whatever names a file as a path. Not checked are what an annotation names
@@ -42,7 +42,7 @@ def checked_arguments(function: Callable[P, Result]) -> Callable[P, Result]:
     kinds = cache(lambda: {name: _annotation(found, names) for name, found in signature.parameters.items()})
 
     @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> Result:
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:
