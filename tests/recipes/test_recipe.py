@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cnn_registry.data.pipeline.augment import Augmentation
@@ -183,3 +184,15 @@ def test_a_recipe_survives_json() -> None:
 def test_names_may_have_hyphens(key: str, given: str, kept: str) -> None:
     recipe = load_recipe("default").with_settings({key: given})
     assert getattr(recipe, key.partition(".")[0]).name == kept
+
+
+def test_numpys_numbers_are_those_of_python() -> None:
+    settings = {
+        "epochs": np.int64(3),
+        "optimizer.learning_rate": np.float32(0.5),
+        "image_size": np.array([16, 24]),
+        "model.biased": np.False_,
+    }
+    made = load_recipe("default").with_settings(settings)
+    assert (made.epochs, made.optimizer.learning_rate, made.image_size) == (3, 0.5, (16, 24))
+    assert made.model == {"biased": False}

@@ -498,7 +498,7 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
     """
     try:
         # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
-        return Recipe.model_validate_json(json.dumps(data, default=str), strict=True)
+        return Recipe.model_validate_json(json.dumps(data, default=_plain), strict=True)
     except RecursionError as error:
         raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
     except ValidationError as error:
@@ -507,3 +507,8 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(complaint(first, source, Recipe)) from error
     except (TypeError, ValueError) as error:  # of json: a key of another type, a number of thousands of digits
         raise RecipeError(f"Recipe {source}: a value cannot be stored: {one_line(error)}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: NumPy's numbers and arrays as Python's, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
