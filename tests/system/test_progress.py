@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cnn_registry.system import silence
-from cnn_registry.system.progress import note, open_bar, progress, repeated, same_work, working
+from cnn_registry.system.progress import muted, note, open_bar, progress, repeated, same_work, working
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -261,6 +262,22 @@ def test_work_is_announced_while_ipython_is_imported(
     with working("Importing", after=0.02):
         time.sleep(0.2)
     assert capsys.readouterr().err == "Importing\n"
+
+
+def test_muted_work_that_takes_long_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnn_registry.system.silence.SILENCE", 0.001)
+    monkeypatch.setattr("cnn_registry.system.silence.LONGEST", 0.002)
+
+    def work_within() -> None:
+        with working("Saving"):
+            pass
+
+    inner = threading.Thread(target=work_within, daemon=True)
+    with muted(True), working("Training", after=0.001):
+        time.sleep(0.1)
+        inner.start()
+        inner.join(10)
+        assert not inner.is_alive()
 
 
 def test_above_a_bar_work_has_one_line(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,7 @@ class Announcer:
                 wait = self._due() - time.monotonic()
                 if wait <= 0:
                     self._say()
+                    self.end_silence()  # also where there was nothing to say: it would be due for ever
                 else:
                     self._changed.wait(None if wait == inf else wait)
             self._thread = None
