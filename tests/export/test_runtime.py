@@ -31,7 +31,7 @@ def test_onnx_runtime_gives_the_same_probabilities(trained: Path, colours: Path,
 
 
 def test_a_runtime_that_does_not_exist_is_refused(trained: Path, colours: Path) -> None:
-    with pytest.raises(UsageError, match=r"no runtime 'onxx'\. Did you mean 'onnx'"):
+    with pytest.raises(UsageError, match=r"runtime must be 'keras' or 'onnx'; got 'onxx'\. Did you mean 'onnx'"):
         predict(trained, colours / "red", runtime="onxx")  # type: ignore[arg-type]  # which is what is refused
 
 

@@ -259,8 +259,8 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("name", "precision", "message"),
         [
-            ("onx", "float32", r"There is no format 'onx'\. Did you mean 'onnx'\?"),
-            ("onnx", "float23", r"There is no precision 'float23'"),
+            ("onx", "float32", r"format must be .* or 'openvino'; got 'onx'\. Did you mean 'onnx'\?"),
+            ("onnx", "float23", r"precision must be .* or 'int8'; got 'float23'"),
             ("keras", "int8", r"Keras cannot be exported in int8, only in .?float32.?\. For int8 use --format"),
         ],
     )

@@ -264,8 +264,9 @@ def test_a_file_of_somebody_else_is_refused_before_the_work(
     mine = tmp_path / "mine.html"
     mine.write_text("<h1>mine</h1>")
     (trained / "best.weights.h5").unlink()  # of which report and compare would print a line
-    (colours / "notes.txt").write_text("notes")  # of which data would
-    for command in (["report", trained], ["compare", trained, trained], ["data", colours]):
+    pictures = Path(shutil.copytree(colours, tmp_path / "pictures"))
+    (pictures / "notes.txt").write_text("notes")  # of which data would
+    for command in (["report", trained], ["compare", trained, trained], ["data", pictures]):
         ended = cnnreg(*command, "-o", mine)
         assert (ended.code, ended.out) == (1, "")
         assert "was not written by cnnreg" in ended.err
