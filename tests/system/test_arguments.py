@@ -78,8 +78,9 @@ def test_the_message_says_what_was_expected_and_what_came(arguments: dict[str, A
 
 def test_what_counts_as_the_type() -> None:
     wider: Callable[..., str] = example
-    wider("x", "last", count=np.int64(2), share=np.float32(1), shown=np.bool_(True), file=Path("x"), names={"a"})
-    wider("x", None, share=1, names=iter(["a"]), settings={}, other=object())
+    numpys: dict[str, Any] = {"count": np.int64(2), "share": np.float32(1), "shown": np.bool_(True)}
+    assert wider("x", "last", file=Path("x"), names={"a"}, **numpys) == "x last"
+    assert wider("x", None, share=1, names=iter(["a"]), settings={}, other=object()) == "x None"
 
 
 def test_a_call_that_python_refuses_is_left_to_it() -> None:

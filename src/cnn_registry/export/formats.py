@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from cnn_registry.errors import UsageError, suggestion
+from cnn_registry.errors import UsageError
 from cnn_registry.system.extras import need
 from cnn_registry.text import either
 
@@ -73,18 +73,14 @@ FORMATS: Mapping[FormatName, ExportFormat] = {
 }
 
 
-def checked_format(name: str, precision: str) -> ExportFormat:
+def checked_format(name: FormatName, precision: WeightPrecision) -> ExportFormat:
     """The format of this name, if it can hold this precision and what it needs is installed.
 
     Raises:
-        UsageError: there is no such format or precision, or the format cannot hold it.
+        UsageError: the format cannot hold it.
         MissingPackageError: a package that it needs is not installed.
     """
-    if name not in FORMATS:
-        raise UsageError(f"There is no format {name!r}.{suggestion(name, FORMATS)} Write {either(FORMATS)}.")
-    if precision not in (known := get_args(WeightPrecision)):
-        raise UsageError(f"There is no precision {precision!r}.{suggestion(precision, known)} Write {either(known)}.")
-    found = next(each for each in FORMATS.values() if each.name == name)
+    found = FORMATS[name]
     if precision not in found.precisions:
         others = [each.name for each in FORMATS.values() if precision in each.precisions]
         raise UsageError(

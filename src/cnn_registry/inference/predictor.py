@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from cnn_registry.registry.spec import Pixels, Pretrained
 from cnn_registry.runs.run import Run
 from cnn_registry.system.isolation import isolated
 from cnn_registry.system.progress import working
-from cnn_registry.text import either, one_line, suggestion
+from cnn_registry.text import one_line
 
 from .model import Weights, load_model, refuse_not_finite
 from .pictures import Picture, decoded_batches
@@ -102,15 +102,12 @@ class Predictor:
         return outputs
 
 
-def check_runtime(runtime: str) -> None:
-    """Refuse a runtime that does not exist or that is not installed.
+def check_runtime(runtime: Runtime) -> None:
+    """Refuse a runtime that is not installed.
 
     Raises:
-        UsageError: there is no such runtime.
         MissingPackageError, BackendError: it cannot be used here.
     """
-    if runtime not in (known := get_args(Runtime)):
-        raise UsageError(f"There is no runtime {runtime!r}.{suggestion(runtime, known)} Write {either(known)}.")
     if runtime == "onnx":
         from cnn_registry.export.runtime import check_onnx
 

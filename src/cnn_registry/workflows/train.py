@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from cnn_registry import backend
 from cnn_registry.backend.keras_internals import has_graph, without_optimizer
@@ -232,13 +232,10 @@ def check_run_options(options: RunOptions) -> None:
 
     Raises:
         MissingPackageError: a package for splits or plots is not installed.
-        UsageError: ``on_nan`` is neither of the two, or checkpoints have no minutes between them.
+        UsageError: checkpoints have no minutes between them.
     """
     need("Training", "jinja2", "matplotlib", "scipy", "sklearn")
-    if options.on_nan not in get_args(OnNaN):
-        raise UsageError(f"on_nan must be 'stop' or 'rollback'; got {options.on_nan!r}.")
-    minutes = options.checkpoint_minutes
-    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not 0 < minutes < math.inf:
+    if not 0 < (minutes := options.checkpoint_minutes) < math.inf:
         raise UsageError(f"checkpoint_minutes must be a number greater than 0; got {quoted(minutes)}.")
 
 
@@ -294,8 +291,8 @@ def note_slow(recipe: Recipe) -> None:
     """Say that a precision is imitated: with AVX2 alone, a step in bfloat16 takes eight times as long as in float32."""
     if recipe.precision == "bfloat16" and backend.imitates_bfloat16():
         note(
-            "This processor has no instructions for bfloat16, so steps take several times as long as in float32. "
-            "--set precision=auto chooses what is fastest."
+            "TensorFlow computes bfloat16 without instructions of this processor for it, so steps take several times "
+            "as long as in float32. --set precision=auto chooses what is fastest."
         )
 
 
