@@ -318,8 +318,9 @@ def _print_plan(model: str, settings: dict[str, Any], what: PlanArguments, how: 
     """Print what would be trained; what a training refuses at its beginning is refused, and nothing is written."""
     from cnn_registry.backend import require_tensorflow
     from cnn_registry.registry.models import get_spec
+    from cnn_registry.workflows.options import new_options
     from cnn_registry.workflows.plan import Request
-    from cnn_registry.workflows.train import dry_run, new_options
+    from cnn_registry.workflows.train import dry_run
 
     carried_out = (how["track"], how["tensorboard"], how["checkpoint_minutes"], how["keep_going"], how["on_nan"])
     options = new_options((), *carried_out, report=True)

@@ -12,8 +12,9 @@ from cnn_registry import backend
 from cnn_registry.errors import CnnRegistryError
 from cnn_registry.system.progress import muted
 from cnn_registry.training.options import RunOptions
+from cnn_registry.workflows.options import check_run_options
 from cnn_registry.workflows.plan import Request
-from cnn_registry.workflows.train import check_run_options, train_new
+from cnn_registry.workflows.train import train_new
 
 from .learning import finite_gradients
 from .outcome import CheckSkipped, failed

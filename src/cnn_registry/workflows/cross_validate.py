@@ -32,9 +32,10 @@ from cnn_registry.system.progress import note, same_work, working
 from cnn_registry.text import shell_path
 from cnn_registry.training.options import OnNaN
 
+from .options import new_options
 from .plan import Request, plan_training
 from .resume import resume
-from .train import new_options, train_new, with_limit
+from .train import train_new, with_limit
 from .workers import refuse_workers
 
 if TYPE_CHECKING:

@@ -40,17 +40,9 @@ from cnn_registry.training.options import OnNaN, RunOptions
 from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
+from .options import check_callbacks, check_run_options, chosen_trackers, listed_callbacks, options_record
 from .plan import Plan, check_for_labels, chosen_recipe, decoded, settled, with_precision
-from .train import (
-    as_computed,
-    carry_out,
-    check_callbacks,
-    check_run_options,
-    chosen_trackers,
-    listed_callbacks,
-    note_slow,
-    options_record,
-)
+from .train import as_computed, carry_out, note_slow
 from .workers import check_same, fitting, opened
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,30 +28,24 @@ from cnn_registry.report.summary import summarise
 from cnn_registry.report.write import write_report, write_run_page
 from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
-from cnn_registry.runs.record import ENDED, ROLLBACKS, OptionsRecord, RunRecord, Status, TrackerName, hashes_of
+from cnn_registry.runs.record import ENDED, ROLLBACKS, RunRecord, Status, hashes_of
 from cnn_registry.runs.run import Run
 from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.callers import warned_once
-from cnn_registry.system.extras import need
 from cnn_registry.system.progress import muted, note, repeated, working
-from cnn_registry.text import one_line, quoted, shell_path
-from cnn_registry.tracking.trackers import Trackers, check_trackers, tracker_names
+from cnn_registry.text import one_line, shell_path
+from cnn_registry.tracking.trackers import Trackers
 from cnn_registry.training.fit import Fit
 from cnn_registry.training.options import OnNaN, RunOptions
-from cnn_registry.training.recipe_callbacks import build_callbacks, without_state
+from cnn_registry.training.recipe_callbacks import without_state
 from cnn_registry.training.signals import StopRequest, stop_requests
 
+from .options import check_callbacks, new_options, options_record
 from .plan import Plan, Request, check_request, plan_training
 from .workers import check_same, created, fitting
 
 if TYPE_CHECKING:
     import keras
-
-RESTORES = ("BackupAndRestore",)
-"""Keras' callbacks that move a training to where another one was, which its history would not tell."""
-
-SETS_THE_RATE = ("LearningRateScheduler", "ReduceLROnPlateau")
-"""Keras' callbacks that assign the learning rate, which a schedule does not allow."""
 
 
 @checked_arguments
@@ -194,26 +187,6 @@ def _prepared(
                 yield as_computed(plan, fit.model), fit
 
 
-def new_options(
-    callbacks: Iterable[keras.callbacks.Callback],
-    track: str | Sequence[str],
-    tensorboard: bool,
-    checkpoint_minutes: float,
-    keep_going: bool,
-    on_nan: OnNaN,
-    report: bool,
-) -> RunOptions:
-    """How new trainings are carried out, from the arguments of `train` of these names.
-
-    Raises:
-        MissingPackageError, UsageError: as `chosen_trackers`, `listed_callbacks` and `check_run_options`.
-    """
-    followed = chosen_trackers(track, tensorboard)
-    options = RunOptions(listed_callbacks(callbacks), followed, checkpoint_minutes, keep_going, on_nan, report)
-    check_run_options(options)
-    return options
-
-
 def with_limit(settings: Mapping[str, Any] | None, time_limit: str | None) -> Mapping[str, Any] | None:
     """The settings with the limit that is an argument of its own."""
     return settings if time_limit is None else {**(settings or {}), "time_limit": time_limit}
@@ -225,57 +198,6 @@ def as_computed(plan: Plan, model: keras.Model) -> Plan:
         return plan
     recipe = plan.recipe.model_copy(update={"precision": "float32"})
     return replace(plan, resolved=replace(plan.resolved, recipe=recipe))
-
-
-def check_run_options(options: RunOptions) -> None:
-    """Refuse what cannot be done.
-
-    Raises:
-        MissingPackageError: a package for splits or plots is not installed.
-        UsageError: checkpoints have no minutes between them.
-    """
-    need("Training", "jinja2", "matplotlib", "scipy", "sklearn")
-    if not 0 < (minutes := options.checkpoint_minutes) < math.inf:
-        raise UsageError(f"checkpoint_minutes must be a number greater than 0; got {quoted(minutes)}.")
-
-
-def chosen_trackers(
-    track: str | Sequence[str] | None, tensorboard: bool | None, before: Sequence[TrackerName] = ()
-) -> tuple[TrackerName, ...]:
-    """The trackers that are asked for, and those of ``before`` where ``track`` is ``None``.
-
-    Raises:
-        MissingPackageError: a package that one of those asked for needs is not installed.
-        UsageError: one is unknown, or cannot be used as it is set up here.
-    """
-    asked = [*tracker_names(track or ()), *(["tensorboard"] if tensorboard else [])]
-    check_trackers(tracker_names(asked))
-    kept = [] if track is not None else [name for name in before if name != "tensorboard" or tensorboard is not False]
-    return tracker_names([*kept, *asked])
-
-
-def check_callbacks(options: RunOptions, recipe: Recipe) -> None:
-    """Refuse what is not a callback, and Keras' callbacks that would set the rate of a schedule or restore weights.
-
-    Raises:
-        UsageError: there is one.
-    """
-    for callback in options.callbacks:
-        if not isinstance(callback, _keras_callback("Callback")):
-            raise UsageError(f"callbacks takes Keras callbacks; got {callback!r:.200}.")
-    callbacks = (*options.callbacks, *build_callbacks(recipe.callbacks).values())
-    if name := _first_of(RESTORES, callbacks):
-        raise UsageError(
-            f"{name} would put weights of another training in place. Leave the callback out: a run has checkpoints of "
-            f"its own, from which --resume (resume in Python) continues."
-        )
-    if recipe.schedule.name == "constant" and not recipe.schedule.warmup_epochs:
-        return
-    if name := _first_of(SETS_THE_RATE, callbacks):
-        raise UsageError(
-            f"{name} sets the learning rate, which the recipe's schedule sets already. Leave the callback out, or "
-            f"use the settings schedule.name=constant and schedule.warmup_epochs=0."
-        )
 
 
 def note_forgetful(fit: Fit) -> None:
@@ -294,40 +216,6 @@ def note_slow(recipe: Recipe) -> None:
             "TensorFlow computes bfloat16 without instructions of this processor for it, so steps take several times "
             "as long as in float32. --set precision=auto chooses what is fastest."
         )
-
-
-def listed_callbacks(callbacks: Iterable[keras.callbacks.Callback]) -> tuple[keras.callbacks.Callback, ...]:
-    """The callbacks as often as they are needed, which a generator gives once.
-
-    Raises:
-        UsageError: there is no list of them.
-    """
-    try:
-        return tuple(callbacks)
-    except TypeError:
-        raise UsageError(f"callbacks takes a list of Keras callbacks; got {callbacks!r:.200}.") from None
-
-
-def _first_of(names: Sequence[str], callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
-    """The first of Keras' classes of callbacks that one is an instance of."""
-    return next((name for name in names if any(isinstance(item, _keras_callback(name)) for item in callbacks)), None)
-
-
-def _keras_callback(name: str) -> type:
-    kind: type = getattr(backend.keras().callbacks, name)
-    return kind
-
-
-def options_record(options: RunOptions, on_bad_image: OnBadImage, max_pixels: int | None) -> OptionsRecord:
-    """What a run keeps of the options, so that it is resumed with the same."""
-    return OptionsRecord(
-        track=list(options.track),
-        checkpoint_minutes=options.checkpoint_minutes,
-        keep_going=options.keep_going,
-        on_nan=options.on_nan,
-        on_bad_image=on_bad_image,
-        max_pixels=max_pixels,
-    )
 
 
 def carry_out(
