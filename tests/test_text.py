@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import time
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_what_combines_is_not_separated() -> None:
     assert shorten("e\u0301" * 20, 4) == "e\u0301e\u0301…e\u0301"
     assert shorten(SCIENTIST + "a" * 20 + SCIENTIST, 20).startswith(SCIENTIST)
     assert shorten("a" * 20 + SCIENTIST, 12).endswith((SCIENTIST, "…"))
+
+
+def test_a_text_of_millions_of_characters_is_shortened_at_once() -> None:
+    begun = time.process_time()
+    assert shorten("a" + "b" * 5_000_000 + "c", 5) == "ab…bc"
+    assert time.process_time() - begun < 1
 
 
 def test_a_place_is_chosen_where_names_still_differ() -> None:

@@ -144,6 +144,7 @@ def shorten(text: str, width: int, mark: str = "\u2026", head: float = 0.5) -> s
     if cell_width(text) <= width:
         return text
     room = max(width - cell_width(mark), 0)
+    text = text if len(text) < 100 * width else text[: 50 * width] + text[-50 * width :]  # the rest is left out anyway
     clusters = _clusters(text)
     begin = _fitting(clusters, math.ceil(room * head))
     end = _fitting(clusters[::-1], room - cell_width("".join(begin)))

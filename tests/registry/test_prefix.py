@@ -25,7 +25,7 @@ def many(plugins: FakePlugins) -> None:
     def many(source: Path | None, *, name: str) -> ImageDataset:
         count = int(name)
         return ImageDataset(
-            name=f"many:{name}",
+            name="drawn",
             class_names=("a", "b"),
             ids=tuple(map(str, range(count))),
             labels=np.arange(count) % 2,
@@ -39,7 +39,8 @@ def many(plugins: FakePlugins) -> None:
 
 @pytest.mark.usefixtures("many")
 def test_what_follows_the_prefix_is_passed_on(cnnreg: Cnnreg) -> None:
-    assert len(load_dataset("many:6", None)) == 6
+    made = load_dataset("many:6", None)
+    assert (len(made), made.name) == (6, "many:6")
     assert len(load_dataset("many:4", Path("x"))) == 4
     with pytest.raises(UsageError, match="The dataset 'many' is one of many; name one of them: many:COUNT"):
         load_dataset("many", None)

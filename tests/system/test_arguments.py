@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ def example(
     file: str | Path = "x",
     names: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    reasons: Mapping[str, Mapping[str, str]] | None = None,
+    models: Iterable[str] = (),
     **options: Any,
 ) -> str:
     return f"{name} {part}"
@@ -66,8 +68,14 @@ def test_no_public_function_starts_with_something_else(function: Callable[..., A
         ({"file": 3}, "file must be a string or a path; got 3."),
         ({"names": "abc"}, "names must be a list (each entry a string); got 'abc'."),
         ({"names": ["a", 1]}, "names must be a list (each entry a string); got ['a', 1]."),
-        ({"settings": ["epochs=1"]}, "settings must be a dict or None; got ['epochs=1']."),
-        ({"settings": {1: 2}}, "settings must be a dict or None; got {1: 2}."),
+        ({"models": "abc"}, "models must be a list (each entry a string); got 'abc'."),
+        ({"settings": ["epochs=1"]}, "settings must be a dict (each key a string) or None; got ['epochs=1']."),
+        ({"settings": {1: 2}}, "settings must be a dict (each key a string) or None; got {1: 2}."),
+        (
+            {"reasons": {"a": ["b"]}},
+            "reasons must be a dict (each key a string, each value a dict (each key a string, each value a string)) or "
+            "None; got {'a': ['b']}.",
+        ),
     ],
 )
 def test_the_message_says_what_was_expected_and_what_came(arguments: dict[str, Any], message: str) -> None:
@@ -80,12 +88,19 @@ def test_what_counts_as_the_type() -> None:
     wider: Callable[..., str] = example
     numpys: dict[str, Any] = {"count": np.int64(2), "share": np.float32(1), "shown": np.bool_(True)}
     assert wider("x", "last", file=Path("x"), names={"a"}, **numpys) == "x last"
-    assert wider("x", None, share=1, names=iter(["a"]), settings={}, other=object()) == "x None"
+    assert wider("x", None, share=1, models=iter(["a"]), settings={}, other=object()) == "x None"
+    for names in (np.array(["a"]), {"a": 1}.keys()):
+        assert wider("x", names=names) == "x None"
 
 
 def test_a_call_that_python_refuses_is_left_to_it() -> None:
     with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'name'"):
         example()  # type: ignore[call-arg]
+
+
+def test_what_ends_after_one_use_is_not_taken_for_a_sequence() -> None:
+    with pytest.raises(UsageError, match=r"only must be a list \(each entry a string\); got <list_iterator"):
+        testing.check_model("lenet5", only=iter(["gradients"]))  # type: ignore[arg-type]  # which is what is refused
 
 
 def test_weights_that_do_not_exist_are_not_taken_for_others(trained: Path) -> None:

@@ -449,8 +449,9 @@ def test_a_failure_raises_or_warns_or_is_returned(install: Install) -> None:
     name = install("miscounted", BROKEN["parameters"])
     with pytest.raises(CheckFailed, match=r"^miscounted: parameters failed: expected 18,418 .*; got 18,417"):
         check_model(name, only=["parameters"])
-    with pytest.warns(UserWarning, match="miscounted: parameters failed"):
+    with pytest.warns(UserWarning, match="miscounted: parameters failed") as warned:
         check_model(name, "warn", only=["parameters"])
+    assert warned[0].filename == __file__
     assert failing(check_model(name, None, only=["parameters"])).keys() == {"parameters"}
 
 

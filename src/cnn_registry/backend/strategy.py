@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cnn_registry.errors import ClusterError, UsageError
 from cnn_registry.system.progress import note, working
@@ -324,8 +324,6 @@ def distribution(wanted: Distribute) -> Distribution:
         UsageError: there are no such processors, or what describes the cluster is wrong.
         ClusterError: the workers cannot be connected.
     """
-    if wanted not in get_args(Distribute):
-        raise UsageError(f"distribute must be one of {', '.join(get_args(Distribute))}; got {wanted!r}.")
     if wanted == "none":
         return ALONE
     found = find_cluster() if wanted != "mirrored" else None

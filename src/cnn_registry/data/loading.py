@@ -70,7 +70,7 @@ def load_dataset(name: str | None, source: str | Path | Manifest | None, *, min_
         raise DataError(f"The loader of the dataset {quoted(spec.name)} ({spec.provider}) is broken: {fault}.")
     assert isinstance(loaded, ImageDataset)
     # A run finds its dataset again by this name, which a loader easily leaves to the folder's.
-    return replace(loaded, name=f"{spec.name}:{str(name).partition(':')[2]}" if spec.parameter else spec.name)
+    return replace(loaded, name=str(name) if spec.parameter else spec.name)
 
 
 def _loader_fault(loaded: object) -> str:

@@ -17,7 +17,7 @@ def stratified(labels: NDArray[np.integer], held_out: float, seed: int) -> tuple
     """Draw two parts, each with its share of every class.
 
     Args:
-        labels: the classes of the images, ``(N,)``.
+        labels: the classes of the images, ``(N,)``, 0 or more.
         held_out: the share of the images in the second part, between 0 and 1, rounded up.
         seed: of the draw, 0 or more.
 
@@ -25,14 +25,14 @@ def stratified(labels: NDArray[np.integer], held_out: float, seed: int) -> tuple
         The positions of the images in both parts, in order.
     """
     draw = np.random.RandomState(seed)  # whose sequence is the same in every version of NumPy
-    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    counts = np.bincount(labels)
     number = math.ceil(held_out * len(labels))
     kept = _shares(counts, len(labels) - number, draw)
     taken = _shares(counts - kept, number, draw)
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     first: list[Indices] = []
     second: list[Indices] = []
-    for label, (keep, take) in enumerate(zip(kept, taken, strict=True)):
-        members = draw.permutation(np.flatnonzero(classes == label))
+    for members, keep, take in zip(map(draw.permutation, by_class), kept, taken, strict=True):
         first.append(members[:keep])
         second.append(members[keep : keep + take])
     return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))

@@ -182,22 +182,20 @@ def _fixed(spec: ModelSpec, shape: Sequence[int | None], more: int = 0) -> tuple
     return height, width, channels
 
 
-def _check_parts(spec: ModelSpec, include_top: bool, pooling: str | None, features: Sequence[str] | None) -> None:
+def _check_parts(spec: ModelSpec, include_top: bool, pooling: Pooling | None, features: Sequence[str] | None) -> None:
     """Refuse what the model cannot be cut into.
 
     Raises:
-        UsageError: an unknown feature or pooling, or a pooling with the top.
+        UsageError: no features or an unknown one, or a pooling with the top.
     """
     if (features is not None or not include_top) and not spec.features:
         raise UsageError(f"{spec.name} names no features, so it has no form without its top.")
     if features is not None:
-        if isinstance(features, str) or not features:
+        if not features:
             raise UsageError(f"features must be names, for instance {tuple(spec.features)[:2]}; got {features!r}.")
         if unknown := [feature for feature in features if feature not in spec.features]:
             hint, known = suggestion(unknown[0], spec.features), ", ".join(spec.features)
             raise UsageError(f"{spec.name} has no feature {unknown[0]!r}.{hint} It has: {known}.")
-    if pooling not in (None, "avg", "max"):
-        raise UsageError(f"pooling must be 'avg', 'max' or None; got {pooling!r}.")
     if pooling and include_top:
         raise UsageError("pooling is for a model without its top; pass include_top=False.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
@@ -31,8 +31,9 @@ NAMES: dict[Any, str] = {
 def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """A function that refuses an argument of another type than its annotation, before it does anything.
 
-    NumPy's numbers count as Python's, and whatever names a file as a path. Not checked are what an annotation names
-    for type checkers alone, such as Keras' classes, the entries of tuples, and the shapes of arrays.
+    NumPy's numbers count as Python's, whatever names a file as a path, and as a sequence whatever can be gone through
+    more than once, such as a set or an array. Not checked are what an annotation names for type checkers alone, such as
+    Keras' classes, the entries of tuples, and the shapes of arrays.
 
     Raises:
         UsageError: an argument has another type, or is none of the values that its annotation lists.
@@ -85,7 +86,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin in (Sequence, Iterable):
         entry, *_ = get_args(kind)
         return (
-            isinstance(value, Iterable)
+            isinstance(value, Collection if origin is Sequence else Iterable)
             and not isinstance(value, (str, bytes, Mapping))
             and not (isinstance(value, (list, tuple)) and not all(_fits(part, entry) for part in value))
         )
@@ -101,11 +102,15 @@ def _options(kind: Any) -> tuple[Any, ...]:
 
 
 def _refusal(name: str, kind: Any, value: Any) -> str:
-    *words, last = _words(kind)
     literals = [option for option in _options(kind) or (kind,) if get_origin(option) is Literal]
     values = [value for literal in literals for value in get_args(literal)]
     hint = suggestion(value, values) if isinstance(value, str) else ""
-    return f"{name} must be {', '.join(words)}{' or ' if words else ''}{last}; got {quoted(value)}.{hint}"
+    return f"{name} must be {_phrase(kind)}; got {quoted(value)}.{hint}"
+
+
+def _phrase(kind: Any) -> str:
+    *words, last = _words(kind)
+    return f"{', '.join(words)}{' or ' if words else ''}{last}"
 
 
 def _words(kind: Any) -> list[str]:
@@ -116,8 +121,9 @@ def _words(kind: Any) -> list[str]:
     if origin is Literal:
         return [repr(value) for value in get_args(kind)]
     if origin in (Sequence, Iterable):
-        return [f"a list (each entry {' or '.join(_words(get_args(kind)[0]))})"]
+        return [f"a list (each entry {_phrase(get_args(kind)[0])})"]
     if origin is Mapping:
-        return ["a dict"]
+        parts = [part for part in zip(("key", "value"), get_args(kind), strict=True) if part[1] is not Any]
+        return [f"a dict ({', '.join(f'each {what} {_phrase(part)}' for what, part in parts)})"]
     name = getattr(origin or kind, "__name__", str(kind))
     return [NAMES.get(kind) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]

@@ -14,6 +14,7 @@ from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.registry.models import get_spec
 from cnn_registry.registry.spec import DatasetSpec, ModelSpec
 from cnn_registry.system.arguments import checked_arguments
+from cnn_registry.system.callers import warn_caller
 from cnn_registry.text import suggestion
 
 from . import data, declared, graphs, learning, outputs, recipe, saved, weights
@@ -257,8 +258,6 @@ def check_dataset(
 
 
 def _results(checks: Iterable[BoundCheck], on_fail: OnFail | None) -> list[CheckResult]:
-    if on_fail not in ("raise", "warn", None):
-        raise UsageError(f"on_fail must be 'raise', 'warn' or None; got {on_fail!r}.")
     results = []
     for check in checks:
         results.append(check.result())
@@ -266,5 +265,5 @@ def _results(checks: Iterable[BoundCheck], on_fail: OnFail | None) -> list[Check
             if on_fail == "raise":
                 raise CheckFailed(results[-1].line)
             if on_fail == "warn":
-                warnings.warn(results[-1].line, stacklevel=3)
+                warn_caller(results[-1].line, UserWarning)
     return results
