@@ -8,7 +8,7 @@ import pytest
 
 from cnn_registry import backend
 from cnn_registry.errors import BackendError
-from cnn_registry.system import processors
+from cnn_registry.system import cgroups, processors
 
 SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTRAOP_THREADS", "TF_CPP_MIN_LOG_LEVEL")
 UNSET: dict[str, None] = dict.fromkeys(("KERAS_BACKEND", *SETTINGS))
@@ -51,6 +51,32 @@ def test_usable_cpus_are_those_that_the_process_may_use() -> None:
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "100000 100000"}, 1),
+        ("0::/a/b", {"a/cpu.max": "50000 100000", "a/b/cpu.max": "max 100000"}, 1),
+        ("3:cpu,cpuacct:/a", {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"}, 2),
+        ("3:cpu,cpuacct:/host\n0::/", {"cpu/cpu.cfs_quota_us": "90000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ("3:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("3:cpuset:/", {"cpu/cpu.cfs_quota_us": "1000", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("0::/gone", {}, None),
+    ],
+    ids=["container", "around it", "version 1", "host's path", "no limit", "others", "no file"],
+)
+def test_usable_cpus_are_no_more_than_a_container_has_time_of(
+    bare: pytest.MonkeyPatch, tmp_path: Path, groups: str, files: dict[str, str], expected: int | None
+) -> None:
+    allowed = backend.usable_cpus()
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n")
+    (tmp_path / "own").write_text(f"{groups}\n")
+    bare.setattr(cgroups, "CGROUPS", tmp_path)
+    bare.setattr(cgroups, "OWN", tmp_path / "own")
+    assert backend.usable_cpus() == min(expected or allowed, allowed)
+
+
 def test_bfloat16_pays_on_processors_that_multiply_it(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def computes(flags: str) -> bool:
         told = tmp_path / "cpuinfo"
@@ -79,7 +105,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 from cnn_registry import backend
 from cnn_registry.errors import BackendError
-from cnn_registry.system import processors
+from cnn_registry.system import cgroups, processors
 tensorflow = backend.tensorflow()
 keras = backend.keras()
 print(tensorflow.config.threading.get_intra_op_parallelism_threads(), keras.backend.backend())

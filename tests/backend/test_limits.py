@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cnn_registry.backend import limits, memory_limit
+from cnn_registry.backend import memory_limit
+from cnn_registry.system import cgroups
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -20,8 +21,8 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Control groups of the test's own, with no limit."""
     (tmp_path / "cgroup").touch()
     (tmp_path / "fs").mkdir()
-    monkeypatch.setattr(limits, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(limits, "CGROUPS", tmp_path / "fs")
+    monkeypatch.setattr(cgroups, "OWN", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroups, "CGROUPS", tmp_path / "fs")
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,24 @@ def test_lists_of_classes_are_rows_and_a_single_part_needs_no_split() -> None:
 def test_a_dataset_without_a_label_is_one_line() -> None:
     with pytest.raises(DataError, match=r"lib:x has no image with a label\."):
         encoded_dataset("lib:x", ["a", "b"], {"train": [(b"one", -1)]}, source="", split_name="lib")
+
+
+@pytest.mark.parametrize(
+    ("label", "multi_label", "message"),
+    [
+        (2, False, "The label of train/000001 must be the position of a class, from 0 to 1; got 2."),
+        (0.5, False, "The label of train/000001 must be the position of a class, from 0 to 1; got 0.5."),
+        ("cat", False, "The label of train/000001 must be the position of a class, from 0 to 1; got 'cat'."),
+        (1, True, "The label of train/000001 must be a list of positions of classes, each from 0 to 1; got 1."),
+        ([-1], True, "The label of train/000001 must be a list of positions of classes, each from 0 to 1; got [-1]."),
+        (
+            [0, 2],
+            True,
+            "The label of train/000001 must be a list of positions of classes, each from 0 to 1; got [0, 2].",
+        ),
+    ],
+)
+def test_a_label_that_names_no_class_is_refused(label: Any, multi_label: bool, message: str) -> None:
+    images = {"train": [(b"one", [0] if multi_label else 0), (b"two", label)]}
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        encoded_dataset("lib:x", ["a", "b"], images, multi_label=multi_label, source="", split_name="lib")

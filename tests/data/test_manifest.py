@@ -290,3 +290,8 @@ def test_values_of_parquet_that_python_does_not_have_are_one_line(table: Table) 
         parquet.write_table(pyarrow.table({"path": FILES, "label": labels}), file)
         with pytest.raises(DataError, match=rf"photos\.parquet.*{reason}"):
             load_manifest(file)
+
+
+def test_an_empty_string_is_not_the_working_directory() -> None:
+    with pytest.raises(UsageError, match="data must name a folder, a table or an archive; got an empty string"):
+        load_dataset(None, "")

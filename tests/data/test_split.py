@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,3 +144,17 @@ def test_folds_beside_given_test_images_validate_each_other_image_once(dataset: 
 def test_folds_that_cannot_be_are_refused(dataset: Made, name: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make_split(dataset(9, 6, 5), name, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": -1}, r"seed must be from 0 to 2\*\*32 - 1; got -1"),
+        ({"seed": 2**32}, r"seed must be from 0 to 2\*\*32 - 1; got 4294967296"),
+        ({"seed": 0, "val_fraction": math.nan}, "val_fraction must be between 0 and 1; got nan"),
+        ({"seed": 0, "val_fraction": 1.0}, "val_fraction must be between 0 and 1; got 1.0"),
+    ],
+)
+def test_a_draw_that_cannot_be_is_refused(dataset: Made, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_split(dataset(10, 10), "stratified", **arguments)

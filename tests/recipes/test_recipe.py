@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnn_registry.data.pipeline.augment import Augmentation
-from cnn_registry.errors import RecipeError, UnknownNameError
+from cnn_registry.errors import RecipeError, UnknownNameError, UsageError
 from cnn_registry.recipes.load import load_recipe, parse_settings, recipe_names
 from cnn_registry.recipes.schema import Recipe
 
@@ -196,3 +196,8 @@ def test_numpys_numbers_are_those_of_python() -> None:
     made = load_recipe("default").with_settings(settings)
     assert (made.epochs, made.optimizer.learning_rate, made.image_size) == (3, 0.5, (16, 24))
     assert made.model == {"biased": False}
+
+
+def test_settings_in_one_string_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"settings must be a dict \(each key a string\); got 'epochs=3'"):
+        load_recipe("default").with_settings("epochs=3")  # type: ignore[arg-type]  # what is refused

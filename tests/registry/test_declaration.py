@@ -73,6 +73,7 @@ def test_only_what_is_wrong_is_broken(plugins: FakePlugins, decorator: str, reas
         ({"weights": {"w": "https://x"}}, r"weights\['w'\] of 'net' must be of type Pretrained; got 'https"),
         ({"macs": "x" * 5000}, r"^macs of 'net' must be of type int; got .{200}\.$"),
         ({"min_size": True}, "min_size of 'net' must be of type int; got True"),
+        ({"min_size": 0}, "min_size of 'net' must be at least 1 pixel; got 0."),
         (
             FACTS | {"input_shape": (8, 8, 3.0)},
             r"input_shape of 'net' must be \(height, width, channels\); got \(8, 8, 3",

@@ -318,6 +318,23 @@ def test_an_alias_of_two_models_is_refused(plugins: FakePlugins) -> None:
         get_spec("net")
 
 
+def test_an_alias_of_a_model_that_two_packages_provide_is_refused(plugins: FakePlugins) -> None:
+    for name in ("fake-a", "fake-b"):
+        module = name.replace("-", "_")
+        plugins.install(name, source=plugins.declaration("net", aliases=("n",)), entries={"net": f"{module}:net"})
+    register_model(**FACTS, aliases=("n",))(named("other"))
+    with pytest.raises(
+        AmbiguousAliasError, match=r"'n' is an alias of 3 models\. Write 'fake-a:net', 'fake-b:net' or 'other'"
+    ):
+        get_spec("n")
+
+
+def test_an_alias_leads_to_the_one_of_two_packages_that_has_it(plugins: FakePlugins) -> None:
+    plugins.install("fake-a", source=plugins.declaration("net", aliases=("n",)), entries={"net": "fake_a:net"})
+    plugins.install("fake-b", source=plugins.declaration("net"), entries={"net": "fake_b:net"})
+    assert get_spec("n").provider.distribution == "fake-a"
+
+
 def test_strict_policy_stops_the_search_for_an_alias_at_a_broken_plugin(
     plugins: FakePlugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:

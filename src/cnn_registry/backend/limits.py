@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+
+from cnn_registry.system.cgroups import own_groups
 
 from .environment import keras, tensorflow
-
-CGROUP = Path("/proc/self/cgroup")
-"""Linux' list of the control groups that this process is in."""
-
-CGROUPS = Path("/sys/fs/cgroup")
-"""The control groups and their limits."""
 
 
 def memory_limit() -> int:
@@ -37,25 +32,10 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 
 def _cgroup_limits() -> Iterator[int]:
-    try:
-        groups = CGROUP.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for group in groups:
-        _, controllers, path = group.split(":", 2)
-        if not controllers:
-            root, limit = CGROUPS, "memory.max"
-        elif "memory" in controllers.split(","):
-            root, limit = CGROUPS / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        # A container may see its own group as the root, whatever the path says.
-        folder = root if ".." in path else root / path.lstrip("/")
-        for place in (folder, *folder.parents):
-            if not place.is_relative_to(root):
-                break
+    for group in own_groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
             with suppress(OSError, ValueError):  # "max" means that there is no limit
-                yield int((place / limit).read_text(encoding="ascii"))
+                yield int((group / name).read_text(encoding="ascii"))
 
 
 def _resource_limits() -> Iterator[int]:

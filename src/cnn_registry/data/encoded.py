@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from cnn_registry.errors import DataError
 from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.paths import datasets_dir
 from cnn_registry.system.progress import note
-from cnn_registry.text import counted
+from cnn_registry.text import counted, quoted
 
 from .dataset import ImageDataset, Split
 
@@ -48,25 +49,28 @@ def encoded_dataset(
         split_name: what the split is called, if there is more than one part.
 
     Raises:
-        DataError: no image has a label.
+        DataError: no image has a label, or a label is not a position of a class, or with ``multi_label`` not a list of
+            them.
     """
     used = {split: PARTS[split] for split in splits if split in PARTS} or dict.fromkeys(splits, "train")
     if left_out := [split for split in splits if split not in used]:
         note(f"Splits of {name} left out: {', '.join(left_out)}.")
     ids: list[str] = []
     files: list[Path] = []
-    labels: list[Any] = []
+    labels: list[list[int]] = []
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     unlabelled, folder = 0, datasets_dir() / name.partition(":")[0]
     for split, part in used.items():
         for number, (image, label) in enumerate(splits[split]):
-            if label is None or (not multi_label and int(label) < 0):
+            image_id = f"{split}/{number:06}"
+            shown = _shown(label, len(class_names), image_id, multi_label=multi_label)
+            if shown is None:
                 unlabelled += 1
                 continue
             parts[part].append(len(ids))
-            ids.append(f"{split}/{number:06}")
+            ids.append(image_id)
             files.append(image if isinstance(image, Path) else _file(image, folder))
-            labels.append(label)
+            labels.append(shown)
     if unlabelled:
         note(f"{counted(unlabelled, 'image')} of {name} without a label left out.")
     if not ids:
@@ -77,13 +81,29 @@ def encoded_dataset(
         name=name,
         class_names=tuple(class_names),
         ids=tuple(ids),
-        labels=_one_row_each(labels, len(class_names)) if multi_label else np.array(labels, np.int64),
+        labels=_one_row_each(labels, len(class_names)) if multi_label else np.array(labels, np.int64)[:, 0],
         images=tuple(files),
         splits={split_name: Split(**indices)} if has_split else {},
         default_split=split_name if has_split else None,
         source=source,
         image_size=None,
     )
+
+
+def _shown(label: Any, num_classes: int, image_id: str, *, multi_label: bool) -> list[int] | None:
+    """The positions of the classes that an image shows; ``None`` if it has no label."""
+    if label is None:
+        return None
+    try:
+        shown = [operator.index(position) for position in (label if multi_label else [label])]
+    except TypeError:
+        shown = [num_classes]
+    if not multi_label and shown[0] < 0:
+        return None
+    if not all(0 <= position < num_classes for position in shown):
+        wanted = "a list of positions of classes, each" if multi_label else "the position of a class,"
+        raise DataError(f"The label of {image_id} must be {wanted} from 0 to {num_classes - 1}; got {quoted(label)}.")
+    return shown
 
 
 def _file(content: bytes, folder: Path) -> Path:
@@ -101,5 +121,5 @@ def _one_row_each(labels: Sequence[Sequence[int]], classes: int) -> np.ndarray:
     """Lists of classes as rows of 0 and 1."""
     rows = np.zeros((len(labels), classes), np.int8)
     for row, shown in zip(rows, labels, strict=True):
-        row[list(shown)] = 1
+        row[shown] = 1
     return rows

@@ -88,7 +88,12 @@ def as_source(data: str | Path | Manifest | None, columns: Mapping[str, str] | N
     Args:
         data: a path, or a manifest with its columns.
         columns: of a manifest that is given as its path.
+
+    Raises:
+        UsageError: ``data`` is an empty string, which as a path would be the working directory.
     """
+    if data == "":
+        raise UsageError("data must name a folder, a table or an archive; got an empty string.")
     if data is None or isinstance(data, Manifest):
         return data
     path = Path(data)

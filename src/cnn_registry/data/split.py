@@ -47,13 +47,18 @@ def make_split(dataset: ImageDataset, name: str | None, *, val_fraction: float =
             split, or else of ``"stratified"``, once more and keeps its validation images for the test; or
             ``"fold-2-of-5"``, which validates on the second of five parts. ``None`` is ``dataset.default_split``, or a
             stratified split if that is also ``None`` or has no validation images.
-        val_fraction: the share of the images, besides given test images, that a drawn split has for validation.
-        seed: of the draw.
+        val_fraction: the share of the images, besides given test images, that a drawn split has for validation;
+            between 0 and 1.
+        seed: of the draw, from 0 to 2**32 - 1.
 
     Raises:
-        UsageError: the dataset has no split of that name.
+        UsageError: the dataset has no split of that name, or ``val_fraction`` or ``seed`` is out of range.
         DataError: there are fewer images, or groups, than the split needs.
     """
+    if not 0 < val_fraction < 1:
+        raise UsageError(f"val_fraction must be between 0 and 1; got {val_fraction}.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be from 0 to 2**32 - 1; got {seed}.")
     name = split_name(dataset, name)
     _check_name(dataset, name)
     if name in dataset.splits:

@@ -14,7 +14,7 @@ from cnn_registry.text import listing
 from .confusion import Confusion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Predictions beside the truth.
 

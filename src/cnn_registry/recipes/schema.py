@@ -27,6 +27,7 @@ from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.data.pipeline.mix import Mixing
 from cnn_registry.errors import RecipeError
 from cnn_registry.registry.spec import Pixels
+from cnn_registry.system.arguments import checked_arguments
 from cnn_registry.system.objects import NAME, Reference
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import one_line, quoted, suggestion
@@ -433,6 +434,7 @@ class Recipe(Settings):
             raise ValueError(f"best_by = last watches nothing, as {watching} must; choose another best_by")
         return self
 
+    @checked_arguments
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """This recipe with dotted keys replaced.
 

@@ -6,7 +6,7 @@ are and what each of them means, and answers an unknown name with the nearest on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
@@ -199,14 +199,20 @@ class Catalogue(Generic[S]):
         return described
 
     def _by_alias(self, alias: str) -> S | Broken | Ambiguous | None:
-        names = [
-            item.facts["name"]
-            for item in self.listing()
-            if isinstance(item, Listed) and alias in (*item.facts["aliases"], *item.facts["deprecated_aliases"])
-        ]
+        names = [name for item in self.listing() for name, aliases in self._with_aliases(item) if alias in aliases]
         if len(names) > 1:
             raise AmbiguousAliasError(self.noun, alias, names)
         return self.find(names[0]) if names else None
+
+    def _with_aliases(self, item: Listed | Broken | Ambiguous) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """What finds an item, with its aliases: its name, or where that is ambiguous each ``distribution:name``."""
+        if isinstance(item, Listed):
+            yield item.facts["name"], (*item.facts["aliases"], *item.facts["deprecated_aliases"])
+        elif isinstance(item, Ambiguous):
+            for name in (f"{provider}:{item.name}" for provider in item.providers):
+                spec = self.find(name)
+                if isinstance(spec, Spec):
+                    yield name, (*spec.aliases, *spec.deprecated_aliases)
 
 
 def _matching(names: Iterable[str], pattern: str | None) -> list[str]:

@@ -233,6 +233,8 @@ class ModelSpec(Spec):
         _require_items(self, "weights", Pretrained)
         _require_items(self, "recipe_settings", Mapping)
         _require_shape("input_shape", self.name, self.input_shape)
+        if self.min_size < 1:
+            raise DeclarationError(f"min_size of {self.name!r} must be at least 1 pixel; got {self.min_size}.")
         for name, feature in self.features.items():
             _require_shape(f"shape of the feature {name!r}", self.name, feature.shape)
         for name, published in self.weights.items():

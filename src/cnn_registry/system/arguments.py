@@ -57,8 +57,8 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _annotation(parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
-    """The type of a parameter; `Any` where only type checkers know it, and for a group of arguments."""
-    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+    """The type of a parameter; `Any` where only type checkers know it, for ``self``, and for a group of arguments."""
+    if parameter.annotation is parameter.empty or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
         return Any
     alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
