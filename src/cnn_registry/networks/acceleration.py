@@ -65,9 +65,12 @@ FASTER = {
 }
 """The products that pay, by the processor's instructions."""
 
-COPIED_AT_ONCE = 14 * 14
-"""Positions of outputs up to which the inputs of all products are copied at once: a few operations instead of dozens,
-which are traced in a third of the time. The copies of larger maps take too much memory."""
+SMALL_MAP = 14 * 14
+"""Positions of outputs up to which one product takes all images, which is traced faster than a loop."""
+
+COPIED_AT_ONCE = 4096
+"""Positions of outputs, of one or several images, for which the inputs of larger maps are copied at once: enough for a
+fast product, and no more memory than that."""
 
 FULL_STEP = "full_step"
 """The method of an optimizer that takes its whole step, where its ``apply`` does something more with it."""
@@ -295,34 +298,56 @@ def _kernel_gradient(
 ) -> Tensor:
     """The gradient of a kernel of ``shape``, from that of the convolution's outputs.
 
-    At each position of the kernel, every input that it meets is multiplied by the gradient of what it goes into.
+    Every input that a position of the kernel meets is multiplied by the gradient of what it goes into: the inputs are
+    copied once for each position, and one product of matrices has the gradients of all of them.
     """
     tf = backend.tensorflow()
     height, width, *channels = shape
-    upstream_rows = tf.reshape(upstream, (-1, channels[1]))
     if (height, width) == (1, 1):
-        return tf.reshape(tf.matmul(tf.reshape(inputs, (-1, channels[0])), upstream_rows, transpose_a=True), shape)
+        rows, upstream_rows = (tf.reshape(maps, (-1, maps.shape[-1])) for maps in (inputs, upstream))
+        return tf.reshape(tf.matmul(rows, upstream_rows, transpose_a=True), shape)
     # From a kernel's position at the first output to that at the last.
     spans = (_edges(upstream) - 1) * strides + 1
     if padding == "SAME":
         inputs = _padded(inputs, spans - 1 + [height, width])
-    met = [
+    windows = [
         (slice(y, y + spans[0], strides[0]), slice(x, x + spans[1], strides[1]))
         for y in range(height)
         for x in range(width)
     ]
-    if upstream.shape[1:3].is_fully_defined() and math.prod(upstream.shape[1:3]) <= COPIED_AT_ONCE:
-        places = np.arange(math.prod(inputs.shape[1:3]), dtype=np.int32).reshape(inputs.shape[1:3])
-        columns = np.stack([places[window] for window in met], axis=-1).ravel()
-        copies = tf.gather(tf.reshape(inputs, (-1, places.size, channels[0])), columns, axis=1)
-        rows = tf.reshape(copies, (-1, len(met) * channels[0]))
-        return tf.reshape(tf.matmul(rows, upstream_rows, transpose_a=True), shape)
-    products: list[Tensor] = []
-    for window in met:
-        with tf.control_dependencies(products[-1:]):  # one after the other, or all copies are in memory at once
-            rows = tf.reshape(inputs[:, *window], (-1, channels[0]))
-        products.append(tf.matmul(rows, upstream_rows, transpose_a=True))
-    return tf.reshape(tf.stack(products), shape)
+    places = _places(inputs)
+    met = (np if isinstance(places, np.ndarray) else tf).stack([places[window] for window in windows], axis=-1)
+    inputs = tf.reshape(inputs, (-1, _positions(inputs), channels[0]))
+
+    def of_images(images: slice) -> Tensor:
+        copies = tf.reshape(tf.gather(inputs[images], met, axis=1), (-1, len(windows) * channels[0]))
+        return tf.matmul(copies, tf.reshape(upstream[images], (-1, channels[1])), transpose_a=True)
+
+    positions = _positions(upstream)
+    if isinstance(positions, np.integer) and positions <= SMALL_MAP:
+        return tf.reshape(of_images(slice(None)), shape)
+    at_once = -(-COPIED_AT_ONCE // positions)
+    _, gradient = tf.while_loop(
+        lambda first, _: first < tf.shape(upstream)[0],
+        lambda first, total: (first + at_once, total + tf.cast(of_images(slice(first, first + at_once)), total.dtype)),
+        (0, tf.zeros((len(windows) * channels[0], channels[1]))),  # a sum in bfloat16 would lose what is small
+        parallel_iterations=1,
+    )
+    return tf.reshape(tf.cast(gradient, upstream.dtype), shape)
+
+
+def _places(maps: Tensor) -> Any:
+    """The number of each position of maps, in their order."""
+    tf = backend.tensorflow()
+    edges, number = _edges(maps), _positions(maps)
+    if isinstance(number, np.integer):
+        return np.arange(number, dtype=np.int32).reshape(edges)
+    return tf.reshape(tf.range(number), edges)
+
+
+def _positions(maps: Tensor) -> Any:
+    edges = _edges(maps)
+    return edges[0] * edges[1]
 
 
 def _padded(inputs: Tensor, edges: Any) -> Tensor:
