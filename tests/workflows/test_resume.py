@@ -18,6 +18,8 @@ import pytest
 
 import cnn_registry
 from cnn_registry import backend
+from cnn_registry.data import ImageDataset, register_dataset
+from cnn_registry.data.digits import digits
 from cnn_registry.errors import BadImageError, RunError, TrainingError
 from cnn_registry.runs.history import Epoch, csv_text, read_history
 from cnn_registry.runs.run import Run
@@ -287,6 +289,41 @@ def test_the_newest_unfinished_run_of_the_same_arguments_is_found(tiny: str, col
     Run.open(stopped.path).updated(split=split)
     resume(stopped.path)
     assert unfinished(tiny, **same) is None
+
+
+def test_an_unfinished_run_of_a_dataset_is_found_by_any_of_its_names_and_no_other(stopped: Run) -> None:
+    @register_dataset(
+        summary="Digits",
+        num_classes=10,
+        num_images=1797,
+        image_size=32,
+        is_default=True,
+        aliases=("numbers",),
+        replace=True,
+    )
+    def oxflower17(source: Path | None) -> ImageDataset:
+        return digits(source)
+
+    data = stopped.record.data.model_copy(update={"dataset": "digits", "given": None})
+    Run.open(stopped.path).updated(data=data)
+    same: dict[str, Any] = {"settings": SETTINGS, "out": stopped.path.parent}
+    model = stopped.record.model.name
+    assert unfinished(model, dataset="digits", **same) == stopped.path
+    assert unfinished(model, dataset="cnn-registry:digits", **same) == stopped.path
+    assert unfinished(model, **same) is None, "the default dataset is another one"
+    Run.open(stopped.path).updated(data=data.model_copy(update={"dataset": "oxflower17"}))
+    assert unfinished(model, **same) == unfinished(model, dataset="numbers", **same) == stopped.path
+
+
+def test_an_unfinished_run_has_the_precision_that_it_began_with(tiny: str, colours: Path, stopped: Run) -> None:
+    same: dict[str, Any] = {"data": colours, "out": stopped.path.parent}
+    for precision in ("float32", "bfloat16"):
+        recipe = stopped.record.recipe.with_settings({"precision": precision})
+        Run.open(stopped.path).updated(recipe=recipe)
+        assert unfinished(tiny, **same, settings=SETTINGS | {"precision": "auto"}) == stopped.path
+        for asked in ("float32", "bfloat16"):
+            found = unfinished(tiny, **same, settings=SETTINGS | {"precision": asked})
+            assert found == (stopped.path if asked == precision else None)
 
 
 def test_a_loss_that_is_not_finite_goes_back_and_halves_the_rate(

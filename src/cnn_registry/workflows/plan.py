@@ -397,10 +397,15 @@ def decoded(
     return Images(training=loaded[forms[0]], evaluation=loaded[forms[1]])
 
 
+def dataset_of(found: ImageDataset, dataset: str | None, data: str | Path | Manifest | None) -> str | None:
+    """What a run records as its dataset's name: that of what was ``found``, or ``None`` for a folder or a table."""
+    return None if dataset is None and data is not None else found.name
+
+
 def _data_record(images: LoadedImages, dataset: str | None, data: str | Path | Manifest | None) -> DataRecord:
     found = images.dataset
     return DataRecord(
-        dataset=None if dataset is None and data is not None else found.name,
+        dataset=dataset_of(found, dataset, data),
         name=as_text(found.name),
         source=as_text(found.source),
         given=None if data is None else as_text(str(path_of(data).absolute())),

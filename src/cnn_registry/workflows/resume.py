@@ -41,7 +41,7 @@ from cnn_registry.training.signals import stop_requests
 
 from .foreign import refuse_foreign_code
 from .options import check_callbacks, check_run_options, chosen_trackers, listed_callbacks, options_record
-from .plan import Plan, check_for_labels, chosen_recipe, decoded, settled, with_precision
+from .plan import Plan, check_for_labels, chosen_recipe, dataset_of, decoded, settled, with_precision
 from .train import as_computed, carry_out, note_slow
 from .workers import check_same, fitting, opened
 
@@ -370,7 +370,10 @@ def unfinished(
     split: str | None = None,
     out: str | Path = "runs",
 ) -> Path | None:
-    """The newest run in ``out`` that has not ended and began with these arguments, which are those of `train`."""
+    """The newest run in ``out`` that has not ended and began with these arguments, which are those of `train`.
+
+    Where these leave the precision to the machine, it is the one that the run began with.
+    """
     spec = find_model(model)
     if not isinstance(spec, ModelSpec):
         return None  # what is wrong with it is reported where it is trained
@@ -378,15 +381,16 @@ def unfinished(
     loaded = load_dataset(dataset, as_source(data))
     chosen = settled(wanted, spec, loaded).recipe
     given = None if data is None else str(path_of(data).absolute())
+    named = dataset_of(loaded, dataset, data)
+    free = {"precision": chosen.precision} if wanted.recipe.precision == "auto" else {}
 
     def is_same(record: RunRecord) -> bool:
-        asked = dataset is None or dataset == record.data.dataset
         return (
             find_model(record.model.name) == spec
-            and record.recipe == chosen
+            and record.recipe.model_copy(update=free) == chosen
             and record.data.given == given
             and record.data.columns == columns_of(data)
-            and asked
+            and record.data.dataset == named
             and record.split.name == split_name(loaded, split)
         )
 
