@@ -102,6 +102,11 @@ def test_every_command_knows_several_labels(
     assert not explained & {"top_5", "balanced_accuracy", "temperature", "mcnemar"}
     assert "Confusion matrix" not in page
     assert cnnreg("report", path)[0] == 0
+    (path / "report.json").unlink()
+    without = {key: value for key, value in record.result.items() if key != "report"}
+    assert Run.open(path).updated(result=without).record.thresholds == [0.5] * 3
+    assert cnnreg("report", path)[0] == 0
+    assert Run.open(path).record.thresholds == pytest.approx(record.thresholds, abs=1e-3)
 
     code, out, _ = cnnreg("evaluate", path)
     assert (code, "average precision" in out, ": mAP 0.9" in out or ": mAP 1.0" in out) == (0, True, True)

@@ -25,7 +25,7 @@ def command(run: str | Path, data: Path | None, out: Path | None, as_json: bool)
     """Write a report of RUN: one HTML file with results, mistakes and their Grad-CAM.
 
     RUN is a run directory or hf://USER/NAME. Training writes the report at its end; this command makes it again, for
-    example for a run of an earlier version.
+    example for a run of an earlier version. A run that has no report.json gets it, and the plots.
     """
     from cnn_registry.report.write import remake_page
     from cnn_registry.runs.run import load_run

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cnn_registry.data.dataset import ImageDataset, Split
 from cnn_registry.data.loading import load_dataset
@@ -11,6 +13,7 @@ from cnn_registry.data.split import positions
 from cnn_registry.errors import CnnRegistryError, RunError, UsageError
 from cnn_registry.explain.grad_cam import GradCam
 from cnn_registry.inference.evaluate import evaluate, source_of
+from cnn_registry.inference.evaluation import Evaluation
 from cnn_registry.runs.history import Epoch, read_history
 from cnn_registry.runs.run import Run
 from cnn_registry.system.extras import need
@@ -44,6 +47,17 @@ def write_report(run: Run, history: Sequence[Epoch], summary: Summary) -> None:
         title=f"{name}: {summary.accuracy:.1%} of {summary.images} {summary.part}, best weights",
         letters=letters,
     )
+
+
+def recorded_report(evaluation: Evaluation, remarks: Sequence[str]) -> dict[str, Any]:
+    """What ``run.json`` has of the evaluation of the best weights."""
+    found = {
+        "weights": "best",
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "remarks": list(remarks),
+    }
+    return found if evaluation.thresholds is None else found | {"thresholds": evaluation.thresholds.tolist()}
 
 
 def write_run_page(
@@ -86,6 +100,8 @@ def write_run_page(
 def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) -> Path:
     """Write the page of a run again, of what it recorded and, where they are there, its images and its network.
 
+    Where its training did not come to write ``report.json``, that and the plots are written as well.
+
     Args:
         run: the run.
         data: where its images are now; default where they were, if they still are there.
@@ -99,7 +115,7 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
         DataError: its images are not where ``data`` says.
         UsageError: the run comes from a hub, and there is no ``out``.
     """
-    need("A report", "jinja2", "sklearn", "scipy")
+    need("A report", "jinja2", "matplotlib", "sklearn", "scipy")
     if out is None and run.is_fetched:
         raise UsageError("A run of a hub is in the cache, which is not written to; name the file to write with -o.")
     check_page(out or run.path / PAGE)
@@ -113,22 +129,43 @@ def remake_page(run: Run, *, data: Path | None = None, out: Path | None = None) 
             raise
         dataset = None
         notes.append(f"{error} This report has no thumbnails.")
+    is_new = summary is None
     if dataset and history and (summary is None or (summary.predictions is None and not summary.multi_label)):
         try:
-            summary = _evaluated(run, dataset, data)
+            evaluation, summary = _evaluated(run, dataset, data, is_new=is_new)
         except CnnRegistryError as error:
-            notes.append(f"The network could not be evaluated again: {error}")
+            notes.append(f"The network could not be evaluated{'' if is_new else ' again'}: {error}")
+        else:
+            if is_new and out is None:
+                run = _completed(run, history, evaluation, summary)
     for line in notes:
         note(line)
     return write_run_page(run, history, summary, dataset, lambda: GradCam.of_run(run), notes=notes, out=out)
 
 
-def _evaluated(run: Run, dataset: ImageDataset, data: Path | None) -> Summary:
-    """The summary of a run of an earlier version, which recorded less."""
+def _evaluated(run: Run, dataset: ImageDataset, data: Path | None, *, is_new: bool) -> tuple[Evaluation, Summary]:
+    """The evaluation of a run that has none, or one of an earlier version, which recorded less; and its summary.
+
+    A new one is that of a training's end: it chooses the thresholds, where an image may show several classes.
+    """
     evaluation, parts = evaluate(run, data=data), run.record.split
+    if is_new:
+        evaluation = replace(evaluation, part="validation images", thresholds=None)
     split = Split(*(positions(dataset, ids) for ids in (parts.train, parts.val, parts.test)))
     facts = data_facts(dataset, split, run.record.form)
-    return summarise(evaluation, [], facts, evaluation.remarks())
+    return evaluation, summarise(evaluation, [], facts, evaluation.remarks())
+
+
+def _completed(run: Run, history: Sequence[Epoch], evaluation: Evaluation, summary: Summary) -> Run:
+    """The run with the report that its training did not come to write; one that is being trained is left as it is."""
+    try:
+        with run.locked():
+            run = Run.open(run.path)
+            write_report(run, history, summary)
+            return run.updated(result=run.record.result | {"report": recorded_report(evaluation, summary.remarks)})
+    except RunError as error:
+        note(f"{error} Only the page is written.")
+        return run
 
 
 def _thumbnails(

@@ -25,7 +25,7 @@ from cnn_registry.recipes.schema import Recipe
 from cnn_registry.registry.models import get_spec
 from cnn_registry.report.facts import data_facts
 from cnn_registry.report.summary import summarise
-from cnn_registry.report.write import write_report, write_run_page
+from cnn_registry.report.write import recorded_report, write_report, write_run_page
 from cnn_registry.runs.contents import remove_contents
 from cnn_registry.runs.history import Epoch
 from cnn_registry.runs.record import ENDED, ROLLBACKS, RunRecord, Status, hashes_of
@@ -384,5 +384,4 @@ def _report(fit: Fit, plan: Plan, run: Run, history: Sequence[Epoch]) -> dict[st
         reason = reason_of(error)
         helps = f"Make it with: cnnreg report {shell_path(run.path)}"
         note(f"The page of {run.path} could not be written: {reason}. {helps}")
-    found = {"weights": "best", "accuracy": evaluation.accuracy, "loss": evaluation.loss, "remarks": remarks}
-    return found if evaluation.thresholds is None else found | {"thresholds": evaluation.thresholds.tolist()}
+    return recorded_report(evaluation, remarks)
