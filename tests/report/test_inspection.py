@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn_registry.data import ImageDataset, load_folder, register_dataset
 from cnn_registry.data.looks import look_alikes
 from cnn_registry.errors import UsageError
 from cnn_registry.report.inspection import inspect
 from cnn_registry.report.label_errors import label_errors
 
 if TYPE_CHECKING:
-    from tests.conftest import Cnnreg
+    from tests.conftest import Cnnreg, FakePlugins
 
 pytest.importorskip("imagehash")
 
@@ -104,9 +105,31 @@ def test_the_command_draws_a_page_and_compares_with_other_images(
     assert page.read_text(encoding="utf-8") == "mine"
 
 
+@pytest.fixture
+def many(plugins: FakePlugins, colours: Path) -> None:
+    """Two datasets, one of which is one of many."""
+
+    @register_dataset(summary="Many", num_classes=0, num_images=0, parameter="NAME")
+    def many(source: Path | None, *, name: str) -> ImageDataset:
+        return load_folder(colours, name=name)
+
+    @register_dataset(summary="Few", num_classes=3, num_images=36, aliases=("some",))
+    def few(source: Path | None) -> ImageDataset:
+        return load_folder(colours)
+
+
+@pytest.mark.usefixtures("many")
+def test_a_dataset_is_found_by_any_of_its_names(colours: Path) -> None:
+    names = ("many:colours", "few", "some", "session:few")
+    assert [len(inspect(name).items) for name in names] == [len(load_folder(colours))] * len(names)
+
+
+@pytest.mark.usefixtures("many")
 def test_what_is_not_there_is_one_line(tmp_path: Path, trained: Path, colours: Path) -> None:
     with pytest.raises(UsageError, match="There is no folder, table or dataset nowhere"):
         inspect("nowhere")
+    with pytest.raises(UsageError, match="The dataset 'many' is one of many; name one of them: many:NAME"):
+        inspect("many")
     with pytest.raises(UsageError, match="is one run, which knows its training images"):
         inspect(colours, run=trained)
 

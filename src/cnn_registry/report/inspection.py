@@ -19,10 +19,11 @@ from cnn_registry.data.manifest import Manifest
 from cnn_registry.data.parts import composed
 from cnn_registry.data.sources.loaded import BadImage, LoadedImages, image_hashes
 from cnn_registry.data.sources.memory import ArrayImages
-from cnn_registry.errors import BadImageError, DataError, UsageError
+from cnn_registry.errors import BadImageError, DataError, UnknownNameError, UsageError
 from cnn_registry.inference.evaluate import evaluate
-from cnn_registry.registry.datasets import list_datasets
+from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.runs.folds import open_runs
+from cnn_registry.system.callers import warned_once
 from cnn_registry.system.progress import collected_notes, progress, working
 from cnn_registry.text import counted, listing
 
@@ -32,6 +33,18 @@ PARTS = ("train", "val", "test")
 
 WHERE = ("across parts", "across classes", "within a class")
 """Where images are that are the same, the worst first."""
+
+WORST_FIRST: tuple[Kind, ...] = (
+    "unreadable",
+    "leak",
+    "group",
+    "label",
+    "suspect",
+    "duplicate",
+    "blank",
+    "imbalance",
+)
+"""The kinds of findings in the order in which they are shown."""
 
 KINDS: dict[str, Kind] = dict(zip(WHERE, ("leak", "label", "duplicate"), strict=True))
 
@@ -178,6 +191,7 @@ def inspect(
         *_of_blank(blank),
         *_of_suspects(suspects),
     ]
+    found.sort(key=lambda finding: WORST_FIRST.index(finding.kind))
     where = dataset.source if more is None else f"{dataset.source} and {more.source}"
     return Inspection(
         dataset.name, where, tuple(notes), tuple(items), tuple(bad), tuple(found), tuple(same), blank, suspects
@@ -186,9 +200,12 @@ def inspect(
 
 def _loaded(source: str | Path | Manifest) -> ImageDataset:
     if not isinstance(source, Manifest) and not Path(source).exists():
-        if str(source) in list_datasets():
+        with warned_once():
+            try:
+                get_dataset_spec(str(source))
+            except UnknownNameError as error:
+                raise UsageError(f"There is no folder, table or dataset {source}.") from error
             return load_dataset(str(source), None)
-        raise UsageError(f"There is no folder, table or dataset {source}.")
     return load_dataset(None, source if isinstance(source, Manifest) else Path(source), min_classes=1)
 
 
