@@ -33,9 +33,9 @@ A recipe holds every setting of a training except the model and the data. This p
 - for one training: `--set optimizer.name=sgd` in a shell, `settings={"optimizer.name": "sgd"}` in Python;
 - by a model's package: `recipe_settings` of [its declaration](declarations.md#register_model).
 
-`none` stands for an absent value: `--set image_size=none`. The defaults are those of a recipe that extends no other;
-`cnnreg recipes` lists the recipes and `cnnreg recipes default` shows the values of one. [The guide](guide.md#training)
-says which of several values holds.
+`none` stands for an absent value: `--set ema=none`, or `ema = "none"` in a file. The defaults are those of a recipe
+that extends no other; `cnnreg recipes` lists the recipes and `cnnreg recipes default` shows the values of one. [The
+guide](guide.md#training) says which of several values holds.
 """
 
 WORDS = {int: "integer", float: "number", bool: "true or false", str: "text"}

@@ -11,6 +11,7 @@ from cnn_registry.data.pipeline.augment import Augmentation
 from cnn_registry.errors import RecipeError, UnknownNameError, UsageError
 from cnn_registry.recipes.load import load_recipe, parse_settings, recipe_names
 from cnn_registry.recipes.schema import Recipe
+from cnn_registry.recipes.toml import toml_lines
 
 
 def test_the_built_in_recipes_load() -> None:
@@ -82,6 +83,38 @@ def test_a_missing_table_can_be_created_and_removed() -> None:
 )
 def test_assignments_are_read_as_toml(assignment: str, key: str, value: object) -> None:
     assert parse_settings([assignment]) == {key: value}
+
+
+def test_none_in_a_file_is_an_absent_value(tmp_path: Path) -> None:
+    base, mine = tmp_path / "base.toml", tmp_path / "mine.toml"
+    base.write_text(
+        'extends = "article"\nearly_stopping = "none"\noptimizer.clipnorm = 5\nclass_weights = "balanced"\n'
+    )
+    assert load_recipe(base).early_stopping is None
+    mine.write_text(
+        'extends = "base.toml"\nimage_size = "none"\nclass_weights = "none"\nearly_stopping.patience = 3\n'
+        'model.norm = "none"\n[optimizer]\nclipnorm = "none"\n'
+    )
+    recipe = load_recipe(mine)
+    assert (recipe.image_size, recipe.optimizer.clipnorm, recipe.class_weights) == (None, None, "none")
+    assert recipe.early_stopping is not None
+    assert recipe.model == {"norm": "none"}, "an option may be any text"
+    with pytest.raises(RecipeError, match=r"epochs: .*got 'none'"):
+        recipe.with_settings({"epochs": "none"})
+
+
+def test_none_is_also_what_some_settings_are_called() -> None:
+    balanced = load_recipe("default").with_settings({"class_weights": "balanced"})
+    assert balanced.with_settings(parse_settings(["class_weights=none"])).class_weights == "none"
+
+
+def test_a_recipe_that_is_printed_is_read_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "default"\nearly_stopping.patience = 3\n')
+    mine = load_recipe(tmp_path / "mine.toml").with_settings(
+        {"ema": None, "photos": None, "optimizer.clipnorm": None, "early_stopping": None}
+    )
+    (tmp_path / "again.toml").write_text("\n".join(toml_lines(mine.to_dict())))
+    assert load_recipe(tmp_path / "again.toml").to_dict() == mine.to_dict() | {"name": "again"}
 
 
 @pytest.mark.parametrize("assignment", ["epochs", "=3", ""])

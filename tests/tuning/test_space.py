@@ -66,6 +66,14 @@ def test_a_space_has_ranges_and_choices(tmp_path: Path, tiny: str) -> None:
     assert again == space
 
 
+def test_the_first_trial_may_have_a_setting_that_is_called_none(tmp_path: Path, tiny: str) -> None:
+    spec, recipe = get_spec(tiny), load_recipe("default")
+    text = 'class_weights = {choices = ["none", "balanced"]}\nema = {choices = ["none", 2.0]}'
+    space = checked(space_of(tmp_path / "mine.toml", text), spec, best_by="accuracy")
+    assert as_it_is(space, recipe, spec) == {"class_weights": "none", "ema": 2}
+    assert as_it_is(space, recipe.with_settings({"ema": None}), spec) == {"class_weights": "none", "ema": "none"}
+
+
 def test_a_trial_takes_settings_that_the_recipe_accepts(tmp_path: Path, tiny: str) -> None:
     space = checked(space_of(tmp_path / "mine.toml", SPACE), get_spec(tiny))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -18,7 +18,7 @@ from cnn_registry.system.objects import value_of
 from cnn_registry.text import LONGEST_NAME, natural_key, quoted, shorten
 
 from .installed import MAX_BYTES, installed_recipes, read_installed
-from .schema import Recipe, is_name, validated
+from .schema import Recipe, is_name, validated, with_none
 
 BUILT_IN = resources.files("cnn_registry.recipes") / "built_in"
 
@@ -142,7 +142,8 @@ def _parsed(text: str, source: str) -> dict[str, Any]:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"The recipe {source} is not valid TOML: {error}.") from error
-    return {key: {"name": value} if is_name(key, value) else value for key, value in data.items()}
+    named = {key: {"name": value} if is_name(key, value) else value for key, value in data.items()}
+    return with_none(named, Recipe)
 
 
 def _merged(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def setting_called(name: str, schema: type[BaseModel]) -> str | None:
 def _keys_of(tables: Iterable[str], schema: type[BaseModel]) -> list[str]:
     """The settings that exist under a dotted path."""
     for table in tables:
-        inner = _table(schema.model_fields[table].annotation)
+        inner = table_of(schema.model_fields[table].annotation)
         assert inner is not None, f"pydantic found an unknown key in {table}, which is not a table"
         schema = inner
     return list(schema.model_fields)
@@ -104,12 +104,12 @@ def _keys_of(tables: Iterable[str], schema: type[BaseModel]) -> list[str]:
 
 def _all_keys(schema: type[BaseModel]) -> list[str]:
     """All settings, those of tables as dotted keys."""
-    tables = {name: _table(field.annotation) for name, field in schema.model_fields.items()}
+    tables = {name: table_of(field.annotation) for name, field in schema.model_fields.items()}
     nested = [f"{name}.{key}" for name, table in tables.items() if table for key in table.model_fields]
     return [*schema.model_fields, *nested]
 
 
-def _table(annotation: Any) -> type[BaseModel] | None:
+def table_of(annotation: Any) -> type[BaseModel] | None:
     """The settings that a field holds as a table, or ``None`` for a single value."""
     candidates = [annotation, *get_args(annotation)]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

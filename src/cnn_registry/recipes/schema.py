@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -32,11 +33,14 @@ from cnn_registry.system.objects import NAME, Reference
 from cnn_registry.system.times import seconds_of
 from cnn_registry.text import one_line, quoted, suggestion
 
-from .messages import complaint
+from .messages import complaint, table_of
 
 OLDER_NAMES = {"fine_tuning.rate_decay": "fine_tuning.layer_decay"}
 """Keys as earlier versions wrote them, and what they are now."""
 
+
+NONE = "none"
+"""How files write an absent value, which TOML does not have."""
 
 LARGEST_EDGE = 8192
 """The largest height or width in pixels of images that networks are trained on."""
@@ -500,7 +504,7 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
     """
     try:
         # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
-        return Recipe.model_validate_json(json.dumps(data, default=_plain), strict=True)
+        return Recipe.model_validate_json(json.dumps(with_none(data, Recipe), default=_plain), strict=True)
     except RecursionError as error:
         raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
     except ValidationError as error:
@@ -509,6 +513,22 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
         raise RecipeError(complaint(first, source, Recipe)) from error
     except (TypeError, ValueError) as error:  # of json: a key of another type, a number of thousands of digits
         raise RecipeError(f"Recipe {source}: a value cannot be stored: {one_line(error)}.") from error
+
+
+def with_none(data: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, Any]:
+    """``data`` with ``None`` for the word, which files have in its place, or the word where that is a value itself."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        annotation = settings.model_fields[key].annotation if key in settings.model_fields else None
+        table, allowed = table_of(annotation), get_args(annotation)
+        if table and isinstance(value, Mapping):
+            value = with_none(value, table)
+        elif isinstance(value, str) and value == NONE and NoneType in allowed:
+            value = None
+        elif value is None and NONE in allowed:
+            value = NONE
+        found[key] = value
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -8,13 +8,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+WITHOUT_NONE = re.compile(r"extends|(model|(.*\.)?options)\..*")
+"""Settings of which the word ``"none"`` would be a text."""
+
 
 def toml_lines(settings: Mapping[str, Any], prefix: str = "", *, dotted: bool = False) -> Iterator[str]:
-    """Settings as lines of TOML, with the dotted keys that ``--set`` takes; TOML has no value for ``none``."""
+    """Settings as lines of TOML, with the dotted keys that ``--set`` takes.
+
+    TOML has no value for ``None``. Recipes read the word ``"none"`` as one, except among options, where it may be a
+    text: there, the line is a comment.
+    """
     for name, value in settings.items():
         key = prefix + (name if dotted else _key(name))
         if value is None:
-            yield f"# {key} = none"
+            yield f"# {key} = none" if WITHOUT_NONE.fullmatch(key) else f'{key} = "none"'
         elif isinstance(value, Mapping) and value:
             yield from toml_lines(value, f"{key}.")
         else:

@@ -111,7 +111,8 @@ class Choices:
 
     def has(self, value: Any) -> bool:
         """Whether a trial could take ``value``."""
-        return any(type(known) is type(value) and known == value for known in self.samples())
+        wanted = self.label(value)
+        return any(type(known) is type(wanted) and known == wanted for known in map(self.label, self.values))
 
     def to_dict(self) -> dict[str, Any]:
         """As a space file has it."""
