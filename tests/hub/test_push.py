@@ -102,6 +102,7 @@ def test_the_card_says_what_the_run_is(published: Repository, trained: Path, col
     assert metrics["accuracy"] == pytest.approx(report["accuracy"], abs=1e-4)
     accuracy = report["measures"]["accuracy"]
     assert f"| Accuracy | {accuracy['value']:.3f} | {accuracy['low']:.3f} to {accuracy['high']:.3f} |" in card
+    assert "| AUC | " in card
     for words in ("## Data", "## Limits", "## Licence", f"cnnreg predict {NAME}", "same source as the training"):
         assert words in card
     assert all(f"`{name}`" in card for name in run.class_names)

@@ -17,6 +17,7 @@ from cnn_registry.export.readme import SHOW, SHOW_SEVERAL, picture_lines
 from cnn_registry.networks.weights.safetensors_file import FILE
 from cnn_registry.registry.policy import CORE
 from cnn_registry.registry.spec import Pixels
+from cnn_registry.report.glossary import WORDS
 from cnn_registry.report.measures import Measure
 from cnn_registry.report.summary import Summary
 from cnn_registry.runs.run import Run
@@ -24,16 +25,7 @@ from cnn_registry.text import counted, printable, shorten
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor.json"
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "top5_accuracy": "Top-5 accuracy",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-    "mean_average_precision": "Mean average precision",
-    "label_accuracy": "Label accuracy",
-    "auroc": "AUROC",
-}
+NAMES = {word.key: word.title for word in WORDS}
 """What the card calls the measures of a report."""
 
 METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mean_average_precision": "mean_average_precision"}
