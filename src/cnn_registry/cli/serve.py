@@ -28,7 +28,8 @@ DISTRIBUTIONS = {"fastapi": "FastAPI", "uvicorn": "uvicorn", "python_multipart":
     "--weights",
     default="best",
     show_default=True,
-    help="Weights to use: 'best' epoch by validation loss, or 'last' epoch; for a model, published ones.",
+    help="Weights to use: 'best' epoch, by validation loss unless the recipe says otherwise, or 'last' epoch; for a "
+    "model, published ones.",
 )
 @runtime_option
 @force_option
