@@ -120,6 +120,13 @@ def test_a_mistyped_run_names_the_nearest(cnnreg: Cnnreg, runs: Path) -> None:
     assert "Did you mean 'first'?" in refusal(cnnreg, "evaluate", runs / "frist", code=1)
 
 
+def test_the_name_of_a_run_alone_names_its_directory(
+    cnnreg: Cnnreg, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert "Did you mean runs/first?" in refusal(cnnreg, "evaluate", "first", code=1)
+
+
 def test_images_that_were_moved_are_named_with_data(cnnreg: Cnnreg, trained: Path, own_colours: Path) -> None:
     record = (trained / "run.json").read_text()
     text = record[: record.index(',\n  "sha256"')] + "\n}\n"

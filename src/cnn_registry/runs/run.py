@@ -426,6 +426,8 @@ def _not_a_run(path: Path) -> RunError:
         )
     if (path.parent / "run.json").is_file():
         return RunError(f"{path} is not a run directory, but it is in one. Name {path.parent}.")
+    if not path.exists() and (usual := Path("runs") / path).joinpath("run.json").is_file():
+        return RunError(f"There is no run directory {path}. Did you mean {usual}?")
     if not path.exists() and (nearest := suggestion(path.name, beside)):
         return RunError(f"There is no run directory {path}.{nearest}")
     return RunError.not_a_run(path)
