@@ -215,7 +215,11 @@ def training_options(*, model_required: bool = True, split: bool = True) -> Call
         ),
     ]
     if split:
-        options.append(click.option("--split", help="'stratified', 'tuning', or a split that the dataset provides."))
+        options.append(
+            click.option(
+                "--split", help="'stratified', 'tuning', a fold such as 'fold-2-of-5', or a split of the dataset."
+            )
+        )
 
     def decorate(function: F) -> F:
         for option in reversed(options):
