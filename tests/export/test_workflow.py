@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from cnn_registry import backend
+from cnn_registry.data import Manifest
 from cnn_registry.errors import DataError, ExportError, MissingPackageError, UsageError
 from cnn_registry.export import FORMATS, Export, FormatName, WeightPrecision
 from cnn_registry.runs.run import load_run
@@ -252,6 +254,22 @@ class TestFolder:
             load_run(trained).export("keras", tmp_path / "out")
         assert [file.name for file in (tmp_path / "out").iterdir()] == ["export.json"]
 
+    def test_what_comes_into_it_meanwhile_is_kept(
+        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workflow = importlib.import_module("cnn_registry.export.workflow")
+        measured = workflow.measured
+
+        def while_somebody_writes(*arguments: Any, **options: Any) -> Any:
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "predict.py").write_text("mine")
+            return measured(*arguments, **options)
+
+        monkeypatch.setattr(workflow, "measured", while_somebody_writes)
+        with pytest.raises(UsageError, match="exists already"):
+            load_run(trained).export("keras", tmp_path / "out")
+        assert [file.name for file in (tmp_path / "out").iterdir()] == ["predict.py"]
+
 
 class TestRequests:
     """What is refused before anything is done."""
@@ -297,6 +315,15 @@ def test_other_images_check_it_but_do_not_calibrate(trained: Path, own_colours: 
     assert (made.images, made.part) == (59, "images of colours")
     with pytest.raises(UsageError, match="int8 is calibrated with the run's training images"):
         run.export("onnx", tmp_path / "int8", precision="int8", data=own_colours)
+
+
+def test_images_with_labels_of_another_kind_are_refused(trained: Path, own_colours: Path, tmp_path: Path) -> None:
+    table = own_colours / "table.csv"
+    table.write_text("path,red,green,blue\nred/0.png,1,0,0\ngreen/0.png,1,1,0\nblue/0.png,0,0,1\n")
+    data = Manifest(table, class_columns="red,green,blue")
+    with pytest.raises(DataError, match=r"table\.csv have any number of labels; those that .* have one label each"):
+        load_run(trained).export("keras", tmp_path / "out", data=data)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_prints_the_table_and_where_the_folder_is(cnnreg: Cnnreg, trained: Path, tmp_path: Path) -> None:

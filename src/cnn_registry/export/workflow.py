@@ -19,7 +19,7 @@ from cnn_registry.data.sources.load import load_images
 from cnn_registry.data.sources.loaded import LoadedImages
 from cnn_registry.data.split import positions
 from cnn_registry.errors import DataError, UsageError
-from cnn_registry.inference.evaluate import refuse_max_pixels, source_of
+from cnn_registry.inference.evaluate import refuse_max_pixels, refuse_other_labels, source_of
 from cnn_registry.inference.model import Weights, load_model
 from cnn_registry.inference.predictor import traced
 from cnn_registry.registry.spec import Pixels
@@ -142,6 +142,7 @@ def export_model(
 
     Raises:
         ExportError: it could not be converted, or predicts something else.
+        UsageError: something came into the folder meanwhile. What is there stays.
         RunError: the folder cannot be written.
     """
     precision: WeightPrecision = facts["precision"]
@@ -163,6 +164,7 @@ def export_model(
         record = facts | _figures(made) | {"files": digests(temporary)}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (temporary / RECORD).write_text(f"{text}\n", encoding="utf-8")
+        refuse_taken(folder, facts)  # what came there meanwhile would be lost
     return made
 
 
@@ -210,13 +212,14 @@ def _images(run: Run, data: str | Path | Manifest | None, max_pixels: int | None
     """The images to check with, and whether they are the run's own.
 
     Raises:
-        DataError: they are missing, or the run's own have changed.
+        DataError: they are missing, have labels of the other kind, or the run's own have changed.
     """
     record = run.record.data
     if data is None:
         loaded = load_dataset(record.dataset, source_of(run, None))
     else:
         loaded = load_dataset(record.dataset if record.given else None, source_of(run, data), min_classes=1)
+    refuse_other_labels(run, loaded)
     limit = max_pixels or run.record.options.max_pixels
     images = load_images(loaded, run.record.form, max_pixels=limit)
     if images.are_of(record.digest, record.unused):

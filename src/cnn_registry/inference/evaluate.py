@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn_registry import backend
 from cnn_registry.data.classes import in_classes
+from cnn_registry.data.dataset import ImageDataset
 from cnn_registry.data.loading import load_dataset
 from cnn_registry.data.manifest import Manifest, as_source
 from cnn_registry.data.pipeline.batches import evaluation_batches, reading
@@ -138,9 +139,9 @@ def evaluate(
     first = runs[0]
     own = (first.record.data.dataset, None if given else own_source(first))
     loaded = load_dataset(dataset, as_source(data), min_classes=1) if given else load_dataset(*own)
+    refuse_other_labels(first, loaded)
     limit = max_pixels or first.record.options.max_pixels
     images = load_images(loaded, first.record.form, max_pixels=limit)
-    _check_labels(first, images)
     if images.are_of(first.record.data.digest, first.record.data.unused):
         indices, what = _own_part(first, images, part or ("val" if len(runs) == 1 else "all"))
     elif given:
@@ -175,16 +176,16 @@ def refuse_max_pixels(max_pixels: int | None) -> None:
         )
 
 
-def _check_labels(run: Run, images: LoadedImages) -> None:
+def refuse_other_labels(run: Run, dataset: ImageDataset) -> None:
     """Refuse images with several labels for a model of one, and the other way around.
 
     Raises:
         DataError: the images are of the other kind.
     """
     several = {True: "any number of labels", False: "one label each"}
-    if images.dataset.multi_label != run.record.model.multi_label:
+    if dataset.multi_label != run.record.model.multi_label:
         raise DataError(
-            f"The images of {images.dataset.source} have {several[images.dataset.multi_label]}; those that "
+            f"The images of {dataset.source} have {several[dataset.multi_label]}; those that "
             f"{run.location} was trained on have {several[run.record.model.multi_label]}."
         )
 
