@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from cnn_registry import backend, load_run
 from cnn_registry.errors import BadImageError, UsageError
 from cnn_registry.explain import GradCam, explain_images, overlay
+from cnn_registry.inference.pictures import Picture
 from tests.conftest import TINY
 
 if TYPE_CHECKING:
@@ -140,6 +142,24 @@ def test_a_run_explains_files(trained: Path, colours: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(array.weights, again.weights, atol=1e-6)
     [blue] = explain_images(trained, str(colours / "red" / "0.png"), target="blue")
     assert (blue.class_name, blue.predicted) == ("blue", "red")
+
+
+def test_of_many_pictures_one_at_a_time_is_held_at_its_own_size(
+    trained: Path, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, most = Picture.whole, 0
+    made: list[weakref.ref[Image.Image]] = []
+
+    def counted(picture: Picture, *arguments: Any, **options: Any) -> Image.Image:
+        nonlocal most
+        image = whole(picture, *arguments, **options)
+        made.append(weakref.ref(image))
+        most = max(most, sum(held() is not None for held in made))
+        return image
+
+    monkeypatch.setattr(Picture, "whole", counted)
+    assert len(load_run(trained).explain(colours / "red")) == 20
+    assert most == 1
 
 
 def test_a_run_explains_as_it_predicts(trained: Path, colours: Path, plugins: FakePlugins, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,14 @@ class Explanation:
         return overlay(self.picture, self.weights, self.seen)
 
 
+class _Prepared(NamedTuple):
+    """A picture as the network takes it, as it is shown, and which part of it the network sees."""
+
+    taken: Bytes
+    shown: Bytes
+    seen: tuple[float, float, float, float]
+
+
 class Explainer:
     """Explains pictures with the model of a run.
 
@@ -91,11 +99,9 @@ class Explainer:
         Raises:
             BadImageError: one cannot be read.
         """
-        form = self._form
-        whole = [picture.whole(self._max_pixels, alpha=form.channels == 4) for picture in pictures]
-        taken = np.stack([pixels(image, form) for image in whole])
-        classes = None if self._target is None else [self._target] * len(whole)
-        found = self._cam(taken, classes, rank=self._rank)
+        prepared = list(map(self._prepared, pictures))
+        classes = None if self._target is None else [self._target] * len(prepared)
+        found = self._cam(np.stack([picture.taken for picture in prepared]), classes, rank=self._rank)
         return [
             Explanation(
                 picture.name,
@@ -103,13 +109,20 @@ class Explainer:
                 float(probabilities[chosen]),
                 self._names[int(probabilities.argmax())],
                 weights,
-                np.asarray(fitted(in_channels(image, 3), LONGEST_EDGE)),
-                form.seen(image.height, image.width),
+                shown,
+                seen,
             )
-            for picture, image, weights, chosen, probabilities in zip(
-                pictures, whole, found.maps, found.classes.tolist(), found.probabilities, strict=True
+            for picture, (_, shown, seen), weights, chosen, probabilities in zip(
+                pictures, prepared, found.maps, found.classes.tolist(), found.probabilities, strict=True
             )
         ]
+
+    def _prepared(self, picture: Picture) -> _Prepared:
+        """A picture at the sizes that are needed; at its own, many would not fit into memory."""
+        form = self._form
+        image = picture.whole(self._max_pixels, alpha=form.channels == 4)
+        shown = np.asarray(fitted(in_channels(image, 3), LONGEST_EDGE))
+        return _Prepared(pixels(image, form), shown, form.seen(image.height, image.width))
 
 
 @checked_arguments
