@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,17 @@ def test_the_keyboard_sorts_finds_and_reads(browser: Any, fabricate: Fabricate, 
 
 
 DATA = "cells => cells.map(cell => cell.dataset.v)"
+
+
+def test_a_temperature_that_makes_the_calibration_worse_is_not_said_to_reduce_it(
+    fabricate: Fabricate, trained: Path
+) -> None:
+    run, summary = fabricate(["a", "b", "c"])
+    assert summary.calibration
+    worse = summary.model_copy(update={"calibration": replace(summary.calibration, error=0.011, error_after=0.022)})
+    page = report_page(run, read_history(trained / "history.csv"), worse, {}, [])
+    assert "The expected calibration error is 1.1 %. With a temperature of " in page
+    assert "it is 2.2 %." in page
 
 
 def test_only_one_script_may_run_and_nothing_may_be_loaded(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +16,7 @@ from cnn_registry.export.readme import SHOW, SHOW_SEVERAL, picture_lines
 from cnn_registry.networks.weights.safetensors_file import FILE
 from cnn_registry.registry.policy import CORE
 from cnn_registry.registry.spec import Pixels
-from cnn_registry.report.glossary import WORDS
+from cnn_registry.report.glossary import TITLES
 from cnn_registry.report.measures import Measure
 from cnn_registry.report.summary import Summary
 from cnn_registry.runs.run import Run
@@ -25,11 +24,8 @@ from cnn_registry.text import counted, printable, shorten
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor.json"
 
-NAMES = {word.key: word.title for word in WORDS}
-"""What the card calls the measures of a report."""
-
 METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "mean_average_precision": "mean_average_precision"}
-"""What hubs call some of them."""
+"""What hubs call some of a report's measures."""
 
 MOST_CLASSES = 100
 """Classes with a row of their own."""
@@ -94,7 +90,7 @@ class Card:
                 dataset_name=printable(data.name),
                 dataset_split="validation",
                 metric_type=METRICS[key],
-                metric_name=NAMES[key],
+                metric_name=TITLES[key],
                 metric_value=round(measure.value, 4),
             )
             for key, measure in self._measures().items()
@@ -152,10 +148,11 @@ class Card:
         if self.summary is None:
             return "This run was not evaluated."
         rows = [
-            (NAMES.get(key, key.replace("_", " ")), f"{measure.value:.3f}", _interval(measure))
+            (TITLES.get(key, key.replace("_", " ")), f"{measure.value:.3f}", _interval(measure))
             for key, measure in self._measures().items()
         ]
-        rows += [("Cross-entropy", f"{self.summary.cross_entropy:.3f}", "")] if self.summary.cross_entropy else []
+        if self.summary.cross_entropy is not None:
+            rows.append((TITLES["cross_entropy"], f"{self.summary.cross_entropy:.3f}", ""))
         found = [
             f"Measured on {counted(self.summary.images, 'image')} ({_plain(self.summary.part)}), with the weights of "
             "the best epoch.",
@@ -172,7 +169,7 @@ class Card:
     def _limits(self) -> str:
         record = self.run.record
         lines = list(map(_plain, self.summary.remarks if self.summary else ()))
-        counts = Counter(self.summary.data.train) if self.summary and self.summary.data else Counter[int]()
+        counts = self.summary.data.train if self.summary and self.summary.data else ()
         if counts and max(counts) > 2 * max(min(counts), 1):
             lines.append(f"The classes had between {min(counts):,} and {max(counts):,} training images.")
         lines.append(

@@ -99,7 +99,7 @@ class Curve:
 
 
 def curves(
-    title: str, label: str, given: Sequence[Curve], *, highest: float | None = None, best: int | None = None
+    title: str, label: str, given: Sequence[Curve], *, limits: tuple[float, float], best: int | None = None
 ) -> Chart:
     """Values by epoch.
 
@@ -107,13 +107,12 @@ def curves(
         title: what they are of.
         label: of the vertical axis.
         given: the curves, the one that is marked last.
-        highest: the end of the vertical axis; default a little above all values. Larger values are cut off.
+        limits: the ends of the vertical axis. Larger values are cut off.
         best: the epoch that is marked on the last curve, from 1.
     """
     epochs = max(len(curve.values) for curve in given)
-    finite = [value for curve in given for value in curve.values if math.isfinite(value)]
-    top = highest or 1.05 * max(finite, default=1.0) or 1.0
-    x, y = _scale(1, max(epochs, 2), LEFT, WIDTH - RIGHT), _scale(0, top, HEIGHT - BOTTOM, TOP)
+    bottom, top = limits
+    x, y = _scale(1, max(epochs, 2), LEFT, WIDTH - RIGHT), _scale(bottom, top, HEIGHT - BOTTOM, TOP)
     if epochs == 1:
         x = _scale(0, 2, LEFT, WIDTH - RIGHT)
 
@@ -130,7 +129,7 @@ def curves(
         "epoch",
         label,
         tuple(Tick(x(tick), f"{tick:.0f}") for tick in epoch_ticks),
-        tuple(Tick(y(tick), f"{tick:g}") for tick in _round_numbers(0, top, 5)),
+        tuple(Tick(y(tick), f"{tick:g}") for tick in _round_numbers(bottom, top, 5)),
         tuple(map(line, given)),
         marks=marks,
     )

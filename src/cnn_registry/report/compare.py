@@ -28,6 +28,7 @@ from .measures import McNemar, holm, mcnemar
 from .page import title_of
 from .recipe_rows import differing, settings_of, value_text
 from .render import percent, render_page, write_page
+from .scales import loss_limits
 from .summary import Predictions, Summary, read_summary, summarise
 
 PAGE = "comparison.html"
@@ -377,8 +378,8 @@ def _curves(contenders: Sequence[Contender], letters: dict[str, str]) -> list[Ch
         ]
 
     losses = [value for curve in of("val_loss") for value in curve.values if np.isfinite(value)]
-    highest = 1.1 * float(np.percentile(losses, 98)) if losses else None
+    limits = loss_limits([float(np.percentile(losses, 98))] if losses else [], losses)
     return [
-        curves("Validation loss by epoch", "validation loss", of("val_loss"), highest=highest),
-        curves("Validation accuracy by epoch", "validation accuracy", of("val_accuracy"), highest=1.0),
+        curves("Validation loss by epoch", "validation loss", of("val_loss"), limits=limits),
+        curves("Validation accuracy by epoch", "validation accuracy", of("val_accuracy"), limits=(0.0, 1.0)),
     ]

@@ -26,7 +26,7 @@ class ImageSizes:
     Attributes:
         looked_at: images whose sizes were read.
         width, height: the least, the median and the largest.
-        enlarged: share of the images with an edge that is shorter than the network's.
+        enlarged: share of the images that are enlarged to fit the network.
         common: the most frequent sizes, as width, height and share.
     """
 
@@ -72,12 +72,15 @@ def _sizes(dataset: ImageDataset, form: Form) -> ImageSizes | None:
     if not found:
         return None
     widths, heights = np.array(found).T
+    frame_height, frame_width = form.frame
+    smaller = np.stack([heights < frame_height, widths < frame_width])
+    enlarged = smaller.all(axis=0) if form.resize == "letterbox" else smaller.any(axis=0)
     common = Counter(found).most_common(COMMON)
     return ImageSizes(
         len(found),
         _range(widths),
         _range(heights),
-        float(((heights < form.height) | (widths < form.width)).mean()),
+        float(enlarged.mean()),
         tuple((width, height, count / len(found)) for (width, height), count in common),
     )
 

@@ -98,5 +98,8 @@ WORDS = (
     ),
 )
 
+TITLES = {word.key: word.title for word in WORDS}
+"""What figures are called, by their keys."""
+
 COMPARED = ("mcnemar",)
 """Figures of comparisons alone."""

@@ -13,12 +13,12 @@ from cnn_registry.text import counted, enumerated, printable, shorten_all
 
 from .charts import Chart, Curve, curves, reliability
 from .gallery import MISTAKES, Thumbnail, confused_pairs, mistakes
-from .glossary import WORDS, Word
+from .glossary import TITLES, WORDS, Word
 from .matrix import most_confused, show_matrix
 from .measures import Measure, measures_of_counts, wilson
 from .recipe_rows import base_of, differing, settings_of, value_text
 from .render import duration, percent, render_page
-from .scales import loss_limit
+from .scales import loss_limits
 from .summary import Summary
 
 SHORT = 24
@@ -61,8 +61,6 @@ EXPLAINED = {
     "calibration": ("error", "temperature", "cross_entropy"),
 }
 """The words of parts of a page."""
-
-TITLES = {word.key: word.title for word in WORDS}
 
 
 @dataclass(frozen=True)
@@ -177,10 +175,10 @@ def _curves(history: Sequence[Epoch], best_by: BestBy) -> list[Chart]:
         training, validation = ([getattr(row, key) for row in history] for key in (name, f"val_{name}"))
         return [Curve("training", training, "first"), Curve("validation", validation, "a1")]
 
-    highest = loss_limit([row.loss for row in history], [row.val_loss for row in history])
+    limits = loss_limits([row.loss for row in history], [row.val_loss for row in history])
     return [
-        curves("Loss by epoch", "loss", pair("loss"), highest=highest, best=best),
-        curves("Accuracy by epoch", "accuracy", pair("accuracy"), highest=1.0, best=best),
+        curves("Loss by epoch", "loss", pair("loss"), limits=limits, best=best),
+        curves("Accuracy by epoch", "accuracy", pair("accuracy"), limits=(0.0, 1.0), best=best),
     ]
 
 
@@ -271,9 +269,9 @@ def _calibration_text(summary: Summary) -> str:
     kind = "more" if sure > summary.accuracy else "less"
     return (
         f"On average the network is {percent(sure)} sure and right for {percent(summary.accuracy)} of the images: it "
-        f"is {kind} sure than it should be. The expected calibration error is {percent(found.error)}. A temperature of "
-        f"{found.temperature:.2f} reduces it to {percent(found.error_after)}, and the cross-entropy to "
-        f"{found.cross_entropy_after:.4f}."
+        f"is {kind} sure than it should be. The expected calibration error is {percent(found.error)}. With a "
+        f"temperature of {found.temperature:.2f}, which gives the lowest cross-entropy "
+        f"({found.cross_entropy_after:.4f}), it is {percent(found.error_after)}."
     )
 
 
@@ -316,8 +314,8 @@ def _sizes_text(run: Run, summary: Summary | None) -> str:
     common = ", ".join(f"{width}x{height} ({share:.0%})" for width, height, share in sizes.common)
     text = f"Of {counted(sizes.looked_at, 'image')}. Most frequent: {common}."
     if sizes.enlarged:
-        size = run.record.form
-        text += f" {sizes.enlarged:.0%} have an edge below the {size} pixels of the network, so they are enlarged."
+        height, width = run.record.form.frame
+        text += f" {sizes.enlarged:.0%} are enlarged to fit {height}x{width} pixels."
     return text
 
 

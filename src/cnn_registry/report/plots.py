@@ -19,7 +19,7 @@ from cnn_registry.system.quiet import quiet_matplotlib
 from cnn_registry.text import cell_width, shorten, shorten_all
 
 from .fonts import Lettering, lettering
-from .scales import loss_limit
+from .scales import loss_limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def plot_curves(
     best = best_epoch(history, best_by)
     _draw(loss, history, "loss", best)
     _draw(accuracy, history, "accuracy", best)
-    loss.set_ylim(0, loss_limit([row.loss for row in history], [row.val_loss for row in history]))
+    loss.set_ylim(loss_limits([row.loss for row in history], [row.val_loss for row in history]))
     accuracy.set_ylim(0, 1.02)
     _save(figure, path, letters)
 
