@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from cnn_registry.errors import UsageError
 from cnn_registry.inference.evaluate import evaluate
+from cnn_registry.report import inspection
 from cnn_registry.runs.run import Run
 from cnn_registry.workflows.cross_validate import train_folds
 from cnn_registry.workflows.train import train
@@ -42,6 +44,17 @@ def test_each_image_is_validated_once_and_reported_on(tiny: str, colours: Path, 
     assert summary["mean"] == folds.mean == statistics.fmean(fold["accuracy"] for fold in summary["folds"])
     assert [Run.open(folds.path / fold["run"]).path for fold in summary["folds"]] == [run.path for run in folds.runs]
     assert (folds.path / "confusion.png").stat().st_size > 0
+
+
+def test_label_errors_are_found_in_the_images_of_the_folds_alone(
+    tiny: str, colours: Path, own_colours: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("imagehash")
+    folds = train_folds(tiny, 2, data=colours, settings=SETTINGS, out=tmp_path / "runs", report=False)
+    assert inspection.inspect(own_colours, run=folds.path).items  # the same images elsewhere
+    Image.new("RGB", (22, 18)).save(own_colours / "red" / "0.png")
+    with pytest.raises(UsageError, match=r"is a cross-validation on other images than those of .*colours\. Name"):
+        inspection.inspect(own_colours, run=folds.path)
 
 
 def test_it_takes_the_arguments_of_train() -> None:

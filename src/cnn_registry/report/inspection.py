@@ -23,6 +23,7 @@ from cnn_registry.errors import BadImageError, DataError, UnknownNameError, Usag
 from cnn_registry.inference.evaluate import evaluate
 from cnn_registry.registry.datasets import get_dataset_spec
 from cnn_registry.runs.folds import open_runs
+from cnn_registry.runs.record import short_hash
 from cnn_registry.system.callers import warned_once
 from cnn_registry.system.progress import collected_notes, progress, working
 from cnn_registry.text import counted, listing
@@ -169,21 +170,23 @@ def inspect(
 
     Raises:
         DataError: there are no images, or folders look like parts of a dataset and cannot be used as such.
-        UsageError: there is no such folder or dataset, or the images of ``run`` may show several classes.
+        UsageError: there is no such folder or dataset, or the images of ``run`` are others, or may show several
+            classes.
         RunError: the cross-validation is not complete.
         MissingPackageError: ImageHash is not installed.
     """
     with collected_notes() as notes:
         dataset = _loaded(source)
         more = None if other is None else _loaded(other)
-    items, bad = _items(dataset, dict(_parts(dataset)), "", max_pixels)
+    hashes = image_hashes(dataset)
+    items, bad = _items(dataset, hashes, dict(_parts(dataset)), "", max_pixels)
     if more:
         other_part = dict.fromkeys(range(len(more)), f"{more.name} (other)")  # not the name of a part of the first
-        further, also_bad = _items(more, other_part, f"{more.name}: ", max_pixels)
+        further, also_bad = _items(more, image_hashes(more), other_part, f"{more.name}: ", max_pixels)
         items, bad = [*items, *further], [*bad, *also_bad]
     same = _same(items)
     blank = tuple(item for item in items if item.look.blank)
-    suspects = tuple(_suspects(run)) if run else ()
+    suspects = tuple(_suspects(run, dataset.source, hashes)) if run else ()
     found = [
         *_unreadable(bad),
         *_of_same(same),
@@ -217,11 +220,10 @@ def _parts(dataset: ImageDataset) -> Iterable[tuple[int, str]]:
 
 
 def _items(
-    dataset: ImageDataset, parts: dict[int, str], prefix: str, max_pixels: int | None
+    dataset: ImageDataset, hashes: Sequence[bytes], parts: dict[int, str], prefix: str, max_pixels: int | None
 ) -> tuple[list[Item], list[BadImage]]:
     """The images of a dataset, and those that cannot be read."""
     items, bad = [], []
-    hashes = image_hashes(dataset)
     with progress(f"Looking at {counted(len(dataset), 'image')}", len(dataset)) as advance:
         for index, look in enumerate(looks(dataset.images, max_pixels)):
             image_id = f"{prefix}{dataset.ids[index]}"
@@ -302,17 +304,20 @@ def _of_blank(blank: Sequence[Item]) -> Iterable[Finding]:
         yield Finding("blank", len(blank), f"{counted(len(blank), 'image')} of one colour, for example {examples}.")
 
 
-def _suspects(run: str | Path) -> Iterable[Suspect]:
+def _suspects(run: str | Path, source: str, hashes: Sequence[bytes]) -> Iterable[Suspect]:
     """Likely wrong labels by the predictions of a cross-validation.
 
     Raises:
-        UsageError: it is a single run, or its images may show several classes.
+        UsageError: it is a single run or of other images, or its images may show several classes.
     """
     runs = open_runs(run)
     if len(runs) < 2:
         raise UsageError(f"{run} is one run, which knows its training images; expected what cnnreg train --folds made.")
     if runs[0].record.model.multi_label:
         raise UsageError(f"Likely label errors are found for images with one class; those of {run} may show several.")
+    trained = {image for fold in runs for image in fold.record.split.trained}
+    if not trained <= set(map(short_hash, hashes)):
+        raise UsageError(f"{run} is a cross-validation on other images than those of {source}. Name its own.")
     evaluation = evaluate(run)
     ids = [image_id for fold in runs for image_id in fold.record.validated]
     names = evaluation.class_names
