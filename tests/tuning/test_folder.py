@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from sqlalchemy.engine import make_url
@@ -55,6 +56,18 @@ def test_the_database_of_a_tuning_is_in_its_folder(tmp_path: Path, name: str) ->
     assert tuning_in(folder)["storage"] is None
     write_record(folder, task(), f"sqlite:///{folder}/deeper/study.db", "study", 3, {})
     assert tuning_in(folder)["storage"] == f"sqlite:///{folder}/deeper/study.db"
+
+
+def test_settings_may_be_numpys_numbers_and_paths(tmp_path: Path) -> None:
+    what = task()
+    what.settings |= {
+        "epochs": np.int64(3),
+        "optimizer.learning_rate": np.float32(0.5),
+        "fine_tuning.weights": tmp_path,
+    }
+    write_record(tmp_path, what, own_storage(tmp_path), "study", 3, {})
+    settings = tuning_in(tmp_path)["settings"]
+    assert settings == {"epochs": 3, "optimizer.learning_rate": 0.5, "fine_tuning.weights": str(tmp_path)}
 
 
 def test_a_recipes_name_stays_a_name_beside_a_folder_that_is_called_so(

@@ -163,6 +163,9 @@ def test_the_default_space_lies_around_the_recipe(tiny: str) -> None:
     first = as_it_is(space, recipe, get_spec(tiny))
     assert first.keys() == space.keys()
     assert chosen_settings(first, space)["augmentation.crop_area"] == [0.3, 1.0]
+    own = recipe.with_settings({"augmentation.crop_area": [0.4, 0.9]})
+    space = default_space(own, get_spec(tiny))
+    assert chosen_settings(as_it_is(space, own, get_spec(tiny)), space)["augmentation.crop_area"] == [0.4, 0.9]
     bare = default_space(load_recipe("article"), get_spec(tiny))
     assert not [key for key in bare if key.startswith(("augmentation", "mixing"))]
     without = recipe.with_settings({"optimizer.weight_decay": 0.0})
@@ -174,6 +177,9 @@ def test_a_models_dropout_is_searched() -> None:
     space = default_space(load_recipe("default"), spec)
     assert space["model.dropout"] == Range(0.0, 0.7)
     assert as_it_is(space, load_recipe("default"), spec)["model.dropout"] == spec.options["dropout"]
+    more = load_recipe("default").with_settings({"model.dropout": 0.8})
+    assert default_space(more, spec)["model.dropout"] == Range(0.0, 0.8)
+    assert as_it_is(default_space(more, spec), more, spec)["model.dropout"] == 0.8
 
 
 def test_a_path_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

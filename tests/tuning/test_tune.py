@@ -20,6 +20,7 @@ from cnn_registry import backend, load_recipe, train, tune
 from cnn_registry.errors import TrainingError, UsageError
 from cnn_registry.runs.run import Run
 from cnn_registry.tuning.folder import tuning_in
+from cnn_registry.tuning.outcome import Tuned
 from cnn_registry.tuning.study import ERROR, OWNER, RETRY_OF, named_part
 from tests.conftest import UNVARIED
 
@@ -187,6 +188,21 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
         tune(tiny, data=colours, settings=settings, **{"out": tmp_path / "out"} | options)
     left = {file.name for file in tmp_path.iterdir()}
     assert left <= before, left
+
+
+@pytest.mark.parametrize(
+    ("until", "again"), [(("--time", "90s"), " --time 90s"), (("--trials", 2, "--time", "1h"), "")]
+)
+def test_the_command_that_resumes_a_stopped_search_is_not_refused(
+    cnnreg: Cnnreg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: tuple[object, ...], again: str
+) -> None:
+    stopped = Tuned(tmp_path / "out", "study", (), stopped="interrupted")
+    monkeypatch.setattr("cnn_registry.tuning.tune.tune", lambda *arguments, **options: stopped)
+    ended = cnnreg("tune", "lenet5", "--dataset", "digits", *until)
+    assert (ended.code, ended.out.splitlines()[-1]) == (
+        130,
+        f"resume with: cnnreg tune --resume -o {tmp_path / 'out'}{again}",
+    )
 
 
 def test_a_folder_of_something_else_is_refused(tiny: str, colours: Path, tmp_path: Path) -> None:

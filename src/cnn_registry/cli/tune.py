@@ -128,11 +128,12 @@ def command(
         what = recorded | {name: what[name] for name in ("trials", "storage") if what[name] is not None}
         if time is not None and trials is None:
             what["trials"] = None
-    _report(tune(**what, time=time, **parts, out=out, resume=resume), wide, as_json)
+    again = "" if what["trials"] is not None else f" --time {time}"
+    _report(tune(**what, time=time, **parts, out=out, resume=resume), again, wide, as_json)
 
 
-def _report(found: Tuned, wide: bool, as_json: bool) -> None:
-    """Print what was found, and exit accordingly."""
+def _report(found: Tuned, again: str, wide: bool, as_json: bool) -> None:
+    """Print what was found, and exit accordingly; ``again`` is what resuming takes besides the folder."""
     folder = shell_path(found.path)
     if as_json:
         print_json(
@@ -151,7 +152,7 @@ def _report(found: Tuned, wide: bool, as_json: bool) -> None:
     elif found.stopped:
         ended = sum(row["state"] in ("complete", "pruned") for row in found.trials)
         tell(f"{found.stopped} after {ended} trials: {found.path}")
-        tell(f"resume with: cnnreg tune --resume -o {folder}", wrap=False)
+        tell(f"resume with: cnnreg tune --resume -o {folder}{again}", wrap=False)
     else:
         from cnn_registry.tuning.space import brief
 

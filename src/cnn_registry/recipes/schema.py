@@ -504,7 +504,7 @@ def validated(data: Mapping[str, Any], source: str) -> Recipe:
     """
     try:
         # Strict, and by way of JSON: 3.0 and "3" are not 3, but a list is a tuple.
-        return Recipe.model_validate_json(json.dumps(with_none(data, Recipe), default=_plain), strict=True)
+        return Recipe.model_validate_json(json.dumps(with_none(data, Recipe), default=json_ready), strict=True)
     except RecursionError as error:
         raise RecipeError(f"Recipe {source}: a value nests too deeply.") from error
     except ValidationError as error:
@@ -531,6 +531,6 @@ def with_none(data: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, A
     return found
 
 
-def _plain(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
     """What JSON has no form for: NumPy's numbers and arrays as Python's, anything else as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

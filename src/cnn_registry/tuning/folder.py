@@ -14,7 +14,7 @@ from cnn_registry.data.manifest import as_source, columns_of, path_of
 from cnn_registry.errors import CnnRegistryError, UsageError
 from cnn_registry.recipes.load import load_recipe
 from cnn_registry.recipes.resolution import leaves
-from cnn_registry.recipes.schema import Recipe, validated
+from cnn_registry.recipes.schema import Recipe, json_ready, validated
 from cnn_registry.runs.new_directory import file_name, new_directory, stamped
 from cnn_registry.runs.run import Run
 from cnn_registry.system.files import read_regular, write_file
@@ -118,7 +118,7 @@ def write_record(folder: Path, what: Task, url: str, study: str, trials: int | N
         "trials": trials,
         **{name: part if isinstance(part, str) else None for name, part in parts.items()},
     }
-    write_file(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    write_file(folder / RECORD, json.dumps(record, indent=2, default=json_ready) + "\n")
 
 
 def _as_path(recipe: str | Path | None) -> str | None:

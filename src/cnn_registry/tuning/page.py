@@ -16,7 +16,7 @@ from cnn_registry.runs.history import WATCHED
 from cnn_registry.runs.run import Run
 from cnn_registry.text import counted, shorten
 
-from .space import Range, Space, as_it_is, brief, chosen_settings, recipe_and_options
+from .space import Choices, Range, Space, as_it_is, brief, chosen_settings, recipe_and_options
 from .task import Task
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def write_tuning_page(
         "lines": lines,
         "wide": MARGIN * 2 + AXIS * max(len(axes) - 1, 1),
         "tall": TALL,
-        "columns": list(what.space),
+        "columns": [(key, _is_number(entry)) for key, entry in what.space.items()],
         "measure": WATCHED[by],
         "rows": rows,
         "cell": lambda row, key: brief(row["settings"][key]) if key in row["settings"] else "",
@@ -212,6 +212,11 @@ def _parallel(
         weight = 1.0 if is_best else round(0.15 + 0.6 * rank(trial.value), 2)
         lines.append(TrialLine(path, "a1" if is_best else "a0", weight, f"trial {trial.number}: {trial.value:.4f}"))
     return tuple(axes), tuple(lines)
+
+
+def _is_number(entry: Range | Choices) -> bool:
+    """Whether all values of a setting are numbers, by which trials are sorted then."""
+    return isinstance(entry, Range) or all(type(value) in (int, float) for value in entry.values)
 
 
 def _ticks(entry: Any) -> list[tuple[float, str]]:

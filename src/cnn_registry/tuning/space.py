@@ -278,12 +278,12 @@ def default_space(recipe: Recipe, spec: ModelSpec) -> Space:
     if decay:
         space["optimizer.weight_decay"] = Range(_rounded(decay / 30), _rounded(decay * 30), log=True)
     for name in DROPOUTS:
-        if isinstance(spec.options.get(name), int | float):
-            space[f"model.{name}"] = Range(0.0, MOST_DROPPED)
+        if isinstance(dropped := recipe.model.get(name, spec.options.get(name)), int | float):
+            space[f"model.{name}"] = Range(0.0, max(MOST_DROPPED, float(dropped)))
     varied, mixed = recipe.augmentation, recipe.mixing
     if varied.crop_area:
-        least = sorted({varied.crop_area[0], 0.5, 0.75, 0.9})
-        space["augmentation.crop_area"] = Choices(("none", *([low, 1.0] for low in least)))
+        areas = sorted({varied.crop_area, *((low, 1.0) for low in (0.5, 0.75, 0.9))})
+        space["augmentation.crop_area"] = Choices(("none", *map(list, areas)))
     if varied.flip:
         space["augmentation.flip"] = Choices((True, False))
     if varied.rotation:

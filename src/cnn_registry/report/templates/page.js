@@ -18,7 +18,8 @@ for (const table of document.querySelectorAll("table.sorts")) {
       heading.setAttribute("aria-sort", direction);
       const sign = direction === "ascending" ? 1 : -1;
       const rows = [...body.rows].map((row) => [value(row, column), row]);
-      rows.sort(([a], [b]) => sign * (isNumber ? Number(a) - Number(b) : order(a, b)));
+      const compare = (a, b) => sign * (isNumber ? Number(a) - Number(b) : order(a, b));
+      rows.sort(([a], [b]) => (a === "") - (b === "") || compare(a, b)); // what is empty comes last
       body.append(...rows.map(([, row]) => row));
     });
   }
