@@ -61,7 +61,7 @@ class Calibration:
 
     Attributes:
         error: the expected calibration error.
-        temperature: by which the logarithms of the probabilities are divided to make it smaller.
+        temperature: the one with the lowest cross-entropy, by which the logarithms of the probabilities are divided.
         error_after, cross_entropy_after: with that temperature, on the same images.
         bins: as many as `BINS`, of equal width, from 0 to 1.
     """
@@ -199,7 +199,7 @@ def area_under_curve(labels: np.ndarray, probabilities: np.ndarray) -> Measure |
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray) -> Calibration:
-    """How well the confidence fits the accuracy, and the temperature that fixes it.
+    """How well the confidence fits the accuracy, and what the best temperature makes of it.
 
     Guo et al. 2017, "On calibration of modern neural networks", sections 2 and 4.2. The temperature is the one with the
     lowest cross-entropy on the same images.

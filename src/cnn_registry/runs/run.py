@@ -302,9 +302,9 @@ class Run:
     ) -> Export:
         """Write the network for other software, and check it against the trained network.
 
-        Preprocessing is in the graph: the input ``images`` is uint8 RGB, the output ``probabilities``. In the folder
-        are the file, with class names and the rest of the facts in its metadata, a ``README.md`` with code that
-        predicts without this library, and ``export.json`` with what was measured.
+        Preprocessing is in the graph: the input ``images`` is uint8 with the channels of the run, the output
+        ``probabilities``. In the folder are the file, with class names and the rest of the facts in its metadata, a
+        ``README.md`` with code that predicts without this library, and ``export.json`` with what was measured.
 
         Args:
             format: ``"keras"``, ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
