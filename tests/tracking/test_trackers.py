@@ -197,6 +197,19 @@ def test_one_that_raises_at_the_beginning_or_at_the_end_also(
     assert begun.record.trackers == ({} if part == "begin" else {"tensorboard": "tensorboard"})
 
 
+@pytest.mark.parametrize("name", ["my run, 2nd try", "é@=+"])
+def test_an_id_that_the_user_chose_for_a_tracker_is_kept(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def begin(self: TensorBoard, run: Run, known: str) -> bool:
+        self.id = name
+        return False
+
+    monkeypatch.setattr(TensorBoard, "begin", begin)
+    Trackers(("tensorboard",)).begin(Run.open(trained), [])
+    assert Run.open(trained).record.trackers == {"tensorboard": name}
+
+
 def test_a_recorded_tracker_whose_package_is_gone_is_left_out(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with collected_notes() as notes:

@@ -133,6 +133,9 @@ class DataRecord(BaseModel):
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 """A tracker that follows a training."""
 
+TRACKED = r"^[^/\\#?%:\x00-\x1f]{1,128}$"
+"""The id of a run in a tracker: what W&B allows in a ``WANDB_RUN_ID``, which is more than others have."""
+
 HASH_DIGITS = 16
 """Hexadecimal digits of a SHA-256 that tell the images of a run apart."""
 
@@ -250,7 +253,7 @@ class RunRecord(BaseModel):
     rollbacks: int = Field(default=0, ge=0, le=ROLLBACKS)
     result: dict[str, Any] = Field(default_factory=dict)
     steps: dict[str, Any] = Field(default_factory=dict)
-    trackers: dict[TrackerName, Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]] = Field(default_factory=dict)
+    trackers: dict[TrackerName, Annotated[str, Field(pattern=TRACKED)]] = Field(default_factory=dict)
 
     @property
     def form(self) -> Form:
